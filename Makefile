@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+.PHONY: help fit test test-all check format clean setup
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(READY) ## install everything into .venv, once (fit and test do it by themselves)
+
+# The stamp is written last, so that an interrupted installation is taken up again by the next call.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes on 2 cores)
+	$(RUN) cli.py fit --config configs/lift.yaml
+
+check: $(READY) ## linter, formatter in check mode, type checker
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: check ## check, then every test that takes seconds
+	$(RUN) -m pytest -m "not slow and not slurm"
+
+test-all: check ## check, then every test, the long ones too
+	$(RUN) -m pytest
+
+format: $(READY) ## let the formatter and the linter mend what they can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## delete the environment and the caches (runs/ stays)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

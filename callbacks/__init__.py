@@ -1,0 +1,1 @@
+"""Evaluation protocols, pictures and run records: usable with every module that fits."""

@@ -1,0 +1,1 @@
+"""Plain torch building blocks that two or more methods use."""
