@@ -7,3 +7,8 @@ class UserError(Exception):
     `cli.py` prints the message without a traceback and exits with status 2. Everything else keeps its traceback,
     because it is a bug.
     """
+
+    def __init__(self, message: str):
+        if message.startswith("Caught "):  # a DataLoader worker hands over its printed traceback as the message
+            message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
+        super().__init__(message)

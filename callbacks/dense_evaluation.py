@@ -4,6 +4,7 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ class DenseEvaluation(Callback, ABC):
     """Base of the protocols that need dense features and nothing else.
 
     It takes the validation and test batches whose ``batch["task"]`` is ``task``, computes one metric for every dense
-    features of the module and every image size, and at the end of the epoch logs ``<task>/<metric>/<method>@<size>``,
-    writes ``results/<task>.csv`` into the run folder and keeps the rows in ``results``. Exact under DDP: samples are
+    features of the module and every image size, and at the end of the epoch logs
+    ``<protocol>/<metric>/<method>@<size>``, writes ``results/<protocol>.csv`` into the run folder and keeps the rows in
+    ``results``; the protocol is named as the task unless the class says otherwise. Exact under DDP: samples are
     dealt without padding and the metrics gather them.
 
     Args:
@@ -71,6 +73,7 @@ class DenseEvaluation(Callback, ABC):
     """
 
     task: str
+    protocol: str | None = None
 
     def __init__(self, methods: list[str] | None = None):
         self.methods = methods
@@ -111,18 +114,30 @@ class DenseEvaluation(Callback, ABC):
                 self.update(self._metrics[name, size], Precise(features, trainer), batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._complete_metrics(pl_module.device)
         if trainer.sanity_checking or not self._metrics:
             return
         self.results = []
+        protocol = self.protocol or self.task
         for (method, size), metric in self._metrics.items():
             for name, estimate in metric.compute().items():
                 value, error = float(estimate.value), float(estimate.standard_error)
-                self.results.append(Result(self.task, name, method, size, value, error, int(estimate.count)))
+                self.results.append(Result(protocol, name, method, size, value, error, int(estimate.count)))
                 # Already equal on every rank: compute() has gathered the samples.
-                pl_module.log(f"{self.task}/{name}/{method}@{size}", value, sync_dist=False)
+                pl_module.log(f"{protocol}/{name}/{method}@{size}", value, sync_dist=False)
         self._metrics = {}
         if trainer.is_global_zero:
-            write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.task}.csv")
+            write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{protocol}.csv")
+
+    def _complete_metrics(self, device: torch.device) -> None:
+        """Give every rank, in one order, a metric for what any rank has seen, because computing them is collective."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        seen: list[list[tuple[str, int]]] = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(seen, list(self._metrics))
+        for key in dict.fromkeys(chain.from_iterable(seen)):
+            mine = self._metrics.pop(key, None)
+            self._metrics[key] = self.new_metric().to(device) if mine is None else mine
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

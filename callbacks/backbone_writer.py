@@ -1,0 +1,38 @@
+"""Writes the trained ViT alone, small enough to keep."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from callbacks.run_record import git_state
+
+
+class _HasBackbone(Protocol):
+    def backbone_state(self) -> dict[str, Tensor]: ...
+
+
+class BackboneWriter(Callback):
+    """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
+
+    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` loads. The header of the file keeps
+    command, seed and git commit.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if not trainer.is_global_zero:
+            return
+        state = cast(_HasBackbone, pl_module).backbone_state()
+        halved = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in state.items()}
+        made_by = {
+            "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "seed": str(torch.initial_seed()),
+            "commit": str((git_state(Path.cwd()) or {}).get("commit")),
+            "steps": str(trainer.global_step),
+        }
+        save_file(halved, Path(trainer.default_root_dir) / "backbone.safetensors", metadata=made_by)

@@ -1,0 +1,83 @@
+"""The log that every run keeps: ``metrics.csv`` in the run folder."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+
+
+class RunLog(CSVLogger):
+    """Lightning's CSV log in the run folder itself, on disk at every row, with the rows of earlier sessions kept.
+
+    Args:
+        folder: the run folder.
+        resumed_step: step of the log at which the checkpoint was saved that the run resumes from. Later rows belong to
+            batches that will be trained again, and are dropped; None keeps every row.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int | None = None):
+        super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=1)
+        self.resumed_step = resumed_step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "RunLogWriter":  # noqa: D102
+        if not isinstance(self._experiment, RunLogWriter):
+            self._experiment = RunLogWriter(self.log_dir, self.resumed_step)
+        return self._experiment
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Do nothing: ``cli_config.yaml`` holds them."""
+
+
+class RunLogWriter(ExperimentWriter):
+    """Appends rows; rewrites the file, atomically, only when a new column appears."""
+
+    def __init__(self, log_dir: str, resumed_step: int | None = None):
+        super().__init__(log_dir)
+        self._known: set[tuple[int, frozenset[str]]] = set()
+        path = Path(self.metrics_file_path)
+        if path.exists():
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                rows = [row for row in reader if resumed_step is None or _step(row) <= resumed_step]
+                self.metrics_keys = list(reader.fieldnames or ())
+            self._rewrite(rows)
+            # Whether the step of the checkpoint itself is trained again depends on where in the loop it was saved.
+            self._known = {(_step(row), _columns(row)) for row in rows if _step(row) == resumed_step}
+
+    def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
+        """Record a row, unless the earlier session has just this one."""
+        if (step, _columns(metrics_dict | {"step": step})) not in self._known:
+            super().log_metrics(metrics_dict, step)
+
+    def _check_log_dir_exists(self) -> None:
+        """Keep the file that Lightning would delete here."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            self._rewrite(list(csv.DictReader(file)))
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        partial = f"{self.metrics_file_path}.partial"
+        with open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, self.metrics_file_path)
+
+
+def _step(row: Mapping[str, str]) -> int:
+    try:
+        return int(row["step"])
+    except (KeyError, TypeError, ValueError):
+        return 0  # A row cut off by a crash; harmless.
+
+
+def _columns(row: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name, value in row.items() if value not in (None, ""))

@@ -1,0 +1,93 @@
+"""The one entry point: ``python cli.py fit | validate | test | predict --config FILE [--KEY VALUE ...]``.
+
+This file turns whatever happens into an exit status and, for mistakes of the user, into one line on stderr:
+0 done, 2 the user's input, 130 Ctrl-C, 143 SIGTERM (with a checkpoint), 1 a bug (with its traceback).
+``cli_lightning`` does the work; it is imported only when there is work, because torch takes seconds to import.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import cli_help
+from errors import UserError
+
+if TYPE_CHECKING:
+    from cli_lightning import CommandLine
+
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+
+
+def main(args: list[str] | None = None) -> "CommandLine":
+    """Run a command.
+
+    Args:
+        args: words of the command line after the program's name; those of this process if None.
+
+    Returns:
+        The finished command line, with its ``trainer``, ``model``, ``datamodule`` and ``run_folder``.
+
+    Raises:
+        SystemExit: the command printed help, was wrong, or was interrupted.
+    """
+    args = sys.argv[1:] if args is None else list(args)
+    try:
+        text = cli_help.answer(args)
+        if text is not None:
+            print(text)
+            raise SystemExit(0)
+        with environment_restored():
+            from cli_lightning import CommandLine
+
+            return CommandLine(args)
+    except UserError as error:
+        raise SystemExit(_report(str(error))) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        message = (
+            f"the disk is full{where}. What was saved before is untouched: free some space and go on with --resume"
+        )
+        raise SystemExit(_report(message)) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(INTERRUPTED) from error
+    except SystemExit as error:
+        raise SystemExit(_status(error)) from error
+
+
+def script() -> None:
+    """Run the command of this process; what the installed program calls."""
+    main()
+
+
+@contextmanager
+def environment_restored() -> Iterator[None]:
+    """Take back the variables that a run sets for its child processes, so that one process can run many commands."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _report(message: str) -> int:
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")))
+    print(f"error: {message}" if rank == "0" else f"error on rank {rank}: {message}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _status(exit_: SystemExit) -> int | str | None:
+    """Return the exit status; Lightning ends both kinds of interruption with a status that hides them."""
+    if type(exit_).__name__ == "SIGTERMException":
+        return TERMINATED
+    return INTERRUPTED if isinstance(exit_.__context__, KeyboardInterrupt) else exit_.code
+
+
+if __name__ == "__main__":
+    main()

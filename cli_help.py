@@ -1,0 +1,154 @@
+"""Short answers of the command line that need neither torch nor Lightning, and therefore come at once."""
+
+import textwrap
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from cli_messages import configs, did_you_mean
+from errors import UserError
+
+SUBCOMMANDS = {
+    "fit": "train a module (and validate it on the way)",
+    "validate": "run the validation data of a module",
+    "test": "run the evaluation of a module",
+    "predict": "write the features or images of a module for data of your own",
+}
+# (option, default, meaning). tests/test_cli_help.py holds this list against the real parser.
+OPTIONS = {
+    "What to run": [
+        ("--config", "", "YAML file with model, data and trainer; give several to stack fragments, later ones win"),
+        ("--model", "", "class of the module, then its arguments as --model.lr 0.01; list them: --model.help CLASS"),
+        ("--data", "", "class of the datamodule, then its arguments likewise; list them: --data.help CLASS"),
+        ("--ckpt_path", "null", "checkpoint to start from; where it differs, config and command line win"),
+        ("--seed_everything", "0", "seed of every random number; true draws one and writes it down"),
+    ],
+    "Where it writes": [
+        ("--name", "null", "name of the run; default: the SLURM job's, or the time"),
+        ("--runs_dir", "runs", "the run's folder is <runs_dir>/<method>/<name>/"),
+        ("--resume", "false", "go on with the run --name from its newest checkpoint, or begin it if there is none"),
+        ("--test_after_fit", "false", "evaluate the trained module with the test data at the end of fit"),
+        ("--checkpoint.every_n_train_steps", "null", "save every n steps; default: every epoch"),
+        ("--checkpoint.monitor", "null", "logged value by which the best checkpoint is kept beside the last"),
+    ],
+    "How it runs": [
+        ("--trainer.max_epochs", "null", "passes over the training data"),
+        ("--trainer.max_steps", "-1", "optimiser steps; whichever limit comes first ends the training"),
+        ("--trainer.accelerator", "auto", "cpu, gpu, ..."),
+        ("--trainer.devices", "auto", "number of devices, or their indices"),
+        ("--trainer.num_nodes", "1", "machines"),
+        ("--trainer.strategy", "auto", "ddp, ..."),
+        ("--trainer.precision", "null", "32, bf16-mixed, 16-mixed"),
+        ("--trainer.accumulate_grad_batches", "1", "batches an optimiser step"),
+        ("--trainer.gradient_clip_val", "null", "largest norm of the gradient"),
+        ("--trainer.limit_train_batches", "null", "batches (or share) of an epoch; likewise val, test, predict"),
+        ("--trainer.check_val_every_n_epoch", "1", "epochs between two validations"),
+        ("--trainer.log_every_n_steps", "10", "steps between two rows of metrics.csv"),
+        ("--trainer.callbacks+", "null", "add a callback, as in --trainer.callbacks+=callbacks.SelfSimilarityPicture"),
+        ("--trainer.fast_dev_run", "false", "one batch of everything, nothing saved"),
+    ],
+    "Inspect": [
+        ("--print_config", "", "print the complete configuration and exit"),
+        ("--model.help", "", "print the arguments of a module's class and exit; likewise --data.help"),
+        ("--help_full", "", "print every option there is"),
+    ],
+}
+EXAMPLES = """\
+  python cli.py fit --config configs/lift.yaml
+  python cli.py fit --config configs/lift.yaml --model.lr 0.0003 --name slow
+  python cli.py fit --config configs/lift.yaml --name slow --resume
+  python cli.py test --config configs/lift.yaml --ckpt_path runs/lift/slow/checkpoints/last.ckpt
+  python cli.py fit --config configs/lift.yaml --config configs/hardware/gpu.yaml --config configs/logging/wandb.yaml"""
+
+
+def answer(args: list[str]) -> str | None:
+    """Return what a request for help or the version prints, None for a command that has to run.
+
+    Raises:
+        UserError: the subcommand is missing or unknown, or a configuration file does not exist.
+    """
+    if not args or args[0] in ("-h", "--help"):
+        return overview()
+    if args[0] == "--version":
+        packages = ("visionscapes", "pytorch-lightning", "torch")
+        return "\n".join(f"{package} {_version(package)}" for package in packages)
+    if args[0] not in SUBCOMMANDS:
+        guess = did_you_mean(args[0], SUBCOMMANDS)
+        raise UserError(f"{args[0]!r} is no subcommand{guess or ', which comes first: ' + ', '.join(SUBCOMMANDS)}")
+    if {"-h", "--help"} & set(args):
+        return options(args[0])
+    for path in config_files(args):
+        check_config(path)
+    return None
+
+
+def check_config(path: str) -> None:
+    """Find the mistakes in a configuration file that can be found without its classes.
+
+    Raises:
+        UserError: there is no such file, or it is no YAML mapping.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path}{did_you_mean(path, configs())}")
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no configuration: it should hold keys such as model, data and trainer")
+
+
+def config_files(args: list[str]) -> list[str]:
+    """Return what is given with --config, in order."""
+    following = [value for option, value in pairwise(args) if option in ("-c", "--config")]
+    return following + [word.removeprefix("--config=") for word in args if word.startswith("--config=")]
+
+
+def overview() -> str:
+    """Return the help of the command itself: subcommands, configurations, examples."""
+    commands = "\n".join(f"  {name:<10}{text}" for name, text in SUBCOMMANDS.items())
+    return "\n".join(
+        [
+            "usage: python cli.py SUBCOMMAND --config FILE [--config FRAGMENT ...] [--KEY VALUE ...]",
+            f"\nSubcommands (each with --help)\n{commands}",
+            f"\nConfigurations\n{_config_table()}",
+            f"\nExamples\n{EXAMPLES}",
+            "\nEvery run writes into its own folder runs/<method>/<name>/. Exit status: 0 done, 2 your input, "
+            "130 Ctrl-C, 143 SIGTERM.",
+        ]
+    )
+
+
+def options(subcommand: str) -> str:
+    """Return the options of a subcommand that most runs need."""
+    parts = [
+        f"usage: python cli.py {subcommand} --config FILE [--config FRAGMENT ...] [--KEY VALUE ...]",
+        f"\n{SUBCOMMANDS[subcommand].capitalize()}.",
+    ]
+    for title, rows in OPTIONS.items():
+        parts.append(f"\n{title}")
+        for option, default, meaning in rows:
+            if option == "--test_after_fit" and subcommand != "fit":
+                continue
+            text = textwrap.wrap(f"{meaning} [{default}]" if default else meaning, 80)
+            head = f"  {option:<36}"
+            parts += [head + text[0], *(" " * len(head) + line for line in text[1:])]
+    return "\n".join([*parts, "\nIn brackets the default. Examples", EXAMPLES])
+
+
+def _config_table() -> str:
+    rows = []
+    for path in sorted(Path("configs").glob("**/*.yaml"), key=lambda path: (len(path.parts), path)):
+        with path.open() as file:
+            first = file.readline().strip()
+        rows.append(f"  {path!s:<36}{first.lstrip('# ')[:80] if first.startswith('#') else ''}".rstrip())
+    return "\n".join(rows) or "  (none here: run from the root of the repository)"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,273 @@
+"""The command line itself: LightningCLI, with a folder for every run and with the traps of LightningCLI closed."""
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+import warnings
+from argparse import ArgumentError
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.plugins import CheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from callbacks.checkpointing import Checkpointing, SafeCheckpointIO, differences, newest_checkpoint, read_checkpoint
+from callbacks.configured_optimizer import ConfiguredOptimizer
+from callbacks.finite_loss import FiniteLoss
+from callbacks.reproducible_steps import ReproducibleSteps
+from callbacks.run_log import RunLog
+from callbacks.run_record import RunRecord
+from cli_help import SUBCOMMANDS, config_files
+from cli_messages import PACKAGES, explain, exported
+from errors import UserError
+from run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
+
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
+    "log_every_n_steps": 10,  # Lightning's 50 leaves short runs without a curve
+}
+EXPECTED_WARNINGS = [
+    ".*LeafSpec.*is deprecated",  # Lightning's own business with torch
+    ".*add_instantiator.*",  # https://github.com/Lightning-AI/pytorch-lightning/issues/21900
+    "Checkpoint directory .* exists and is not empty",  # that is what --resume is for
+    "The dirpath has changed from",  # that is what --ckpt_path of another run is for
+    ".*smaller than the logging interval",  # small runs are meant to be small
+    "Detected pickle protocol",  # such a file is refused with a message of its own
+]
+
+
+class SavedConfig(SaveConfigCallback):
+    """Saves the configuration such that it starts a new run of the same kind."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any):
+        config = config.clone()
+        config.name, config.resume = None, False
+        super().__init__(parser, config, config_filename=SAVED_CONFIG, overwrite=True, **kwargs)
+
+
+class CommandLine(LightningCLI):
+    """Parses ``args``, builds module, datamodule and trainer, and runs the subcommand.
+
+    Attributes:
+        run_folder: where this run writes.
+        checkpoint: the checkpoint that the run starts from, or None.
+    """
+
+    run_folder: Path
+    checkpoint: Path | None = None
+
+    def __init__(self, args: list[str]):
+        self._args = args
+        self._different: list[str] = []
+        self._resumed_step: int | None = None
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        try:
+            self._start(args)
+        except BaseException:
+            with suppress(AttributeError, OSError):
+                self.run_folder.rmdir()  # only if it is empty: nothing was run
+            raise
+
+    def _start(self, args: list[str]) -> None:
+        parser_kwargs = {"parser_mode": "omegaconf", "allow_abbrev": False, "exit_on_error": False}
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SavedConfig,
+            trainer_class=Trainer,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            parser_kwargs=parser_kwargs | {name: dict(parser_kwargs) for name in SUBCOMMANDS},
+            auto_configure_optimizers=False,
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return the subcommands and the arguments that they do not offer; checkpoints are always read safely."""
+        return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the run folder."""
+        parser.add_lightning_class_args(Checkpointing, "checkpoint")
+        parser.add_argument("--name", type=str | None, default=None, help="name of the run; default: job or time")
+        parser.add_argument("--runs_dir", type=str, default="runs", help="the run writes to <runs_dir>/<method>/<name>")
+        parser.add_argument("--resume", type=bool, default=False, help="continue the run --name, or begin it")
+        parser.add_argument("--test_after_fit", type=bool, default=False, help="evaluate the trained module after fit")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; whatever is wrong is told in one line."""
+        args = ["--help" if word == "--help_full" else word for word in args]
+        # A lone --resume or --test_after_fit means true.
+        for index, word in enumerate(args):
+            following = args[index + 1] if index + 1 < len(args) else "--"
+            if word in ("--resume", "--test_after_fit") and following.startswith("-"):
+                args[index] = f"{word}=true"
+        import_named_classes(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            options = [action.dest for action in self._subcommand_parsers[args[0]]._actions]
+            raise UserError(explain(error.message, options)) from None
+        except OmegaConfBaseException as error:
+            raise UserError(f"a ${{...}} in a configuration file has no value: {str(error).splitlines()[0]}") from None
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would let the checkpoint's hyper-parameters win over the command line."""
+
+    def before_instantiate_classes(self) -> None:
+        """Claim the run folder and look at the checkpoint that the run starts from."""
+        if self._get(self.config, "trainer").default_root_dir is not None:
+            raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
+        files = [Path(str(path)) for path in self._get(self.config, "config") or []]
+        method = method_of(files, self._get(self.config, "model").class_path)
+        resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
+        if resume and given:
+            raise UserError("--resume and --ckpt_path both name a checkpoint to start from: give one of them")
+        self.run_folder = claim(
+            self._get(self.config, "runs_dir"),
+            method,
+            self._get(self.config, "name"),
+            subcommand=str(self.subcommand),
+            resume=resume,
+        )
+        os.environ[INHERITED] = str(self.run_folder)
+        self.checkpoint = newest_checkpoint(self.run_folder) if resume else Path(given) if given else None
+        if self.checkpoint:
+            self._look_at(read_checkpoint(self.checkpoint), resume)
+        elif self.subcommand != "fit":
+            _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
+
+    def _look_at(self, checkpoint: Mapping[str, Any], resume: bool) -> None:
+        self._different = differences(checkpoint, self._get(self.config, "model").as_dict())
+        if resume:
+            self._resumed_step = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
+            _say(f"resuming {self.run_folder} from {self.checkpoint} (step {checkpoint['global_step']})")
+        if self._different:
+            _say(f"note: {self.checkpoint} differs from the configuration, which wins: {'; '.join(self._different)}")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with what every run has: its folder, log, record, checkpoints and checks."""
+        config = self._get(self.config_init, "trainer")
+        plugins = [] if config.plugins is None else _as_list(config.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(SafeCheckpointIO())
+        given = _as_list(config.logger or []) if not isinstance(config.logger, bool) else []
+        if any(isinstance(logger, WandbLogger) for logger in given):
+            place_wandb(self.run_folder)
+        kwargs |= {
+            "default_root_dir": str(self.run_folder),
+            "logger": [RunLog(self.run_folder, self._resumed_step), *given],
+            "plugins": plugins,
+            "callbacks": self._standard_callbacks(config) + _as_list(config.callbacks or []),
+        }
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"the trainer cannot be set up: {error}") from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if config["enable_checkpointing"] is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpointing)]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _standard_callbacks(self, config: Namespace) -> list[Callback]:
+        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss()]
+        if self._different:
+            standard.append(ConfiguredOptimizer())
+        chosen = _as_list(config.callbacks or [])
+        if config.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in chosen):
+            standard.append(RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=20))
+        return [each for each in standard if type(each) not in [type(other) for other in chosen]]
+
+    def _record(self) -> RunRecord:
+        return RunRecord(["cli.py", *self._args], None if self.checkpoint is None else str(self.checkpoint))
+
+    def after_fit(self) -> None:
+        """Evaluate what was trained, where the configuration asks for it."""
+        if self._get(self.config_init, "test_after_fit"):
+            self.trainer.test(self.model, datamodule=self.datamodule)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        checkpoint = None if self.checkpoint is None else str(self.checkpoint)
+        return super()._prepare_subcommand_kwargs(subcommand) | {"ckpt_path": checkpoint}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException as error:
+            self._end_children()
+            if self.checkpoint and (reason := _misfit(error)):
+                there = f" ({'; '.join(self._different)})" if self._different else ""
+                raise UserError(
+                    f"checkpoint {self.checkpoint} does not fit {type(self.model).__name__}{there}: {reason}. Give the "
+                    "checkpoint of this method, or the arguments that it was trained with"
+                ) from error
+            raise
+
+    def _end_children(self) -> None:
+        """Wait for the ranks that this process started; those that hang in a collective are ended."""
+        children = getattr(self.trainer.strategy.launcher, "procs", [])
+        waiting, children[:] = list(children), []  # Lightning's observer would kill this process when it sees one end.
+        for process in waiting:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def import_named_classes(args: list[str]) -> None:
+    """Import the classes of this repository that are named without their package, so that the parser knows them."""
+    words = {part for word in args for part in word.split("=")}
+    for path in config_files(args):
+        words |= set(re.findall(r":\s*([A-Z]\w*)\s*$", Path(path).read_text(), re.MULTILINE))
+    for package in PACKAGES[:3]:
+        for name in words & set(exported(package)):
+            getattr(import_module(package), name)
+
+
+def place_wandb(folder: Path) -> None:
+    """Have W&B write into the run folder, under the run's name, and go on with the same W&B run after a resume."""
+    os.environ.setdefault("WANDB_DIR", str(folder))
+    os.environ.setdefault("WANDB_NAME", f"{folder.parent.name}/{folder.name}")
+    if is_rank_zero(os.environ) and "WANDB_RUN_ID" not in os.environ:
+        file = folder / "wandb_run_id"
+        if not file.exists():
+            file.write_text(uuid.uuid4().hex[:12])
+        os.environ["WANDB_RUN_ID"] = file.read_text()
+
+
+def _misfit(error: BaseException) -> str:
+    """Return why a checkpoint could not be restored, or nothing if ``error`` is of another kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and "loading state_dict" in text:
+        return text.split(":", 1)[1].strip()[:300].rstrip(".")
+    if isinstance(error, ValueError | KeyError | MisconfigurationException) and re.search(
+        "loaded state dict|Trying to restore|You restored a checkpoint", text
+    ):
+        return text[:300].rstrip(".")
+    return ""
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text)

@@ -1,0 +1,149 @@
+"""Says in one line what is wrong with a command line or configuration, and what was probably meant."""
+
+import inspect
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+from importlib import import_module
+from pathlib import Path
+
+# Where classes may be given by their name alone.
+PACKAGES = ("lightning_modules", "datamodules", "callbacks", "pytorch_lightning.callbacks", "pytorch_lightning.loggers")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ": did you mean ...?" for the closest of ``known``, or nothing if none is close."""
+    likeness = {name: SequenceMatcher(None, word.lower(), name.lower()).ratio() for name in sorted(set(known))}
+    best = max(likeness.values(), default=0)
+    if best < 0.6:
+        return ""
+    close = sorted((name for name in likeness if likeness[name] > best - 0.03), key=lambda name: -likeness[name])
+    return f": did you mean {' or '.join(close[:3])}?"
+
+
+def configs() -> list[str]:
+    """Return the configurations of this repository, as paths from the working directory."""
+    return sorted(str(path) for path in Path("configs").glob("**/*.yaml"))
+
+
+def exported(package: str) -> list[str]:
+    """Return the public names of a package; none if it cannot be imported."""
+    try:
+        module = import_module(package)
+    except ImportError:
+        return []
+    return [name for name in getattr(module, "__all__", dir(module)) if not name.startswith("_")]
+
+
+def class_paths() -> list[str]:
+    """Return the class paths that are offered for ``class_path``."""
+    return [f"{package}.{name}" for package in PACKAGES for name in exported(package) if name[:1].isupper()]
+
+
+def arguments_of(class_path: str) -> list[str]:
+    """Return the names of a class's arguments, with those that it passes on to its bases."""
+    module, _, name = class_path.rpartition(".")
+    found: list[str] = []
+    for cls in inspect.getmro(getattr(import_module(module), name)):
+        if "__init__" not in vars(cls):
+            continue
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        found += [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+        if not any(each.kind == each.VAR_KEYWORD for each in parameters):
+            break
+    return [name for name in dict.fromkeys(found) if name != "self"]
+
+
+def explain(message: str, options: Iterable[str]) -> str:
+    """Return the parser's message as one readable line.
+
+    Args:
+        message: what jsonargparse says.
+        options: the keys that the subcommand accepts, such as "trainer.max_epochs".
+    """
+    key = next(iter(re.findall(r'Parser key "([^"]+)"', message)), "")
+    options = list(options)
+    if found := re.search(r"unrecognized arguments: (.*)", message, re.DOTALL):
+        return _unknown_option(found[1].split(), options)
+    if found := re.search(r"does not accept option '([^']+)'", message):
+        return f"unknown key {found[1]} in a configuration file{did_you_mean(found[1], options)}"
+    if found := re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", message):
+        return _unknown_argument(key, found[1], found[2])
+    if found := re.search(r"class_path '([^']+)':\s+(?:module '\S+' has no attribute|No module named)[^\n]*", message):
+        return _unknown_class(key, found[1], found[0])
+    found = re.search(r"Not a valid subclass of (\w+)", message)
+    if found and (path := re.search(r"'class_path': '([^']+)'", message)) and "dot import path" not in message:
+        return f"{key}: {path[1]} is no {found[1]}"
+    if found := re.search(r"Expected a dot import path string: (\S+)", message):
+        return _unknown_class(key, found[1])
+    if found := re.search(r"following arguments are required: (.*)", message):
+        return _required(found[1])
+    if found := re.search(r"File does not exist: '([^']+)'", message):
+        return f"there is no file {found[1]}{did_you_mean(found[1], configs())}"
+    if found := re.search(r'Parser key "(\w+)":\s+Expected an? ([^\n]+)\. Got value: ([^\n]+)', message):
+        return _wrong_value(key if key == found[1] else f"{key}.{found[1]}", [found[2]], found[3])
+    if (expected := re.findall(r"Expected an? ([^\n.]+)", message)) and (
+        found := re.search("Given value: (.*)", message)
+    ):
+        return _wrong_value(key, expected, found[1])
+    return _one_line(message)
+
+
+def _unknown_option(words: list[str], options: list[str]) -> str:
+    word = next((word for word in words if word.startswith("-")), None)
+    if word is None:
+        return f"{words[0]!r} is no option: values follow their option, as in --trainer.max_epochs 3"
+    key = word.lstrip("-").split("=")[0]
+    first, dot, rest = key.partition(".")
+    # The arguments of a class are no options of the parser, only their first part is.
+    of_classes = [f"{name}.{rest}" for name in ("model", "data")] if dot and first not in ("model", "data") else []
+    guess = did_you_mean(key, [*options, *of_classes]).replace("mean ", "mean --").replace(" or ", " or --")
+    return f"unknown option {word.split('=')[0]}{guess}"
+
+
+def _unknown_argument(key: str, class_path: str, option: str) -> str:
+    first = option.split(".")[0]
+    keys = ["class_path", "init_args", "dict_kwargs"]
+    # The parser falls back to the base class when the key beside class_path is misspelt.
+    if class_path.startswith("pytorch_lightning.Lightning") and get_close_matches(first, keys):
+        return f"{key} has no key '{first}'{did_you_mean(first, keys)}"
+    known = arguments_of(class_path)
+    takes = f" ({class_path.rsplit('.', 1)[1]} takes {', '.join(known) or 'no arguments'})"
+    return f"{key}: {class_path} has no argument '{option}'{did_you_mean(first, known) or takes}"
+
+
+def _unknown_class(key: str, class_path: str, reason: str = "") -> str:
+    module = class_path.rpartition(".")[0]
+    missing = re.search(r"No module named '([^']+)'", reason)
+    if missing and not (class_path + ".").startswith(missing[1] + "."):
+        return f"{key}: {class_path} needs the module {missing[1]}, which is not installed: make setup"
+    beside = [f"{module}.{name}" for name in exported(module)] if module else []
+    everything = {path.rsplit(".", 1)[1]: path for path in [*class_paths(), *beside]}
+    # Somebody who errs in the package still knows the name of the class.
+    guess = did_you_mean(class_path, everything.values()) if module else ""
+    if not guess:
+        close = get_close_matches(class_path.rsplit(".", 1)[-1].lower(), [name.lower() for name in everything], n=1)
+        guess = "".join(f": did you mean {path}?" for name, path in everything.items() if [name.lower()] == close)
+    return f"{key}: there is no class {class_path}{guess}"
+
+
+def _required(names: str) -> str:
+    missing = names.replace(",", " ").split()[0].split(".", 1)[-1]
+    methods = [path for path in configs() if path.count("/") == 1]
+    example = f", as in --config {methods[0]}" if methods else ""
+    return (
+        f"no {missing} was chosen: name a configuration{example}, or a class, as in --{missing} lightning_modules.LiFT"
+    )
+
+
+def _wrong_value(key: str, expected: list[str], value: str) -> str:
+    kinds = [re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", kind).removeprefix("typing.") for kind in expected]
+    kinds = ["null" if kind == "NoneType" else kind for kind in dict.fromkeys(kinds)]
+    literals = [word for kind in kinds if kind.startswith("Literal[") for word in re.findall(r"'([^']+)'", kind)]
+    given = value.split("val=")[-1].strip("')")
+    return f"{key}: {given!r} is not {' or '.join(kinds)}{did_you_mean(given, literals)}"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 400 else f"{line[:400]} ..."

@@ -1,0 +1,1 @@
+"""Embedded worlds: deterministic functions of (seed, index) with exact ground truth."""

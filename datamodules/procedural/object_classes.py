@@ -1,0 +1,241 @@
+"""The twelve part-based object classes of the procedural scenes.
+
+Every class lives in its own frame: x to the right, y down, the object fills about [-1, 1] x [-1, 1]. Parts are painted
+in the order they are listed. Keypoints carry a meaning (left wheel, tip of the tail) and so match across instances.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Shape = Literal["ellipse", "box", "triangle"]
+Texture = Literal["plain", "stripes", "checks", "dots", "rings"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an object.
+
+    Attributes:
+        name: unique within its class.
+        shape: an isosceles triangle points up before it is turned.
+        centre: (x, y) in the object's frame.
+        radii: half the width and half the height.
+        turn: degrees, clockwise on screen.
+        hue: in [0, 1).
+        texture: painted in the part's own frame, so that it moves with the part.
+    """
+
+    name: str
+    shape: Shape
+    centre: tuple[float, float]
+    radii: tuple[float, float]
+    turn: float
+    hue: float
+    texture: Texture = "plain"
+
+
+@dataclass(frozen=True)
+class ObjectClass:
+    """A named arrangement of parts with keypoints {name: (x, y)} in the object's frame."""
+
+    name: str
+    parts: tuple[Part, ...]
+    keypoints: dict[str, tuple[float, float]]
+
+
+CLASSES: tuple[ObjectClass, ...] = (
+    ObjectClass(
+        "fish",
+        (
+            Part("tail", "triangle", (0.72, 0.0), (0.38, 0.3), 270, 0.05, "stripes"),
+            Part("fin", "triangle", (0.0, -0.5), (0.25, 0.25), 10, 0.12),
+            Part("body", "ellipse", (-0.15, 0.0), (0.75, 0.45), 0, 0.08, "checks"),
+            Part("eye", "ellipse", (-0.6, -0.1), (0.11, 0.11), 0, 0.6, "rings"),
+        ),
+        {
+            "mouth": (-0.88, 0.0),
+            "eye": (-0.6, -0.1),
+            "fin tip": (0.04, -0.72),
+            "belly": (-0.15, 0.4),
+            "tail": (0.9, 0.0),
+        },
+    ),
+    ObjectClass(
+        "car",
+        (
+            Part("cabin", "box", (0.0, -0.35), (0.45, 0.3), 0, 0.55, "plain"),
+            Part("body", "box", (0.0, 0.1), (0.95, 0.28), 0, 0.0, "stripes"),
+            Part("rear wheel", "ellipse", (-0.55, 0.42), (0.24, 0.24), 0, 0.7, "rings"),
+            Part("front wheel", "ellipse", (0.55, 0.42), (0.24, 0.24), 0, 0.7, "rings"),
+            Part("lamp", "ellipse", (0.85, 0.05), (0.1, 0.1), 0, 0.16),
+        ),
+        {
+            "rear wheel": (-0.55, 0.42),
+            "front wheel": (0.55, 0.42),
+            "roof": (0.0, -0.6),
+            "lamp": (0.85, 0.05),
+            "rear end": (-0.9, 0.1),
+        },
+    ),
+    ObjectClass(
+        "house",
+        (
+            Part("wall", "box", (0.0, 0.35), (0.65, 0.5), 0, 0.1, "checks"),
+            Part("roof", "triangle", (0.0, -0.45), (0.85, 0.4), 0, 0.98, "stripes"),
+            Part("door", "box", (-0.25, 0.55), (0.16, 0.3), 0, 0.65),
+            Part("window", "box", (0.3, 0.25), (0.17, 0.17), 0, 0.5, "checks"),
+        ),
+        {
+            "ridge": (0.0, -0.8),
+            "door": (-0.25, 0.55),
+            "window": (0.3, 0.25),
+            "left eave": (-0.7, -0.1),
+            "right eave": (0.7, -0.1),
+        },
+    ),
+    ObjectClass(
+        "tree",
+        (
+            Part("trunk", "box", (0.0, 0.6), (0.14, 0.4), 0, 0.07, "stripes"),
+            Part("left crown", "ellipse", (-0.35, 0.0), (0.42, 0.38), 0, 0.3, "dots"),
+            Part("right crown", "ellipse", (0.35, 0.0), (0.42, 0.38), 0, 0.36, "dots"),
+            Part("top crown", "ellipse", (0.0, -0.45), (0.45, 0.45), 0, 0.33, "dots"),
+        ),
+        {"root": (0.0, 0.95), "left": (-0.6, 0.0), "right": (0.6, 0.0), "top": (0.0, -0.8), "fork": (0.0, 0.3)},
+    ),
+    ObjectClass(
+        "boat",
+        (
+            Part("mast", "box", (0.0, -0.2), (0.05, 0.7), 0, 0.08),
+            Part("sail", "triangle", (0.33, -0.25), (0.36, 0.5), 0, 0.14, "stripes"),
+            Part("jib", "triangle", (-0.25, -0.15), (0.22, 0.38), 0, 0.95, "plain"),
+            Part("hull", "triangle", (0.0, 0.6), (0.9, 0.3), 180, 0.62, "checks"),
+        ),
+        {
+            "mast head": (0.0, -0.85),
+            "bow": (-0.75, 0.36),
+            "stern": (0.75, 0.36),
+            "keel": (0.0, 0.8),
+            "boom": (0.6, 0.18),
+        },
+    ),
+    ObjectClass(
+        "cat",
+        (
+            Part("tail", "box", (0.75, -0.05), (0.08, 0.5), 20, 0.1, "stripes"),
+            Part("body", "ellipse", (0.25, 0.35), (0.6, 0.42), 0, 0.09, "stripes"),
+            Part("left ear", "triangle", (-0.75, -0.72), (0.17, 0.22), 345, 0.92),
+            Part("right ear", "triangle", (-0.2, -0.72), (0.17, 0.22), 15, 0.92),
+            Part("head", "ellipse", (-0.48, -0.3), (0.44, 0.4), 0, 0.11),
+            Part("nose", "ellipse", (-0.5, -0.15), (0.09, 0.07), 0, 0.95),
+        ),
+        {
+            "left ear": (-0.77, -0.78),
+            "right ear": (-0.18, -0.78),
+            "nose": (-0.5, -0.15),
+            "tail tip": (0.9, -0.45),
+            "rump": (0.72, 0.35),
+        },
+    ),
+    ObjectClass(
+        "mug",
+        (
+            Part("handle", "ellipse", (0.55, 0.05), (0.35, 0.4), 0, 0.78, "rings"),
+            Part("body", "box", (-0.1, 0.1), (0.52, 0.65), 0, 0.75, "dots"),
+            Part("rim", "ellipse", (-0.1, -0.55), (0.52, 0.18), 0, 0.72),
+        ),
+        {
+            "handle": (0.75, 0.05),
+            "rim": (-0.1, -0.55),
+            "base left": (-0.52, 0.68),
+            "base right": (0.32, 0.68),
+            "middle": (-0.1, 0.1),
+        },
+    ),
+    ObjectClass(
+        "flower",
+        (
+            Part("stem", "box", (0.0, 0.5), (0.06, 0.5), 0, 0.32),
+            Part("leaf", "ellipse", (0.3, 0.6), (0.3, 0.12), 330, 0.28, "stripes"),
+            Part("left petal", "ellipse", (-0.38, -0.35), (0.34, 0.22), 0, 0.88),
+            Part("right petal", "ellipse", (0.38, -0.35), (0.34, 0.22), 0, 0.84),
+            Part("top petal", "ellipse", (0.0, -0.7), (0.22, 0.32), 0, 0.8, "stripes"),
+            Part("heart", "ellipse", (0.0, -0.35), (0.24, 0.24), 0, 0.15, "dots"),
+        ),
+        {
+            "heart": (0.0, -0.35),
+            "left": (-0.6, -0.35),
+            "right": (0.6, -0.35),
+            "top": (0.0, -0.9),
+            "leaf": (0.42, 0.53),
+            "root": (0.0, 0.95),
+        },
+    ),
+    ObjectClass(
+        "rocket",
+        (
+            Part("flame", "triangle", (0.0, 0.82), (0.2, 0.2), 180, 0.1),
+            Part("left fin", "triangle", (-0.4, 0.42), (0.2, 0.3), 330, 0.0),
+            Part("right fin", "triangle", (0.4, 0.42), (0.2, 0.3), 30, 0.0),
+            Part("body", "box", (0.0, 0.05), (0.3, 0.58), 0, 0.58, "stripes"),
+            Part("nose", "triangle", (0.0, -0.75), (0.34, 0.25), 0, 0.02),
+            Part("window", "ellipse", (0.0, -0.15), (0.17, 0.17), 0, 0.5, "rings"),
+        ),
+        {
+            "nose": (0.0, -0.95),
+            "window": (0.0, -0.15),
+            "left fin": (-0.45, 0.55),
+            "right fin": (0.45, 0.55),
+            "nozzle": (0.0, 0.65),
+        },
+    ),
+    ObjectClass(
+        "mushroom",
+        (
+            Part("stem", "box", (0.0, 0.5), (0.22, 0.45), 0, 0.13, "plain"),
+            Part("cap", "triangle", (0.0, -0.25), (0.9, 0.5), 0, 0.97, "dots"),
+            Part("gills", "ellipse", (0.0, 0.22), (0.8, 0.13), 0, 0.09, "stripes"),
+        ),
+        {
+            "tip": (0.0, -0.7),
+            "left brim": (-0.75, 0.2),
+            "right brim": (0.75, 0.2),
+            "foot": (0.0, 0.9),
+            "collar": (0.0, 0.38),
+        },
+    ),
+    ObjectClass(
+        "butterfly",
+        (
+            Part("upper left wing", "ellipse", (-0.5, -0.35), (0.45, 0.38), 30, 0.55, "rings"),
+            Part("upper right wing", "ellipse", (0.5, -0.35), (0.45, 0.38), 330, 0.55, "rings"),
+            Part("lower left wing", "ellipse", (-0.4, 0.4), (0.34, 0.3), 330, 0.48, "dots"),
+            Part("lower right wing", "ellipse", (0.4, 0.4), (0.34, 0.3), 30, 0.48, "dots"),
+            Part("body", "ellipse", (0.0, 0.0), (0.12, 0.7), 0, 0.08, "stripes"),
+        ),
+        {
+            "head": (0.0, -0.62),
+            "abdomen": (0.0, 0.6),
+            "upper left": (-0.6, -0.42),
+            "upper right": (0.6, -0.42),
+            "lower left": (-0.45, 0.45),
+            "lower right": (0.45, 0.45),
+        },
+    ),
+    ObjectClass(
+        "snail",
+        (
+            Part("foot", "ellipse", (0.0, 0.6), (0.9, 0.22), 0, 0.2),
+            Part("neck", "box", (-0.7, 0.2), (0.13, 0.42), 345, 0.2),
+            Part("shell", "ellipse", (0.2, 0.05), (0.6, 0.55), 0, 0.06, "rings"),
+            Part("head", "ellipse", (-0.78, -0.25), (0.2, 0.18), 0, 0.22),
+        ),
+        {
+            "head": (-0.78, -0.25),
+            "shell": (0.2, 0.05),
+            "shell top": (0.2, -0.42),
+            "tail": (0.82, 0.62),
+            "chin": (-0.6, 0.6),
+        },
+    ),
+)

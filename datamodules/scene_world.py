@@ -1,0 +1,235 @@
+"""The embedded world: procedural scenes and bundled photographs, for training and for every dense evaluation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.davis import DAVIS2017
+from datamodules.discovery import DiscoveryDataModule
+from datamodules.image_folder import FilesToPredict, ImageFiles
+from datamodules.images import find_images
+from datamodules.loading import derived_seed, eval_loader, rank_and_world_size, train_loader
+from datamodules.procedural.photographs import render_crop, render_warp
+from datamodules.procedural.scenes import Scene, render_pair, render_scene, render_video
+from datamodules.resizing import squash, to_tensor
+from datamodules.spair import SPair71k
+from datamodules.views import RandomViews
+from errors import UserError
+
+TASKS = ("images", "keypoints", "warps", "video", "discovery")
+# Evaluation renders worlds of its own: instances, photographs and seeds that training never sees.
+HELD_OUT_WORLD = 1_000_003
+
+
+class SceneWorld(LightningDataModule):
+    """Rendered scenes and crops of photographs, with batches as the real data sets give them.
+
+    Training batches are of task "images"; with ``views`` they also hold "views" (``datamodules.views.Views``).
+    Evaluation has one loader for each task and image size, on held-out instances and held-out photographs:
+    "images@S" for the training loss, "keypoints@S" for pairs of one class, "warps@S" for photographs against their own
+    warp, "video@S" and "discovery@S". Everything is a function of ``seed``.
+
+    Args:
+        scenes: rendered images to train on.
+        crops: crops of photographs to train on.
+        image_size: side of the training images in pixels.
+        image_sizes: sides at which the tasks are evaluated; scenes are rendered at ``image_size`` and resized.
+        batch_size: training images a batch and process.
+        num_workers: processes that load batches.
+        seed: of the world; the order of training follows it too.
+        tasks: evaluated, out of "images", "keypoints", "warps", "video", "discovery".
+        held_out: images for the held-out loss, half scenes and half crops.
+        pairs: pairs for "keypoints" and for "warps".
+        videos: for "video".
+        frames: of every video.
+        discoveries: scenes for "discovery".
+        views: for self-supervised training that compares views of an image.
+        root: folder of images for ``predict``.
+        predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
+    """
+
+    def __init__(
+        self,
+        scenes: int = 450,
+        crops: int = 150,
+        image_size: int = 128,
+        image_sizes: list[int] = [32, 64, 128],  # noqa: B006 (read only, and the help shows it)
+        batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        tasks: list[str] = ["images", "keypoints", "video", "discovery"],  # noqa: B006
+        held_out: int = 64,
+        pairs: int = 150,
+        videos: int = 24,
+        frames: int = 8,
+        discoveries: int = 100,
+        views: RandomViews | None = None,
+        root: str | None = None,
+        predict_size: int | None = 224,
+    ):
+        super().__init__()
+        unknown = set(tasks) - set(TASKS)
+        if unknown:
+            raise UserError(f"tasks {sorted(unknown)} do not exist; there are {', '.join(TASKS)}")
+        if min(scenes + crops, image_size, batch_size, *image_sizes) < 1:
+            raise UserError("scenes + crops, image_size, image_sizes and batch_size have to be at least 1")
+        self.scenes, self.crops, self.image_size, self.image_sizes = scenes, crops, image_size, list(image_sizes)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs
+        self.videos, self.frames, self.discoveries = videos, frames, discoveries
+        self.views, self.root, self.predict_size = views, root, predict_size
+
+    def setup(self, stage: str) -> None:  # noqa: D102
+        size, world = self.image_size, self.seed + HELD_OUT_WORLD
+        if stage == "predict":
+            if self.root is None:
+                raise UserError("predict needs a folder of images: --data.init_args.root=<folder>")
+            self.predict_set = FilesToPredict(find_images(self.root), self.predict_size)
+        if stage == "fit":
+            images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
+            self.train_set = Rendered(images + [render_crop(self.seed, i, size) for i in range(self.crops)])
+        half = self.held_out // 2
+        images = [render_scene(world, i, size).image for i in range(self.held_out - half)]
+        self.held_out_set = Rendered(images + [render_crop(world, i, size, held_out=True) for i in range(half)])
+
+    def train_dataloader(self) -> DataLoader:  # noqa: D102
+        return train_loader(
+            self.train_set,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            collate_fn=ImageFiles.collate,
+        )
+
+    def val_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+        return self._loaders([task for task in self.tasks if task == "images"])
+
+    def test_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+        return self._loaders(self.tasks)
+
+    def predict_dataloader(self) -> DataLoader:  # noqa: D102
+        return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Draw the views of a training batch, as a function of (seed, step, rank)."""
+        if self.views is not None and self.trainer is not None and self.trainer.training:
+            rank, _ = rank_and_world_size()
+            seed = derived_seed(self.seed, self.trainer.global_step, rank)
+            batch["views"] = self.views(batch["image"], torch.Generator().manual_seed(seed % 2**63))
+        return batch
+
+    def _loaders(self, tasks: list[str]) -> dict[str, DataLoader]:
+        world, size = self.seed + HELD_OUT_WORLD, self.image_size
+        sets: dict[str, tuple[int, Callable[[int, int], dict[str, Any]], Callable, int]] = {
+            "keypoints": (self.pairs, lambda i, s: _scene_pair(world, i, size, s), SPair71k.collate, 8),
+            "warps": (self.pairs, lambda i, s: _warp_pair(world, i, size, s), _collate_warps, 8),
+            "video": (self.videos, lambda i, s: _video(world, i, size, self.frames, s), DAVIS2017.collate, 1),
+            "discovery": (self.discoveries, lambda i, s: _discovery(world, i, size, s), DiscoveryDataModule.collate, 8),
+        }
+        loaders = {}
+        for task in tasks:
+            if task == "images":
+                loader = eval_loader(self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate)
+                loaders[f"images@{size}"] = loader
+                continue
+            count, render, collate, batch_size = sets[task]
+            for side in self.image_sizes:
+                dataset = OnDemand(count, render, side)
+                loaders[f"{task}@{side}"] = eval_loader(dataset, batch_size=batch_size, collate_fn=collate)
+        return loaders
+
+
+class Rendered(Dataset):
+    """Images kept in memory as uint8; a sample holds "image" (3, H, W) float32 in [0, 1] and "index"."""
+
+    def __init__(self, images: list[np.ndarray]):
+        self.images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self.images[index].float() / 255, "index": index}
+
+
+class OnDemand(Dataset):
+    """``count`` samples that are rendered when asked for: render(index, side)."""
+
+    def __init__(self, count: int, render: Callable[[int, int], dict[str, Any]], side: int):
+        self.count, self.render, self.side = count, render, side
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.render(index, self.side)
+
+
+def _resized(image: np.ndarray, side: int) -> Tensor:
+    return to_tensor(squash(Image.fromarray(image), side, Image.Resampling.LANCZOS))
+
+
+def _scene_pair(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+    source, target = render_pair(world, index, size)
+    (marked, seen), (wanted, also_seen) = source.keypoints(1), target.keypoints(1)
+    both = seen & also_seen
+    left, top, right, bottom = target.boxes[1]
+    extent = max(right - left, bottom - top)
+    category = int(source.labels[1])
+    return _pair(f"scene-{index}", source.image, target.image, marked[both], wanted[both], extent, category, side)
+
+
+def _warp_pair(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+    source, target, marked, wanted = render_warp(world, index, size)
+    return _pair(f"warp-{index}", source, target, marked, wanted, float(size), 0, side)
+
+
+def _pair(
+    name: str,
+    source: np.ndarray,
+    target: np.ndarray,
+    marked: np.ndarray,
+    wanted: np.ndarray,
+    extent: float,
+    category: int,
+    side: int,
+) -> dict[str, Any]:
+    """Return a sample of task "keypoints"; points are indices of pixels, as in SPair-71k, the target's with fractions."""
+    scale = side / source.shape[0]
+    return {
+        "pair": name,
+        "source_image": _resized(source, side),
+        "target_image": _resized(target, side),
+        "source_keypoints": torch.from_numpy(marked * scale).floor(),
+        "target_keypoints": torch.from_numpy(wanted * scale) - 0.5,
+        "keypoint_valid": torch.ones(len(marked), dtype=torch.bool),
+        "target_box_size": torch.tensor(extent * scale, dtype=torch.float32),
+        "category": torch.tensor(category),
+    }
+
+
+def _collate_warps(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    return SPair71k.collate(samples) | {"task": "warps"}
+
+
+def _video(world: int, index: int, size: int, frames: int, side: int) -> dict[str, Any]:
+    images, masks = render_video(world, index, size, frames)
+    return {
+        "task": "video",
+        "name": f"video-{index}",
+        "frames": torch.stack([_resized(image, side) for image in images]),
+        "masks": torch.from_numpy(masks).long(),
+    }
+
+
+def _discovery(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+    scene: Scene = render_scene(world, index, size, most_objects=2)
+    boxes = scene.boxes
+    boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] * (side / size)
+    return {"image": _resized(scene.image, side), "boxes": torch.from_numpy(boxes), "image_id": f"scene-{index}"}

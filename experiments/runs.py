@@ -1,0 +1,127 @@
+"""Running what a table needs: each run once, through ``cli.py``, in a process of its own."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from errors import UserError
+from experiments.records import ROOT, Record, Records, inputs_of, read_metrics, read_provenance, run_id
+from experiments.tables import Run
+
+STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled by cli.py or not
+
+
+def launch(arguments: list[str]) -> int:
+    """Run ``python cli.py`` with these arguments and return its exit status."""
+    return subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False).returncode
+
+
+@dataclass
+class Runner:
+    """Runs what is missing and records it.
+
+    Args:
+        records: of the method.
+        scale: "embedded" or "paper".
+        force: repeat runs that are recorded already, each once.
+        launcher: starts ``cli.py`` with its arguments and returns the exit status.
+        root: the repository.
+        runs_dir: where the run folders lie, relative to ``root``.
+    """
+
+    records: Records
+    scale: str
+    force: bool = False
+    launcher: Callable[[list[str]], int] = launch
+    root: Path = ROOT
+    runs_dir: str = "runs/experiments"
+    done: set[str] = field(default_factory=set)
+
+    def ensure(self, run: Run, seed: int, needs_checkpoint: bool = False) -> Record:
+        """Return the record of a run with a seed; run it first, and those that it starts from, where need be.
+
+        Args:
+            run: to be recorded.
+            seed: of the run.
+            needs_checkpoint: its checkpoint has to lie on this machine too.
+
+        Raises:
+            UserError: ``cli.py`` failed. What was recorded before stays.
+            KeyboardInterrupt: ``cli.py`` was told to stop.
+        """
+        name = run_id(run, self.scale, seed)
+        record = self.records.find(run, self.scale, seed)
+        if record and self._reusable(record, run, needs_checkpoint):
+            return record
+        command = [run.command, *(word for config in run.configs for word in ("--config", config))]
+        command += [f"--seed_everything={seed}", *(f"--{argument}={value}" for argument, value in run.overrides)]
+        arguments = list(command)
+        for argument, source in run.checkpoints:
+            self.ensure(source, seed, needs_checkpoint=True)
+            arguments.append(f"--{argument}={self._checkpoint(source, seed)}")
+            command.append(f"--{argument}={run_id(source, self.scale, seed)}")
+        inputs = inputs_of(run, self.root)
+        folder_name = self._folder_name(run, seed)
+        arguments += [f"--runs_dir={self.runs_dir}", f"--name={folder_name}"]
+        if run.command == "fit" and not self.force:
+            arguments.append("--resume=true")  # goes on with an attempt that was cut off, or begins
+        elif earlier := self._folder(folder_name):
+            earlier.rename(earlier.with_name(f"{folder_name}.until-{time.strftime('%Y%m%d-%H%M%S')}"))
+        print(f"{name}: python cli.py {' '.join(command)}", flush=True)
+        start = time.time()
+        status = self.launcher(arguments)
+        if status in STOPPED:
+            raise KeyboardInterrupt
+        if status:
+            raise UserError(
+                f"{name}: cli.py ended with status {status} (its own message stands above); "
+                "once mended, the same command goes on from the last checkpoint"
+            )
+        folder = self._folder(folder_name)
+        if folder is None:
+            raise UserError(f"{name}: cli.py has left no folder {self.runs_dir}/*/{folder_name}")
+        record = Record(
+            id=name,
+            scale=self.scale,
+            seed=seed,
+            command=command,
+            inputs=inputs,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start)),
+            wall_time=round(time.time() - start, 1),
+            provenance=read_provenance(folder),
+            metrics=read_metrics(folder / "results"),
+        )
+        self.records.save(record)
+        self.done.add(name)
+        return record
+
+    def _reusable(self, record: Record, run: Run, needs_checkpoint: bool) -> bool:
+        if record.id in self.done:
+            return True
+        if self.force:
+            return False
+        if outdated := record.outdated(self.root):
+            print(f"{record.id}: {', '.join(outdated)} changed since it was recorded; running it again")
+            return False
+        if needs_checkpoint and self._checkpoint(run, record.seed) is None:
+            print(f"{record.id}: its checkpoint is not on this machine; running it again")
+            return False
+        return True
+
+    def _folder_name(self, run: Run, seed: int) -> str:
+        """Return the name of the run folder, another one as soon as an input changes: nothing stale is gone on with."""
+        inputs = hashlib.sha256(json.dumps(inputs_of(run, self.root)).encode()).hexdigest()[:6]
+        return f"{run_id(run, self.scale, seed)}-{inputs}"
+
+    def _folder(self, name: str) -> Path | None:
+        return next((self.root / self.runs_dir).glob(f"*/{name}"), None)
+
+    def _checkpoint(self, run: Run, seed: int) -> Path | None:
+        folder = self._folder(self._folder_name(run, seed))
+        path = folder / "checkpoints" / "last.ckpt" if folder else None
+        return path if path and path.is_file() else None

@@ -1,0 +1,17 @@
+"""The methods, one folder each. Names are imported when they are first used, so that start-up stays quick."""
+
+from importlib import import_module
+from typing import Any
+
+EXPORTS = {
+    "LiFT": "lightning_modules.lift.module",
+    "DINO": "lightning_modules.supervision.dino",
+    "DenseContrastive": "lightning_modules.supervision.dense_contrastive",
+}
+__all__ = list(EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(EXPORTS[name]), name)

@@ -1,0 +1,1 @@
+"""LiFT (thesis chapter 8)."""

@@ -1,0 +1,169 @@
+"""LiFT: a self-supervised upsampler for the features of a frozen ViT (thesis chapter 8)."""
+
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from errors import UserError
+from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
+from lightning_modules.lift.network import LiFTBlock, Lifted
+from networks.dense import AtLargerImage, Upsampled
+from networks.vit_features import ViTFeatures
+from networks.weights import read_state_dict
+
+
+class LiFT(LightningModule):
+    """Trains a LiFT block to predict, from the features of a shrunken image, those of the image itself (Eq. 8.1).
+
+    Batches are dictionaries with "task" "images" and "image" (B, 3, H, W) float32 RGB in [0, 1]. Checkpoints hold the
+    block and not the frozen backbone, of which they keep a fingerprint.
+
+    Args:
+        backbone: the frozen ViT whose features are lifted.
+        distance: between features (thesis 8.2.3 and table 8.9).
+        use_image: whether the block sees the image (table 8.9).
+        downscale: how the image is shrunken to 1/2 and 1/4: "antialias" resizes, which is what thesis 8.2.3 says;
+            "decimate" keeps every 2nd and 4th pixel, which is what the official code does.
+        lr: learning rate of Adam, constant (thesis 8.2.4).
+        weights: file with weights of the block, ours or the authors', to start from or to evaluate. May come from a
+            block trained on another backbone (table 8.7).
+    """
+
+    def __init__(
+        self,
+        backbone: ViTFeatures,
+        distance: Literal["cosine", "l1", "l2"] = "cosine",
+        use_image: bool = True,
+        downscale: Literal["antialias", "decimate"] = "antialias",
+        lr: float = 1e-3,
+        weights: str | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(ignore=["backbone"])
+        if lr <= 0:
+            raise UserError(f"lr {lr} is not positive")
+        self.distance, self.downscale, self.lr = DISTANCES[distance], DOWNSCALES[downscale], lr
+        self.backbone = backbone
+        self.block = _block_for(backbone, use_image)
+        if weights is not None:
+            load_block(self.block, weights)
+        # Kept out of the module's parameters: only a yardstick for the evaluation.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._untrained = [_block_for(backbone, use_image).requires_grad_(False).eval()]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+        loss = self.reconstruction(batch["image"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+        if batch["task"] == "images":
+            self._log_held_out(batch["image"], "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+        if batch["task"] == "images":
+            self._log_held_out(batch["image"], "test")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the lifted features (B, C, 2h, 2w) of ``batch["image"]``."""
+        return Lifted(self.backbone, self.block)(batch["image"])
+
+    def reconstruction(self, x: Tensor) -> Tensor:
+        """Return the objective of Eq. 8.1 for images x (B, 3, H, W) in [0, 1]."""
+        x_half, x_quarter = self.downscale(x, 2), self.downscale(x, 4)
+        with torch.no_grad():
+            f, f_half, f_quarter = self.backbone(x), self.backbone(x_half), self.backbone(x_quarter)
+        normalise, d = self.backbone.normalise, self.distance
+        return d(*_common(self.block(f_half, normalise(x_half)), f)) + d(
+            *_common(self.block(f_quarter, normalise(x_quarter)), f_half)
+        )
+
+    def dense_features(self) -> dict[str, nn.Module]:
+        """Return what LiFT is compared with, and LiFT (tables 8.2, 8.8, 8.9)."""
+        untrained = self._untrained[0].to(self.device)
+        return {
+            "base": self.backbone,
+            "bilinear": Upsampled(self.backbone),
+            "random LiFT": Lifted(self.backbone, untrained),
+            "LiFT": Lifted(self.backbone, self.block),
+            "2x LiFT": Lifted(self.backbone, self.block, times=2),
+            "ViT at 2S": AtLargerImage(self.backbone),
+        }
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam with default betas, no weight decay and a constant rate (official code; thesis 8.2.4)."""
+        return torch.optim.Adam(self.block.parameters(), lr=self.lr)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen backbone out; keep its fingerprint."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+        checkpoint["backbone"] = fingerprint(self.backbone)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the backbone's own weights beside the block's.
+
+        Raises:
+            UserError: the checkpoint was made with another backbone.
+        """
+        if checkpoint.get("backbone") != fingerprint(self.backbone):
+            raise UserError(
+                "this checkpoint's LiFT block was trained on another backbone than the one configured; configure the "
+                "same backbone, or to try the block on this one on purpose give the checkpoint as --model.weights"
+            )
+        own = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
+
+    def _log_held_out(self, images: Tensor, stage: str) -> None:
+        """Log the objective, and that of bilinear interpolation in the block's place, on images not trained on."""
+        batch_size = len(images)
+        x_half, x_quarter = self.downscale(images, 2), self.downscale(images, 4)
+        f, f_half = self.backbone(images), self.backbone(x_half)
+        bilinear = Upsampled(self.backbone)
+        pairs = ((bilinear(x_half), f), (bilinear(x_quarter), f_half))
+        baseline = sum(self.distance(*_common(prediction, target)) for prediction, target in pairs)
+        loss = self.reconstruction(images)
+        for name, value in (("loss", loss), ("loss_bilinear", baseline)):
+            self.log(
+                f"{stage}/{name}", value, batch_size=batch_size, sync_dist=True, add_dataloader_idx=False, prog_bar=True
+            )
+
+
+def load_block(block: LiFTBlock, path: str) -> None:
+    """Load a block's weights from a checkpoint of ours, a bare state dict, or one of the authors' files.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
+    state = read_state_dict(path)
+    if any(key.startswith("block.") for key in state):
+        state = {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
+    block.load_official(state)
+
+
+def fingerprint(backbone: ViTFeatures) -> dict[str, Any]:
+    """Return plain values that tell one backbone's features from another's."""
+    with torch.no_grad():
+        total = sum(float(p.double().abs().sum()) for p in backbone.parameters())
+    return {
+        "parameters": sum(p.numel() for p in backbone.parameters()),
+        "weights": f"{total:.6e}",
+        "layer": backbone.layer,
+        "facet": backbone.facet,
+    }
+
+
+def _block_for(backbone: ViTFeatures, use_image: bool) -> LiFTBlock:
+    return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, use_image)
+
+
+def _common(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both maps cut to the cells they share.
+
+    Where the image's sides are no multiples of 4 patches, shrinking rounds the grids differently, by a cell at most.
+    """
+    h, w = (min(a, b) for a, b in zip(prediction.shape[-2:], target.shape[-2:], strict=True))
+    return prediction[..., :h, :w], target[..., :h, :w]

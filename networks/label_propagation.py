@@ -1,0 +1,143 @@
+"""Propagation of object masks through a video by the similarity of dense features.
+
+The protocol of DINO's video segmentation, which thesis sections 2.4.3 and 8.3.2 use: each cell takes the labels of the
+most similar cells nearby in the first frame and in the last few frames.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_TILE = 16  # cells; a tile sees only its surroundings, which bounds the memory and saves products far away
+
+
+def propagate_labels(
+    features: Iterable[Tensor],
+    first_labels: Tensor,
+    *,
+    context_frames: int = 7,
+    temperature: float = 0.1,
+    radius: int = 12,
+    top_k: int = 5,
+) -> Iterator[Tensor]:
+    """Yield the labels of every frame after the first.
+
+    Args:
+        features: (C, h, w) for each frame in turn, the first one included; only the context is kept.
+        first_labels: (K, h, w), soft labels of the first frame, one map a class.
+        context_frames: how many of the last frames are asked beside the first.
+        temperature: of the softmax over similarities.
+        radius: a cell asks the cells at most this many rows and columns away; 0 is no limit.
+        top_k: how many most similar cells of the whole context have a say; ties at the last place all have.
+
+    Yields:
+        (K, h, w), non-negative; sums over classes to what the context's labels sum to.
+    """
+    frames = iter(features)
+    first = F.normalize(next(frames), dim=0), first_labels
+    recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=context_frames)
+    for frame in frames:
+        target = F.normalize(frame, dim=0)
+        sources, labels = zip(first, *recent, strict=True)
+        propagated = propagate_frame(
+            target,
+            torch.stack(sources),
+            torch.stack(labels),
+            temperature=temperature,
+            radius=radius,
+            top_k=top_k,
+        )
+        recent.append((target, propagated))
+        yield propagated
+
+
+def propagate_frame(
+    target: Tensor, sources: Tensor, labels: Tensor, *, temperature: float = 0.1, radius: int = 12, top_k: int = 5
+) -> Tensor:
+    """Return the labels of one frame.
+
+    Args:
+        target: (C, h, w), features of unit length.
+        sources: (N, C, h, w), features of unit length of the context.
+        labels: (N, K, h, w), labels of the context.
+        temperature: see ``propagate_labels``, as ``radius`` and ``top_k``.
+        radius: in cells.
+        top_k: of the N h w cells.
+
+    Returns:
+        (K, h, w). The weights of the chosen cells are their softmax, which is the official exp followed by division
+        by the sum; cells out of reach weigh 0 even where fewer than ``top_k`` are in reach.
+    """
+    height, width = target.shape[-2:]
+    radius = radius or max(height, width)
+    result = labels.new_empty(labels.shape[1:])
+    for y, x in ((y, x) for y in range(0, height, _TILE) for x in range(0, width, _TILE)):
+        rows, columns = slice(y, min(y + _TILE, height)), slice(x, min(x + _TILE, width))
+        near_rows = slice(max(0, y - radius), rows.stop + radius)
+        near_columns = slice(max(0, x - radius), columns.stop + radius)
+        near = sources[:, :, near_rows, near_columns].transpose(0, 1).flatten(1)
+        similarity = target[:, rows, columns].flatten(1).T @ near
+        reach = _in_reach(rows, columns, near_rows, near_columns, (height, width), radius, target.device)
+        similarity = similarity.unflatten(1, (len(sources), -1)).masked_fill_(~reach[:, None], -torch.inf).flatten(1)
+        last = similarity.topk(min(top_k, similarity.shape[1])).values[:, -1:]
+        weights = similarity.masked_fill_(similarity < last, -torch.inf).div_(temperature).softmax(1)
+        known = labels[:, :, near_rows, near_columns].transpose(0, 1).flatten(1)
+        result[:, rows, columns] = (known @ weights.T).unflatten(1, (rows.stop - y, columns.stop - x))
+    return result
+
+
+def labels_on_grid(mask: Tensor, grid: tuple[int, int], classes: int) -> Tensor:
+    """Return a mask of ids as one label map a class on the feature grid.
+
+    Args:
+        mask: (H, W) int64, ids; those that are no class (void) give no label.
+        grid: height and width of the feature grid.
+        classes: number of ids, background included.
+
+    Returns:
+        (classes, *grid) float32 in {0, 1}, by nearest neighbour at cell centres, as PIL's NEAREST does.
+    """
+    small = F.interpolate(mask[None, None].float(), size=grid, mode="nearest-exact")[0, 0]
+    return (small == torch.arange(classes, device=mask.device)[:, None, None]).float()
+
+
+def decode_labels(labels: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
+    """Return the mask of ids that soft labels stand for.
+
+    Args:
+        labels: (K, h, w), one map a class.
+        size: height and width of the image that the features were computed from; labels are enlarged to it
+            bilinearly. The official code enlarges by the patch size instead, which overshoots to twice the image with
+            LiFT's grid; the size of the image treats every grid alike.
+        original_size: height and width of the mask returned, by nearest neighbour.
+
+    Returns:
+        (H, W) int64: the largest class after each class has been stretched to [0, 1], absent and constant ones aside.
+    """
+    soft = F.interpolate(labels[None], size=size, mode="bilinear", align_corners=False)[0]
+    low, high = soft.amin((1, 2), keepdim=True), soft.amax((1, 2), keepdim=True)
+    soft = torch.where(high > low, (soft - low) / (high - low), soft)
+    mask = soft.argmax(0)[None, None].float()
+    return F.interpolate(mask, size=original_size, mode="nearest-exact")[0, 0].long()
+
+
+def _in_reach(
+    rows: slice,
+    columns: slice,
+    near_rows: slice,
+    near_columns: slice,
+    grid: tuple[int, int],
+    radius: int,
+    device: torch.device,
+) -> Tensor:
+    """Return (cells of the tile, cells around it) bool: at most ``radius`` rows and columns apart."""
+
+    def along(tile: slice, around: slice, length: int) -> Tensor:
+        cells = torch.arange(length, device=device)
+        return (cells[tile][:, None] - cells[around]).abs() <= radius
+
+    by_row, by_column = along(rows, near_rows, grid[0]), along(columns, near_columns, grid[1])
+    return (by_row[:, None, :, None] & by_column[None, :, None, :]).flatten(2).flatten(0, 1)

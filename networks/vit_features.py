@@ -1,0 +1,242 @@
+"""Dense features of any timm ViT at one layer and facet; computation stops at that layer."""
+
+from difflib import get_close_matches
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from errors import UserError
+from networks.weights import load_weights
+
+Facet = Literal["key", "query", "value", "token"]
+_SLICE = {"query": 0, "key": 1, "value": 2}
+_HEADS = ("head", "fc_norm", "decoder", "mask_token", "projection_head", "predictor", "momentum_encoder")
+
+
+class ViTFeatures(nn.Module):
+    """Dense features of a frozen ViT: images (B, 3, H, W) in [0, 1] to (B, C, h, w).
+
+    h = (H - patch) // stride + 1, likewise w: pixels to the right and below the last whole patch are not seen. Class
+    and register tokens are left out.
+
+    Args:
+        model: name of a timm vision transformer with its tag, such as "vit_small_patch16_224.dino". An untagged name
+            means other weights in other timm versions.
+        weights: "timm" for the weights that belong to the tag (needs a network or a filled cache), the path of a local
+            file, or None for random weights.
+        layer: index of the block from 0, negative from the last. LiFT uses the last one (thesis 8.2.3).
+        facet: projection of the block's attention for "key" (default of LiFT's official code, without the final norm),
+            "query" and "value"; "token" is the output of the block. Channels of a facet are ordered with the head
+            fastest, channel = d * heads + head, as in the official code, whose LiFT weights depend on it.
+        stride: step between patches in pixels; the patch size if None. Smaller strides give denser grids (thesis 8.2.1,
+            after Amir et al., "Deep ViT features as dense visual descriptors").
+        position_embedding: how the table of position embeddings is resized to other grids. "official" is bicubic with
+            DINO's offset of 0.1 cells; "timm" is antialiased bicubic. The two differ numerically. Ignored by models
+            with rotary or relative positions.
+        model_args: further arguments of ``timm.create_model``, such as depth or embed_dim of a model of one's own.
+        mean: of the channels, subtracted; the model's own if None.
+        std: of the channels, divided by; the model's own if None.
+
+    Attributes:
+        dim: number of channels C.
+        patch_size: in pixels.
+        stride: in pixels.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: str = "vit_small_patch16_224.dino",
+        weights: str | None = "timm",
+        layer: int = -1,
+        facet: Facet = "key",
+        stride: int | None = None,
+        position_embedding: Literal["official", "timm"] = "official",
+        model_args: dict[str, Any] | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+    ):
+        super().__init__()
+        self.vit = create_vit(model, weights, model_args or {})
+        depth = len(self.vit.blocks)
+        if not -depth <= layer < depth:
+            raise UserError(f"layer {layer} of '{model}' does not exist: it has {depth} blocks, 0 to {depth - 1}")
+        self.layer, self.facet, self.position_embedding = layer % depth, facet, position_embedding
+        self.dim: int = self.vit.embed_dim
+        self.patch_size: int = self.vit.patch_embed.patch_size[0]
+        self.stride = self.patch_size if stride is None else stride
+        if not 1 <= self.stride <= self.patch_size:
+            raise UserError(f"stride {stride} of '{model}' is not from 1 to its patch size, {self.patch_size} pixels")
+        self._plain = _is_plain(self.vit)
+        if not self._plain and self.stride != self.patch_size:
+            raise UserError(f"'{model}' has rotary or relative positions: stride must be {self.patch_size}, its patch")
+        if facet != "token" and not _has_facets(self.vit.blocks[self.layer]):
+            raise UserError(f"'{model}' has no attention facets here; use facet: token")
+        config = self.vit.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "ViTFeatures":
+        """Stay in evaluation mode: the ViT is frozen."""
+        return super().train(False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [0, 1] with the channels' mean and standard deviation taken out."""
+        return (images - self.mean) / self.std
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the grid (h, w) for an image of this size in pixels."""
+        if min(height, width) < self.patch_size:
+            raise UserError(f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}")
+        return (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        h, w = self.grid(*images.shape[-2:])
+        last = self.layer + (self.facet == "token")
+        tokens = self._tokens(self.normalise(images), last, h, w)
+        if self.facet != "token":
+            tokens = self._project(tokens)
+        return tokens.transpose(1, 2).unflatten(2, (h, w))
+
+    def _tokens(self, images: Tensor, blocks: int, h: int, w: int) -> Tensor:
+        """Return the patch tokens (B, h w, C) after the first ``blocks`` blocks."""
+        vit = self.vit
+        if not self._plain:
+            images = images[..., : h * self.patch_size, : w * self.patch_size]
+            if blocks == 0:
+                raise UserError("the first block has no facets here where positions are rotary or relative: layer 1")
+            fixed = None if getattr(vit, "dynamic_img_size", False) else vit.patch_embed.img_size
+            if fixed is not None and tuple(fixed) != tuple(images.shape[-2:]):
+                height, width = images.shape[-2:]
+                raise UserError(
+                    f"this ViT takes images of {fixed[1]}x{fixed[0]} pixels only, not {width}x{height}; "
+                    "resize them, or build it for another size with model_args: {img_size: ...}"
+                )
+            maps = vit.forward_intermediates(images, indices=[blocks - 1], stop_early=True, intermediates_only=True)
+            return maps[0].flatten(2).transpose(1, 2)
+        projection = vit.patch_embed.proj
+        patches = F.conv2d(images, projection.weight, projection.bias, stride=self.stride)
+        x = self._embed(vit.patch_embed.norm(patches.flatten(2).transpose(1, 2)), h, w)
+        for block in vit.blocks[:blocks]:
+            x = block(x)
+        return x[:, vit.num_prefix_tokens :]
+
+    def _embed(self, patches: Tensor, h: int, w: int) -> Tensor:
+        """Add positions and prefix tokens to patches (B, h w, C)."""
+        vit = self.vit
+        learned = (vit.cls_token, getattr(vit, "dist_token", None), vit.reg_token)
+        prefix = [token.expand(len(patches), -1, -1) for token in learned if token is not None]
+        positions = vit.pos_embed
+        if positions is None:
+            return vit.norm_pre(torch.cat([*prefix, patches], 1))
+        with_prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
+        table = positions[:, with_prefix:].unflatten(1, vit.patch_embed.grid_size).permute(0, 3, 1, 2)
+        resized = _RESIZE[self.position_embedding](table, h, w).flatten(2).transpose(1, 2)
+        if with_prefix:
+            return vit.norm_pre(torch.cat([*prefix, patches], 1) + torch.cat([positions[:, :with_prefix], resized], 1))
+        return vit.norm_pre(torch.cat([*prefix, patches + resized], 1))
+
+    def _project(self, tokens: Tensor) -> Tensor:
+        """Apply norm and one third of the attention's projection to tokens (B, N, C)."""
+        block = self.vit.blocks[self.layer]
+        attention, which = block.attn, _SLICE[self.facet]
+        x = block.norm1(tokens)
+        if getattr(attention, "qkv", None) is not None:
+            bias = attention.qkv.bias
+            if bias is None and getattr(attention, "q_bias", None) is not None:  # BEiT and EVA keep them apart
+                bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
+            x = F.linear(x, attention.qkv.weight.chunk(3)[which], None if bias is None else bias.chunk(3)[which])
+        else:
+            x = (attention.q_proj, attention.k_proj, attention.v_proj)[which](x)
+        heads = attention.num_heads
+        return x.unflatten(2, (heads, -1)).transpose(2, 3).flatten(2)
+
+
+def resize_positions_official(table: Tensor, h: int, w: int) -> Tensor:
+    """Resize position embeddings (1, C, H, W) to (1, C, h, w) as DINO does.
+
+    Bicubic with scale factor (h + 0.1) / H and no antialiasing: the 0.1 guards DINO against a rounding error and moves
+    the sampling points a little. The native grid is returned untouched.
+    """
+    if (h, w) == table.shape[-2:]:
+        return table
+    factors = [(h + 0.1) / table.shape[-2], (w + 0.1) / table.shape[-1]]
+    resized = F.interpolate(table, scale_factor=factors, mode="bicubic", align_corners=False)
+    if resized.shape[-2:] != (h, w):  # pragma: no cover
+        raise ValueError(f"position embeddings became {tuple(resized.shape)}, wanted {(h, w)}")
+    return resized
+
+
+def resize_positions_timm(table: Tensor, h: int, w: int) -> Tensor:
+    """Resize position embeddings (1, C, H, W) to (1, C, h, w), bicubic with antialiasing as timm does."""
+    if (h, w) == table.shape[-2:]:
+        return table
+    return F.interpolate(table, size=(h, w), mode="bicubic", antialias=True)
+
+
+_RESIZE = {"official": resize_positions_official, "timm": resize_positions_timm}
+
+
+def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> Any:
+    """Create a timm vision transformer without its head; see ``ViTFeatures`` for the arguments and errors."""
+    import timm
+
+    hub = weights == "timm"
+    try:
+        try:
+            vit = timm.create_model(model, pretrained=hub, num_classes=0, dynamic_img_size=True, **model_args)
+        except TypeError:  # BEiT has one fixed size, ``img_size``
+            vit = timm.create_model(model, pretrained=hub, num_classes=0, **model_args)
+    except RuntimeError as error:
+        if "Unknown model" in str(error) or "Invalid pretrained tag" in str(error):
+            raise UserError(f"timm has no model '{model}'; similar ones: {_similar(model)}") from error
+        raise UserError(_cannot_fetch(model, error) if hub else f"'{model}' cannot be built: {error}") from error
+    except (OSError, ValueError) as error:  # no network, or a tag without weights
+        raise UserError(_cannot_fetch(model, error) if hub else f"'{model}' cannot be built: {error}") from error
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"'{model}' cannot be built as a vision transformer: {error}") from error
+    if not hasattr(vit, "blocks") or not hasattr(vit, "patch_embed"):
+        raise UserError(f"'{model}' is not a plain vision transformer: it has no sequence of blocks")
+    if getattr(cast(Any, vit.patch_embed).proj, "in_channels", None) != 3:
+        raise UserError(f"'{model}' is not a plain vision transformer: its patches are not cut from the image itself")
+    if weights is not None and not hub:
+        load_weights(vit, weights, ignore=_HEADS)
+    return vit
+
+
+def _cannot_fetch(model: str, error: Exception) -> str:
+    import timm
+
+    config = timm.get_pretrained_cfg(model)
+    source = getattr(config, "hf_hub_id", None) or getattr(config, "url", None) or model
+    return (
+        f"cannot fetch the weights of '{model}' ({type(error).__name__}). Without a network: fetch '{source}' "
+        "(model.safetensors) elsewhere and give its path as --model.backbone.init_args.weights=<file>; "
+        "or weights=null for random ones."
+    )
+
+
+def _similar(model: str) -> str:
+    """Return names of models, or of weights where only the tag is unknown, that look like ``model``."""
+    import timm
+
+    architecture = model.strip().partition(".")[0]
+    tagged = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else []
+    return ", ".join(tagged or get_close_matches(architecture, timm.list_models(), n=4)) or "see timm.list_models()"
+
+
+def _has_facets(block: nn.Module) -> bool:
+    """Whether the block normalises and then projects: variants that normalise afterwards have a ``norm1`` too."""
+    return hasattr(block, "norm1") and hasattr(block, "attn") and "Post" not in type(block).__name__
+
+
+def _is_plain(vit: Any) -> bool:
+    """Whether this is timm's VisionTransformer, whose embedding stage is written out here (strides, DINO positions)."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return isinstance(vit, VisionTransformer)

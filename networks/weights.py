@@ -1,0 +1,99 @@
+"""Weights from a hub name or a local file, loaded without running code and matched strictly.
+
+The one place in ``networks`` that reads files.
+"""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from errors import UserError
+
+# Keys under which authors nest a state dict, and prefixes they leave on its names.
+CONTAINERS = ("state_dict", "model", "teacher", "module")
+PREFIXES = ("module.base_encoder.", "module.", "backbone.", "base_encoder.", "encoder.", "student.", "teacher.")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a .safetensors file or from a torch checkpoint.
+
+    Args:
+        path: the file. Of a torch checkpoint the usual containers ("state_dict", "model", "teacher") are opened.
+
+    Returns:
+        Name to tensor, on the CPU.
+
+    Raises:
+        UserError: the file is missing, cut short, or holds more than tensors and plain values.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"no weights at '{path}': give the path of a .safetensors, .pth, .pt or .ckpt file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"'{path}' is damaged or holds Python objects besides tensors, which could run code when read; "
+            "load it where you trust it and save its state dict alone (safetensors.torch.save_file)"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise UserError(f"'{path}' holds a {type(content).__name__}, not a state dict; save module.state_dict()")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def strip_prefix(state: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Remove the prefix under which most names of ``state`` match the ``wanted`` ones."""
+    wanted = set(wanted)
+
+    def stripped(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+    return max((stripped(prefix) for prefix in ("", *PREFIXES)), key=lambda names: len(wanted & names.keys()))
+
+
+def load_weights(module: nn.Module, path: str | Path, ignore: Iterable[str] = ()) -> None:
+    """Load weights from a local file into ``module``; every name and shape has to match.
+
+    Args:
+        module: receives the weights; floating-point values are cast to its dtype.
+        path: see ``read_state_dict``.
+        ignore: prefixes of names that the file may have and the module not, such as a classifier.
+
+    Raises:
+        UserError: names are missing or left over, or shapes differ; says which.
+    """
+    own = module.state_dict()
+    state = strip_prefix(read_state_dict(path), own)
+    state = {key: value for key, value in state.items() if key in own or not key.startswith(tuple(ignore))}
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if state[key].shape != own[key].shape
+    ]
+    if missing or extra or shapes:
+        problems = [f"missing: {_some(missing)}"] * bool(missing) + [f"left over: {_some(extra)}"] * bool(extra)
+        problems += [f"other shapes: {_some(shapes)}"] * bool(shapes)
+        raise UserError(
+            f"'{path}' does not fit {type(module).__name__}; {'; '.join(problems)}. "
+            "Choose the model (patch size, width, number of heads) that these weights were trained for."
+        )
+    module.load_state_dict(state)
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

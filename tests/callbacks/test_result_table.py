@@ -1,0 +1,90 @@
+import io
+import math
+
+from rich.console import Console
+
+from callbacks.complexity import Complexity
+from callbacks.dense_evaluation import Result
+from callbacks.object_discovery import ObjectDiscovery
+from callbacks.result_table import ResultTable, as_markdown, sheets, show
+from tests.helpers.dense_case import discovery_loaders, run_test
+
+METHODS = ["base", "bilinear", "random LiFT", "LiFT", "2x LiFT", "ViT at 2S"]
+
+
+def row(metric, method, size, value, error=0.01, protocol="video"):
+    return Result(protocol, metric, method, size, value, error, 10)
+
+
+def printed(tables, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    show(tables, console)
+    return console.file.getvalue()
+
+
+def test_one_table_a_metric_with_the_best_and_the_close_marked():
+    values = {("base", 32): 0.5, ("LiFT", 32): 0.6, ("ViT at 2S", 32): 0.58, ("base", 64): 0.7, ("LiFT", 64): math.nan}
+    (sheet,) = sheets([row("J&F", method, size, value) for (method, size), value in values.items()])
+    assert sheet.columns == ["32 px", "64 px"]
+    at_32 = {method: cells[0] for method, cells in sheet.rows.items()}
+    assert (at_32["LiFT"].text, at_32["LiFT"].best) == ("60.0 ± 1.0", True)
+    assert at_32["ViT at 2S"].close  # 2.0 apart with an error of 1.4
+    assert not at_32["ViT at 2S"].best
+    assert not at_32["base"].close
+    assert sheet.rows["LiFT"][1].text == sheet.rows["ViT at 2S"][1].text == "–"
+    assert sheet.rows["base"][1].best
+
+
+def test_metrics_become_columns_where_there_is_one_size():
+    metrics = [f"CKA {a}->{b}" for a in (28, 56, 112, 224) for b in (28, 56, 112, 224) if a < b]
+    tables = sheets(
+        [row(metric, method, 224, 0.5, protocol="scale_invariance") for metric in metrics for method in METHODS]
+    )
+    assert [len(table.columns) for table in tables] == [5, 1]
+    assert tables[0].title == "Scale invariance at 224 px (%)"
+
+
+def test_fits_an_80_column_terminal():
+    sizes = (32, 64, 128, 224, 448)
+    rows = [
+        row("PCK@0.1 (normalised)", m, s, 0.1 + n / 10, 0.012, "keypoints")
+        for n, m in enumerate(METHODS)
+        for s in sizes
+    ]
+    lines = printed(sheets(rows)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("±" in line and "LiFT" in line for line in lines) == 3  # no row is broken in two
+    assert "60.0 ± 1.2" in next(line for line in lines if line.strip().startswith("ViT at 2S"))
+
+
+def test_costs_are_plain_numbers_without_a_best():
+    rows = [
+        Result("complexity", "GMACs", method, 224, value, 0.0, 1) for method, value in [("base", 4.25), ("LiFT", 5.0)]
+    ]
+    (sheet,) = sheets(rows)
+    assert [cells[0].text for cells in sheet.rows.values()] == ["4.250", "5.000"]
+    assert not any(cell.best or cell.close for cells in sheet.rows.values() for cell in cells)
+    assert "%" not in sheet.title
+
+
+def test_markdown():
+    text = as_markdown(sheets([row("J&F", "base", 32, 0.5), row("J&F", "LiFT", 32, 0.6), row("J&F", "base", 64, 0.4)]))
+    assert "| method | 32 px | 64 px |" in text
+    assert "| LiFT | **60.0 ± 1.0** | – |" in text
+    assert "| base | 50.0 ± 1.0 | " in text
+
+
+def test_collects_prints_and_writes_after_a_test(tmp_path, capsys):
+    callbacks = [ResultTable(metrics=["CorLoc"]), ObjectDiscovery(), Complexity(image_sizes=[32])]
+    run_test(tmp_path, callbacks, discovery_loaders(4, (32, 64)))
+    out, summary = capsys.readouterr().out, (tmp_path / "results" / "summary.md").read_text()
+    assert "Object discovery: CorLoc (%)" in out
+    assert "GMACs" not in out
+    assert "GMACs (thesis)" in summary
+    assert "Object discovery: CorLoc (%)" in summary
+
+
+def test_nothing_to_show(tmp_path, capsys):
+    run_test(tmp_path, [ResultTable()], discovery_loaders(2))
+    assert "±" not in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from networks.correspondence import enlarged_norm, match_keypoints, sample_enlarged, similarity_maps
+
+GRIDS = [((7, 7), (7, 7), (56, 56)), ((5, 8), (9, 4), (40, 65)), ((1, 6), (6, 1), (17, 30)), ((12, 12), (6, 6), (9, 9))]
+
+
+def enlarge(features: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(features[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def features(grid: tuple[int, int], seed: int) -> Tensor:
+    return torch.randn(6, *grid, generator=torch.Generator().manual_seed(seed))
+
+
+def keypoints(count: int, size: tuple[int, int]) -> Tensor:
+    return torch.rand(count, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([size[1], size[0]])
+
+
+def plain_scores(source: Tensor, target: Tensor, points: Tensor, size: tuple[int, int], rule: str) -> Tensor:
+    """Return the scores (K, H, W) by enlarging both maps."""
+    source, target = (enlarge(F.normalize(map_, dim=0), size) for map_ in (source, target))
+    if rule == "normalised":
+        target = F.normalize(target, dim=0)
+    return torch.einsum("ck,chw->khw", source[:, points[:, 1].floor().long(), points[:, 0].long()], target)
+
+
+@pytest.mark.parametrize(("grid", "_", "size"), GRIDS)
+def test_sampling_and_length_equal_those_of_the_enlarged_map(grid: tuple, _: tuple, size: tuple) -> None:
+    map_, points = features(grid, 0), keypoints(50, size)
+    large = enlarge(map_, size)
+    torch.testing.assert_close(
+        sample_enlarged(map_, points, size), large[:, points[:, 1].long(), points[:, 0].long()].T, atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(enlarged_norm(map_, size), large.norm(dim=0), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["official", "normalised"])
+@pytest.mark.parametrize(("source_grid", "target_grid", "size"), GRIDS)
+def test_matching_equals_enlarging_both_maps(source_grid: tuple, target_grid: tuple, size: tuple, rule: str) -> None:
+    source, target, points = features(source_grid, 0), features(target_grid, 1), keypoints(40, size)
+    expected = plain_scores(source, target, points, size, rule)
+    if rule == "official":
+        torch.testing.assert_close(similarity_maps(source, target, points, size), expected, atol=1e-5, rtol=0)
+    x, y = match_keypoints(source, target, points, size, [rule])[0].long().unbind(1)
+    best = expected.flatten(1).max(1).values
+    torch.testing.assert_close(expected[torch.arange(len(points)), y, x], best, atol=1e-5, rtol=0)
+    # Along the image's border pixels tie exactly; where the plain way has one winner, it is the same pixel.
+    unique = (expected > best[:, None, None] - 1e-5).flatten(1).sum(1) == 1
+    assert unique.any() or 1 in target_grid  # a single column ties everywhere
+    assert torch.equal((y * size[1] + x)[unique], expected.flatten(1).argmax(1)[unique])
+
+
+def test_rules_together_equal_rules_alone_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target, points, size = features((7, 5), 0), features((7, 5), 1), keypoints(37, (42, 30)), (42, 30)
+    together = match_keypoints(source, target, points, size, ["normalised", "official"])
+    monkeypatch.setattr("networks.correspondence._KEYPOINTS_AT_ONCE", 5)
+    for rule, found in zip(["normalised", "official"], together, strict=True):
+        scores = plain_scores(source, target, points, size, rule)
+        (x, y), (x_alone, y_alone) = (
+            map_.long().unbind(1) for map_ in (found, match_keypoints(source, target, points, size, [rule])[0])
+        )
+        index = torch.arange(len(points))
+        torch.testing.assert_close(scores[index, y, x], scores[index, y_alone, x_alone], atol=1e-5, rtol=0)
+
+
+def test_a_map_matches_itself_where_vectors_have_unit_length() -> None:
+    map_ = features((8, 8), 0)
+    points = torch.tensor([[3.0, 17.0], [29.0, 2.0], [12.9, 12.9]])
+    assert torch.equal(match_keypoints(map_, map_, points, (32, 32), ["normalised"])[0], points.floor())
+
+
+def test_the_official_rule_favours_cell_centres() -> None:
+    target = torch.eye(2).reshape(2, 1, 2)  # two cells, orthogonal: between them vectors are short
+    keypoint = torch.tensor([[3.0, 0.0]])  # the blend of both, nearer to the left one
+    official, normalised = match_keypoints(target, target, keypoint, (1, 8), ["official", "normalised"])[:, 0, 0]
+    assert official < 3 <= normalised
+
+
+def test_keypoints_on_the_border_are_clamped() -> None:
+    map_ = features((4, 4), 0)
+    outside = sample_enlarged(map_, torch.tensor([[16.0, -1.0]]), (16, 16))
+    assert torch.equal(outside, sample_enlarged(map_, torch.tensor([[15.0, 0.0]]), (16, 16)))
+
+
+def test_zero_features_give_no_nan() -> None:
+    found = match_keypoints(torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), torch.ones(2, 2), (8, 8), ["normalised"])
+    assert torch.equal(found, torch.zeros(1, 2, 2))

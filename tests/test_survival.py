@@ -1,0 +1,373 @@
+"""Bad input of every kind through the real entry point.
+
+Every case ends with exit status 2 and one readable message that names the thing and the remedy, without a traceback,
+and leaves what was saved before as it was.
+"""
+
+import errno
+import io
+import os
+import pickle
+import re
+import resource
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+import cli
+from tests.helpers.image_files import AWKWARD, save_awkward, save_photo, save_photos, truncate
+
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+CONFIG = {
+    "model": {
+        "class_path": "lightning_modules.lift.module.LiFT",
+        "init_args": {
+            "backbone": {
+                "class_path": "networks.vit_features.ViTFeatures",
+                "init_args": {"model": "vit_tiny_patch16_224", "weights": None, "model_args": VIT},
+            }
+        },
+    },
+    "data": {
+        "class_path": "datamodules.image_folder.ImageFolder",
+        "init_args": {"root": "photos", "image_size": 32, "batch_size": 2, "num_workers": 0, "predict_size": 32},
+    },
+    "trainer": {"max_steps": 2, "accelerator": "cpu", "log_every_n_steps": 1},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory with four photographs, a configuration of the real method, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    save_photos(Path("photos"), 4)
+    Path("lift.yaml").write_text(yaml.safe_dump(CONFIG))
+    return tmp_path
+
+
+def run(*args):
+    """Return the exit status of ``cli.py``."""
+    try:
+        cli.main([str(arg) for arg in args])
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def saved():
+    """Return what the runs have saved so far."""
+    return {path: path.read_bytes() for path in Path("runs").glob("**/*.ckpt")}
+
+
+@pytest.fixture
+def refused(place, capsys):
+    """Return what asserts that a command is refused with a message that has all these patterns."""
+
+    def check(args, *patterns):
+        before = saved()
+        capsys.readouterr()
+        status = run(*args)
+        message = capsys.readouterr().err
+        assert status == 2, message
+        assert "Traceback" not in message
+        for pattern in patterns:
+            assert re.search(pattern, message), f"{pattern!r} is not in: {message}"
+        assert {path: content for path, content in saved().items() if path in before} == before
+
+    return check
+
+
+def fit(*more, name="first"):
+    return ["fit", "--config", "lift.yaml", "--name", name, *more]
+
+
+# Images
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_unusual_images_are_trained_on_like_any_other(place, name):
+    save_awkward(place / "odd" / name)
+    save_awkward(place / "odd" / "again" / name)
+    more = ("--data.root=odd", "--data.val_fraction=0", "--trainer.max_steps=1")
+    assert run(*fit(*more)) == 0
+    assert saved()
+
+
+def spoil(kind):
+    path = Path("photos/spoilt.jpg")
+    save_photo(path, 100, 100)
+    if kind == "truncated":
+        truncate(path)
+    else:
+        path.write_bytes({"zero-byte": b"", "text": b"<html>404</html>", "damaged": b"\xff" * 20}[kind])
+    return path
+
+
+SPOILT = ["truncated", "zero-byte", "text", "damaged"]
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_spoilt_image_ends_training(place, refused, kind, workers):
+    spoil(kind)
+    more = (
+        f"--data.num_workers={workers}",
+        "--data.val_fraction=0",
+        "--trainer.max_epochs=3",
+        "--trainer.max_steps=-1",
+    )
+    refused(fit(*more), r"photos/spoilt\.jpg", "skip_unreadable=true")
+
+
+def test_spoilt_images_are_skipped_on_demand_and_counted(place, caplog):
+    for kind in SPOILT:
+        spoil(kind).rename(f"photos/{kind}.jpg")
+    assert run(*fit("--data.skip_unreadable=true")) == 0
+    assert "Left out 4 of" in caplog.text
+    for kind in SPOILT:
+        assert f"{kind}.jpg" in caplog.text
+
+
+def test_a_spoilt_image_ends_prediction(refused):
+    spoil("truncated")
+    refused(["predict", *fit()[1:]], r"photos/spoilt\.jpg", "skip_unreadable=true")
+
+
+# Folders
+
+
+def test_missing_folder(refused):
+    refused(fit("--data.root=nowhere"), "nowhere", "the folder itself", r"--data\.init_args\.root")
+
+
+def test_file_in_place_of_a_folder(refused):
+    refused(fit("--data.root=lift.yaml"), "this is a file", r"--data\.init_args\.root")
+
+
+def test_empty_folder(place, refused):
+    (place / "empty").mkdir()
+    refused(fit("--data.root=empty"), "it is empty", r"\.jpg", r"--data\.init_args\.root")
+
+
+def test_folder_without_images(place, refused):
+    (place / "notes").mkdir()
+    (place / "notes" / "a.txt").write_text("x")
+    refused(fit("--data.root=notes"), "1 other file", r"--data\.init_args\.root")
+
+
+def test_unreadable_folder(refused, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(folder="."):
+        if Path(folder).name == "bucket1":  # root may list every folder, so the refusal is staged
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    refused(fit(), "Permission denied", "Make the folder .*bucket1 readable")
+
+
+def test_fewer_images_than_a_batch(refused):
+    refused(fit("--data.batch_size=64"), "3 samples", "lower batch_size")
+
+
+def test_images_of_the_prediction_vanish(refused):
+    for path in Path("photos").glob("**/*.png"):
+        path.unlink()
+    refused(["predict", *fit()[1:]], "it is empty", r"--data\.init_args\.root")
+
+
+def test_missing_imagenet(refused):
+    more = ["--data=datamodules.ImageNet", "--data.root=photos"]
+    refused(["fit", "--config", "lift.yaml", *more], "ImageNet-1k", r"devkit", r"image-net\.org")
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--data.batch_size=0", "batch_size is 0.*at least 1"),
+        ("--data.batch_size=-2", "batch_size is -2.*at least 1"),
+        ("--data.batch_size=many", "batch_size.*'many' is not int"),
+        ("--data.image_size=0", "image_size is 0.*at least 1"),
+        ("--data.image_size=4", "smaller than a patch"),
+        ("--data.num_workers=-1", "num_workers is -1.*at least 0"),
+        ("--data.val_fraction=1.5", "val_fraction is 1.5.*below 1"),
+        ("--data.crop=centre", "'centre' is not .*did you mean center"),
+        ("--data.rooot=photos", "rooot.*did you mean .*root"),
+        ("--model.lr=-1", "lr -1.0 is not positive"),
+        ("--model.distance=cosinus", "'cosinus' is not .*did you mean cosine"),
+        ("--model.backbone.init_args.facet=keys", "'keys'.*key"),
+        ("--model.backbone.init_args.layer=7", "layer 7 .* 1 blocks"),
+        ("--model.backbone.init_args.stride=9", "stride 9 .* 1 to its patch size, 8"),
+        ("--model.backbone.init_args.model=vit_tinny_patch16_224", "no model 'vit_tinny_patch16_224'.*vit_tiny"),
+        ("--model.backbone.init_args.weights=nowhere.pth", "no weights at 'nowhere.pth'"),
+        ("--model.weights=nowhere.pth", "no weights at 'nowhere.pth'"),
+        ("--trainer.max_step=3", "max_step.*did you mean --trainer.max_steps"),
+        ("--trainer.precision=31", "precision"),
+        ("--trainer.accelerator=abacus", "abacus"),
+        ("--config=nowhere.yaml", "no file .*nowhere.yaml"),
+        ("--data=datamodules.ImageFolders", "no class datamodules.ImageFolders.*did you mean datamodules.ImageFolder"),
+        ("--ckpt_path=nowhere.ckpt", "nowhere.ckpt does not exist"),
+        ("--name=a/b", "no name of a folder"),
+        ("--runs_dir=lift.yaml", "cannot be created.*--runs_dir"),
+    ],
+)
+def test_wrong_value(refused, option, message):
+    refused(fit(option), message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: [unclosed", "no valid YAML"),
+        ("trainer: {max_step: 3}", "max_step"),
+        ("tariner: {max_steps: 3}", "tariner.*did you mean .*trainer"),
+        ("just words", "(?i)config|yaml"),
+    ],
+)
+def test_wrong_configuration_file(place, refused, text, message):
+    (place / "more.yaml").write_text(text)
+    refused(fit("--config=more.yaml"), message)
+
+
+def test_binary_configuration_file(place, refused):
+    (place / "more.yaml").write_bytes(bytes(range(256)))
+    refused(fit("--config=more.yaml"), "more.yaml|YAML")
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(place):
+    """The last checkpoint of a finished run."""
+    assert run(*fit()) == 0
+    return Path("runs/lift/first/checkpoints/last.ckpt")
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def rebuilt(checkpoint, **changes):
+    """Return the bytes of the checkpoint with some entries replaced."""
+    content, file = torch.load(checkpoint, weights_only=True), io.BytesIO()
+    torch.save(content | changes, file)
+    return file.getvalue()
+
+
+DAMAGED = {
+    "truncated": (lambda path: path.read_bytes()[:-500], "incomplete or damaged"),
+    "zero-byte": (lambda path: b"", "incomplete or damaged"),
+    "text": (lambda path: b"<html>404</html>", "damaged or no checkpoint"),
+    "pickle bomb": (lambda path: pickle.dumps(Bomb()), "holds Python objects"),
+    "pickle bomb inside": (lambda path: rebuilt(path, extra=Bomb()), "holds Python objects"),
+    "plain weights": (lambda path: rebuilt(path, loops=0) and weights_only(path), "no checkpoint of cli.py"),
+    "other backbone": (lambda path: rebuilt(path, backbone={}), "another backbone"),
+    "other method": (lambda path: rebuilt(path, state_dict={"unet.weight": torch.zeros(1)}), "unet|another"),
+    "tensor": (lambda path: one_tensor(), "no checkpoint of cli.py"),
+}
+
+
+def weights_only(path):
+    file = io.BytesIO()
+    torch.save(torch.load(path, weights_only=True)["state_dict"], file)
+    return file.getvalue()
+
+
+def one_tensor():
+    file = io.BytesIO()
+    torch.save(torch.zeros(3), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_unusable_checkpoint(checkpoint, refused, kind):
+    make, message = DAMAGED[kind]
+    Path("bad.ckpt").write_bytes(make(checkpoint))
+    refused(fit("--ckpt_path=bad.ckpt", name="second"), "bad.ckpt|checkpoint", message)
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "zero-byte", "other shapes"])
+def test_unusable_weights(place, refused, kind):
+    save_file({"up1.up.weight": torch.zeros(1, 2, 3)}, "bad.safetensors")
+    if kind == "truncated":
+        truncate(Path("bad.safetensors"))
+    elif kind == "zero-byte":
+        Path("bad.safetensors").write_bytes(b"")
+    refused(
+        fit("--model.weights=bad.safetensors"), "bad.safetensors|LiFT", "cut short" if kind != "other shapes" else ""
+    )
+
+
+def test_checkpoint_of_another_architecture(checkpoint, refused):
+    more = ["--model.backbone.init_args.model_args.embed_dim=32", "--ckpt_path", checkpoint]
+    refused(fit(*more, name="second"), "checkpoint", "another backbone")
+
+
+def test_resuming_passes_over_a_truncated_checkpoint(checkpoint, capsys):
+    others = [path for path in checkpoint.parent.glob("*.ckpt") if path != checkpoint]
+    truncate(checkpoint)
+    capsys.readouterr()
+    assert run(*fit("--resume=true", "--trainer.max_steps=4")) == 0
+    output = capsys.readouterr()
+    assert "last.ckpt is incomplete or damaged" in output.out + output.err
+    assert others
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 4
+
+
+def test_the_name_of_a_finished_run_is_not_taken_again(checkpoint, refused):
+    refused(fit(), "exists already", "--resume", "--name")
+
+
+# While it runs
+
+
+def test_a_loss_that_is_not_finite(checkpoint, refused):
+    more = ("--resume=true", "--model.lr=1e30", "--model.distance=l2", "--trainer.max_steps=9")
+    refused(fit(*more), "loss is not finite at training batch", r"--model\.lr")
+    assert all(value.isfinite().all() for value in torch.load(checkpoint, weights_only=True)["state_dict"].values())
+
+
+@pytest.mark.parametrize("way", ["no space", "size limit"])
+def test_a_full_disk_while_saving(checkpoint, refused, monkeypatch, way):
+    more = fit("--resume=true", "--trainer.max_steps=6")
+    if way == "no space":
+
+        def fail(content, file, *_, **__):
+            file.write(b"the first bytes still fit")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(torch, "save", fail)
+        refused(more, "could not be written .No space left", "untouched", "--resume --name first")
+    else:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (checkpoint.stat().st_size // 2, limits[1]))
+        try:
+            refused(more, "could not be written", "untouched", "--resume --name first")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        monkeypatch.undo()
+        monkeypatch.chdir(checkpoint.parents[4])
+    assert not list(checkpoint.parent.glob(".*partial"))
+    monkeypatch.setattr(torch, "save", torch.serialization.save)
+    assert run(*more) == 0  # the remedy that the message names
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 6
+
+
+def test_an_image_that_spoils_between_two_runs_loses_nothing(checkpoint, refused):
+    for path in Path("photos").glob("**/*.png"):
+        path.write_bytes(b"")
+    refused(fit("--resume=true", "--trainer.max_steps=9"), "the file is empty", "skip_unreadable=true")
+    save_photos(Path("photos"), 4)
+    assert run(*fit("--resume=true", "--trainer.max_steps=9")) == 0
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 9
