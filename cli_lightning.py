@@ -161,6 +161,17 @@ class CommandLine(LightningCLI):
         if self._different:
             _say(f"note: {self.checkpoint} differs from the configuration, which wins: {'; '.join(self._different)}")
 
+    def instantiate_classes(self) -> None:
+        """Build module, datamodule and trainer, and let a class say itself what is wrong with its arguments."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # The parser tries null in place of the class as well, and hides the first complaint behind the second.
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__
+            raise cause or error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with what every run has: its folder, log, record, checkpoints and checks."""
         config = self._get(self.config_init, "trainer")
@@ -178,7 +189,7 @@ class CommandLine(LightningCLI):
         }
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -235,7 +246,7 @@ def import_named_classes(args: list[str]) -> None:
     """Import the classes of this repository that are named without their package, so that the parser knows them."""
     words = {part for word in args for part in word.split("=")}
     for path in config_files(args):
-        words |= set(re.findall(r":\s*([A-Z]\w*)\s*$", Path(path).read_text(), re.MULTILINE))
+        words |= set(re.findall(r":\s*([A-Z]\w*)\s*$", Path(path).read_text(errors="replace"), re.MULTILINE))
     for package in PACKAGES[:3]:
         for name in words & set(exported(package)):
             getattr(import_module(package), name)

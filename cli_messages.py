@@ -71,9 +71,9 @@ def explain(message: str, options: Iterable[str]) -> str:
         return _unknown_argument(key, found[1], found[2])
     if found := re.search(r"class_path '([^']+)':\s+(?:module '\S+' has no attribute|No module named)[^\n]*", message):
         return _unknown_class(key, found[1], found[0])
-    found = re.search(r"Not a valid subclass of (\w+)", message)
-    if found and (path := re.search(r"'class_path': '([^']+)'", message)) and "dot import path" not in message:
-        return f"{key}: {path[1]} is no {found[1]}"
+    if found := re.search(r"Import path (\S* ?)does not correspond to a subclass of (\w+)", message):
+        given = found[1].strip() or message.rsplit("Given value: ", 1)[-1]
+        return f"{key}: {given} is no {found[2]}"
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
         return _unknown_class(key, found[1])
     if found := re.search(r"following arguments are required: (.*)", message):
@@ -82,10 +82,9 @@ def explain(message: str, options: Iterable[str]) -> str:
         return f"there is no file {found[1]}{did_you_mean(found[1], configs())}"
     if found := re.search(r'Parser key "(\w+)":\s+Expected an? ([^\n]+)\. Got value: ([^\n]+)', message):
         return _wrong_value(key if key == found[1] else f"{key}.{found[1]}", [found[2]], found[3])
-    if (expected := re.findall(r"Expected an? ([^\n.]+)", message)) and (
-        found := re.search("Given value: (.*)", message)
-    ):
-        return _wrong_value(key, expected, found[1])
+    expected, given = re.findall(r"Expected an? (?!path but)([^\n]+)", message), re.search("Given value: (.*)", message)
+    if expected and given:
+        return _wrong_value(key, expected, given[1])
     return _one_line(message)
 
 
@@ -128,20 +127,20 @@ def _unknown_class(key: str, class_path: str, reason: str = "") -> str:
 
 
 def _required(names: str) -> str:
-    missing = names.replace(",", " ").split()[0].split(".", 1)[-1]
-    methods = [path for path in configs() if path.count("/") == 1]
-    example = f", as in --config {methods[0]}" if methods else ""
-    return (
-        f"no {missing} was chosen: name a configuration{example}, or a class, as in --{missing} lightning_modules.LiFT"
-    )
+    missing = sorted((name.split(".", 1)[-1] for name in names.replace(",", " ").split()), reverse=True)
+    wanted = rf"^{missing[0]}:"
+    complete = [path for path in configs() if re.search(wanted, Path(path).read_text(), re.MULTILINE)]
+    example = f", as in --config {min(complete, key=len)}" if complete else ""
+    classes = " and ".join(f"--{name}" for name in missing)
+    return f"no {' and no '.join(missing)} was chosen: name a configuration{example}, or classes with {classes}"
 
 
 def _wrong_value(key: str, expected: list[str], value: str) -> str:
     kinds = [re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", kind).removeprefix("typing.") for kind in expected]
-    kinds = ["null" if kind == "NoneType" else kind for kind in dict.fromkeys(kinds)]
-    literals = [word for kind in kinds if kind.startswith("Literal[") for word in re.findall(r"'([^']+)'", kind)]
+    literals = [word for kind in kinds for word in re.findall(r"'([^']+)'", kind)]
+    names = ["null" if kind == "NoneType" else kind for kind in dict.fromkeys(kinds) if not kind.startswith("Literal[")]
     given = value.split("val=")[-1].strip("')")
-    return f"{key}: {given!r} is not {' or '.join(kinds)}{did_you_mean(given, literals)}"
+    return f"{key}: {given!r} is not {' or '.join([*literals, *names])}{did_you_mean(given, literals)}"
 
 
 def _one_line(text: str) -> str:

@@ -121,8 +121,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} does not exist{_others(path)}") from None
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from None
-    except UnpicklingError as error:
-        if "unsupported" not in str(error).lower():
+    except UnpicklingError:
+        with path.open("rb") as file:
+            pickled = file.read(1) in (b"P", b"\x80")  # of an archive, of a bare pickle
+        if not pickled:
             raise UserError(f"checkpoint {path} is damaged or no checkpoint{_others(path)}") from None
         raise UserError(
             f"checkpoint {path} is refused: it holds Python objects, which can run any code when they are loaded, and "

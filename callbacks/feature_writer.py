@@ -96,14 +96,15 @@ def name_below(path: Path, root: Path | None) -> Path:
 
 def write_features(features: Tensor, metadata: dict[str, str], path: Path) -> None:
     """Write features (C, h, w) as safetensors; the file appears whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.part")
     try:
         # safetensors stores text as UTF-8, and a file name may hold other bytes.
         readable = {key: value.encode(errors="replace").decode() for key, value in metadata.items()}
-        save_file({"features": features.detach().cpu().contiguous()}, unfinished, readable)
+        # Not save_file, whose files only their owner may read.
+        unfinished.write_bytes(save({"features": features.detach().cpu().contiguous()}, readable))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

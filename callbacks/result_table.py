@@ -136,7 +136,8 @@ def show(tables: list[Sheet], console: Any = None) -> None:
 
     console = console or Console()
     for sheet in tables:
-        table = Table(title=sheet.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+        console.print(sheet.title, style="bold", highlight=False)  # as a table's own title it breaks at its width
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("method", no_wrap=True)
         for column in sheet.columns:
             table.add_column(column, justify="right")

@@ -131,6 +131,8 @@ def resize(images: Tensor, side: int) -> Tensor:
 def draw_scales(results: list[Result], scales: list[int]) -> Any:
     """Return Figure 8.4: one panel a source scale, CKA against the destination scale, one line a method.
 
+    Every line passes through 1 at its own source scale, where the features are the same.
+
     Args:
         results: rows whose metric is "CKA <a>-><b>", a < b.
         scales: in pixels, ascending.
@@ -140,11 +142,13 @@ def draw_scales(results: list[Result], scales: list[int]) -> Any:
     figure = new_figure(max(5.0, 2.6 * len(scales)), 3.1)
     panels = figure.subplots(1, len(scales), sharey=True, squeeze=False)[0]
     for panel, source in zip(panels, scales, strict=True):
-        others = [scale for scale in scales if scale != source]
         for method, colour in zip(methods, PALETTE * len(methods), strict=False):
-            pairs = [values[method, f"CKA {min(source, s)}->{max(source, s)}"] for s in others]
+            pairs = [
+                (1.0, 0.0) if scale == source else values[method, f"CKA {min(source, scale)}->{max(source, scale)}"]
+                for scale in scales
+            ]
             panel.errorbar(
-                [scales.index(s) for s in others],
+                range(len(scales)),
                 [value for value, _ in pairs],
                 [error for _, error in pairs],
                 color=colour,
@@ -156,6 +160,7 @@ def draw_scales(results: list[Result], scales: list[int]) -> Any:
             )
         panel.set_title(f"source {source} px", fontsize=10)
         panel.set_xticks(range(len(scales)), [str(scale) for scale in scales])
+        panel.axvline(scales.index(source), color="0.8", linewidth=1, zorder=0)
         panel.set_xlabel("destination (px)")
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)

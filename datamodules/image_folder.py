@@ -174,25 +174,24 @@ class ImageFolder(LightningDataModule):
 
     def parts(self, training: bool = True) -> tuple[Part, Part]:
         """Return the parts of training and of validation; the former may be empty if ``training`` is false."""
-        paths = find_images(self.root)
+        paths = self.part_to_predict().paths
         held_out = self._held_out(paths)
         return Part([p for p in paths if p not in held_out]), Part([p for p in paths if p in held_out])
 
     def part_to_predict(self) -> Part:
         """Return the files that ``predict`` goes through."""
-        return Part(find_images(self.root))
+        return self.readable(Part(find_images(self.root)))
 
     def setup(self, stage: str) -> None:  # noqa: D102
         self.skipped = []
         if stage == "predict":
-            part = self._readable(self.part_to_predict())
-            self.predict_set = FilesToPredict(part.paths, self.predict_size, self.upright)
+            self.predict_set = FilesToPredict(self.part_to_predict().paths, self.predict_size, self.upright)
             return
         train, val = self.parts(training=stage == "fit")
         if stage == "fit":
             jittered = Square(self.image_size, self.crop, 0.2 if self.color_jitter else 0.0)
-            self.train_set = ImageFiles(self._readable(train), jittered, self.upright)
-        self.val_set = ImageFiles(self._readable(val), Square(self.image_size, self.crop), self.upright)
+            self.train_set = ImageFiles(train, jittered, self.upright)
+        self.val_set = ImageFiles(val, Square(self.image_size, self.crop), self.upright)
 
     def train_dataloader(self) -> DataLoader:  # noqa: D102
         return train_loader(
@@ -229,7 +228,12 @@ class ImageFolder(LightningDataModule):
         count = sum(place < self.val_fraction for place in places.values())
         return set(ranked[: min(max(count, 1), len(paths) - 1)])
 
-    def _readable(self, part: Part) -> Part:
+    def readable(self, part: Part) -> Part:
+        """Return the part without the files that cannot be read, if these are to be skipped, and report them.
+
+        Raises:
+            UserError: no file is left.
+        """
         if not self.skip_unreadable:
             return part
         bad = set(unreadable_images(part.paths))

@@ -87,7 +87,8 @@ class ImageNet(ImageFolder):
         rank = {wordnet_id: label for label, wordnet_id in enumerate(classes)}
         val = self._find(images / "val", "validation")
         class_of = folder_name if val[0].parent.name in rank else self._flat_labels()
-        return self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
+        parts = self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
+        return self.readable(parts[0]) if training else Part([]), self.readable(parts[1])
 
     def part_to_predict(self) -> Part:
         """Return the validation images."""

@@ -127,10 +127,11 @@ class Finding:
         return overall((effect.verdict for effect in self.effects), self.across)
 
     @property
-    def weakest(self) -> Effect | None:
-        """The comparison with the smallest mean; None if no figure is there."""
+    def decisive(self) -> Effect | None:
+        """The smallest effect among the comparisons that fail, else are undecided, else hold; None without figures."""
+        order = (Verdict.FAILS, Verdict.UNDECIDED, Verdict.HOLDS)
         known = [effect for effect in self.effects if effect.seeds]
-        return min(known, key=lambda effect: effect.mean, default=None)
+        return min(known, key=lambda effect: (order.index(effect.verdict), effect.mean), default=None)
 
     @property
     def held(self) -> int:

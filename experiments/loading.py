@@ -163,6 +163,8 @@ def _contrasts(value: Any, grid: Grid, where: str) -> tuple[Contrast, ...]:
                 terms += [(over, column, -1.0), (over, partner, times)]
             for row, label, weight in terms:
                 contrast[row, label] = contrast.get((row, label), 0.0) + weight
+            if not any(contrast.values()):
+                raise UserError(f"{where}: compares ({more}, {column}) with itself; it needs less or less_at")
             contrasts.append(contrast)
     return tuple(contrasts)
 

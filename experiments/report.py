@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from experiments.claims import Effect
+from experiments.claims import Effect, Verdict
 from experiments.records import Record, Records
 from experiments.state import finding_of, printed_support, state
 from experiments.tables import Table
@@ -81,18 +81,18 @@ def effect_text(effect: Effect | None, digits: int) -> str:
 
 
 def claim_rows(table: Table, records: Records, scale: str) -> list[list[str]]:
-    """Return section, claim, comparisons that hold, smallest effect and verdict of each claim asked at a scale."""
+    """Return section, claim, comparisons that hold, the decisive effect and verdict of each claim asked at a scale."""
     rows = []
     for claim in table.claims:
         finding = finding_of(claim, table, records, scale)
         if finding:
             held = f"{finding.held} of {len(finding.effects)}"
-            effect = effect_text(finding.weakest, table.digits)
-            rows.append([f"{claim.section}: {claim.text}", held, effect, finding.verdict.upper()])
+            effect = effect_text(finding.decisive, table.digits)
+            rows.append([f"{claim.section}: {claim.text}", held, effect, str(finding.verdict)])
     return rows
 
 
-CLAIM_HEAD = ("section: claim", "comparisons that hold", "smallest effect [95 %]", "verdict")
+CLAIM_HEAD = ("section: claim", "comparisons that hold", "weakest effect [95 %]", "verdict")
 
 
 def table_text(table: Table, records: Records, scale: str) -> list[str]:
@@ -140,10 +140,12 @@ def document(method: str, tables: Sequence[Table], records: Records) -> str:
         if "embedded" in table.grids
         for row in claim_rows(table, records, "embedded")
     ]
-    lines += [*markdown_table(CLAIM_HEAD, claims), "", "## Embedded scale: figures", ""]
+    verdicts = [claim[-1] for claim in claims]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
+    lines += [*markdown_table(CLAIM_HEAD, claims), "", f"Verdicts: {counts}.", "", "## Embedded scale: figures", ""]
     for table in tables:
         if "embedded" in table.grids:
-            lines += _section(table, "as measured on the embedded world", table.grids["embedded"].note)
+            lines += _section(table, "embedded")
             lines += markdown_table(["", *table.grids["embedded"].columns], measured_rows(table, records, "embedded"))
             lines += ["", _seeds_line(table, records, "embedded"), ""]
     lines += ["## The thesis' scale: printed numbers and reproductions", "", PAPER, ""]
@@ -175,9 +177,13 @@ PAPER = """\
 "Bears out" counts the comparisons of a claim that the printed numbers themselves satisfy; ties do not count."""
 
 
-def _section(table: Table, what: str, note: str) -> list[str]:
-    unit = f" In {table.unit}." if table.unit else ""
-    return [f"### {table.number}, {what}", "", f"{table.title} (section {table.section}).{unit} {note}".strip(), ""]
+def _section(table: Table, scale: str) -> list[str]:
+    """Return the head of a table; at embedded scale the caption is marked as that of the thesis."""
+    what, said = ("as printed in the thesis", "") if scale == "paper" else ("on the embedded world", "In the thesis: ")
+    unit = f"Unit: {table.unit}. " if table.unit else ""
+    note = f"Here: {table.grids[scale].note}" if scale == "embedded" else table.grids[scale].note
+    text = f"{said}{table.title} (section {table.section}). {unit}{note}"
+    return [f"### {table.number}, {what}", "", text.strip(), ""]
 
 
 def _seeds_line(table: Table, records: Records, scale: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from errors import UserError
 from experiments.records import ROOT, Record, Records, inputs_of, read_metrics, read_provenance, run_id
-from experiments.tables import Run
+from experiments.tables import SEEDED, Run
 
 STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled by cli.py or not
 
@@ -19,6 +19,21 @@ STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled b
 def launch(arguments: list[str]) -> int:
     """Run ``python cli.py`` with these arguments and return its exit status."""
     return subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False).returncode
+
+
+def command_of(run: Run, scale: str, seed: int, checkpoint_of: Callable[[Run], str]) -> list[str]:
+    """Return the arguments of ``cli.py`` for a run.
+
+    Args:
+        run: to be started.
+        scale: "embedded" or "paper".
+        seed: of the run.
+        checkpoint_of: gives what stands for the checkpoint of another run.
+    """
+    words = [run.command, *(word for config in run.configs for word in ("--config", config))]
+    words += [f"--{argument}={seed}" for argument in SEEDED[scale]]
+    words += [f"--{argument}={value}" for argument, value in run.overrides]
+    return words + [f"--{argument}={checkpoint_of(source)}" for argument, source in run.checkpoints]
 
 
 @dataclass
@@ -58,15 +73,12 @@ class Runner:
         record = self.records.find(run, self.scale, seed)
         if record and self._reusable(record, run, needs_checkpoint):
             return record
-        command = [run.command, *(word for config in run.configs for word in ("--config", config))]
-        command += [f"--seed_everything={seed}", *(f"--{argument}={value}" for argument, value in run.overrides)]
-        arguments = list(command)
-        for argument, source in run.checkpoints:
+        for _, source in run.checkpoints:
             self.ensure(source, seed, needs_checkpoint=True)
-            arguments.append(f"--{argument}={self._checkpoint(source, seed)}")
-            command.append(f"--{argument}={run_id(source, self.scale, seed)}")
         inputs = inputs_of(run, self.root)
         folder_name = self._folder_name(run, seed)
+        command = command_of(run, self.scale, seed, lambda source: run_id(source, self.scale, seed))
+        arguments = command_of(run, self.scale, seed, lambda source: str(self._checkpoint(source, seed)))
         arguments += [f"--runs_dir={self.runs_dir}", f"--name={folder_name}"]
         if run.command == "fit" and not self.force:
             arguments.append("--resume=true")  # goes on with an attempt that was cut off, or begins

@@ -64,17 +64,17 @@ def summary(table: Table, records: Records) -> dict[str, Any]:
         for scale in table.grids:
             finding = finding_of(claim, table, records, scale)
             if finding:
-                weakest = finding.weakest
+                decisive = finding.decisive
                 entry[scale] = {
                     "verdict": str(finding.verdict),
                     "held": finding.held,
                     "comparisons": len(finding.effects),
-                    "smallest_effect": weakest
+                    "weakest_effect": decisive
                     and {
-                        "mean": weakest.mean,
-                        "low": weakest.low if weakest.seeds > 1 else None,
-                        "high": weakest.high if weakest.seeds > 1 else None,
-                        "seeds": weakest.seeds,
+                        "mean": decisive.mean,
+                        "low": decisive.low if decisive.seeds > 1 else None,
+                        "high": decisive.high if decisive.seeds > 1 else None,
+                        "seeds": decisive.seeds,
                     },
                 }
         support = printed_support(claim, table)

@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
 
     value: Tensor
     standard_error: Tensor
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
 
 
 def mean_estimate(samples: Tensor) -> Estimate:

@@ -76,6 +76,8 @@ class ViTFeatures(nn.Module):
             raise UserError(f"'{model}' has rotary or relative positions: stride must be {self.patch_size}, its patch")
         if facet != "token" and not _has_facets(self.vit.blocks[self.layer]):
             raise UserError(f"'{model}' has no attention facets here; use facet: token")
+        if facet != "token" and self.layer == 0 and not self._plain:
+            raise UserError(f"'{model}' has rotary or relative positions: facets are offered from layer 1 on")
         config = self.vit.pretrained_cfg
         self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
@@ -108,8 +110,6 @@ class ViTFeatures(nn.Module):
         vit = self.vit
         if not self._plain:
             images = images[..., : h * self.patch_size, : w * self.patch_size]
-            if blocks == 0:
-                raise UserError("the first block has no facets here where positions are rotary or relative: layer 1")
             fixed = None if getattr(vit, "dynamic_img_size", False) else vit.patch_embed.img_size
             if fixed is not None and tuple(fixed) != tuple(images.shape[-2:]):
                 height, width = images.shape[-2:]

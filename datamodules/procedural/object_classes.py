@@ -55,7 +55,7 @@ CLASSES: tuple[ObjectClass, ...] = (
         {
             "mouth": (-0.88, 0.0),
             "eye": (-0.6, -0.1),
-            "fin tip": (0.04, -0.72),
+            "fin tip": (0.04, -0.66),
             "belly": (-0.15, 0.4),
             "tail": (0.9, 0.0),
         },

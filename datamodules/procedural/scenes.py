@@ -7,6 +7,7 @@ bounding box, so that a scene of 128 x 128 pixels costs about ten milliseconds.
 import colorsys
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,15 @@ class SceneObject:
     def object_class(self) -> ObjectClass:
         """The class of this object."""
         return CLASSES[self.class_index]
+
+    @property
+    def keypoints(self) -> Float:
+        """(K, 2) keypoints in the object's frame; each is carried along when the part that it sits on bends."""
+        points = []
+        for point, p in zip(self.object_class.keypoints.values(), _owners(self.class_index), strict=True):
+            centre = np.array(self.object_class.parts[p].centre)
+            points.append(centre + _rotation(self.bends[p]) @ (point - centre))
+        return np.array(points)
 
     def to_pixels(self, size: int) -> tuple[Float, Float]:
         """Return the (2, 2) matrix and the (2,) offset that map the object's frame to pixels of a ``size`` image."""
@@ -90,7 +100,7 @@ class Scene:
         """Return the keypoints (K, 2) xy pixels of object ``n`` (0-based) and which (K,) are visible."""
         size = self.image.shape[0]
         matrix, offset = self.objects[n].to_pixels(size)
-        points = np.array(list(self.objects[n].object_class.keypoints.values())) @ matrix.T + offset
+        points = self.objects[n].keypoints @ matrix.T + offset
         cells = np.floor(points).astype(int)
         inside = ((cells >= 0) & (cells < size)).all(1)
         clipped = cells.clip(0, size - 1)
@@ -166,7 +176,7 @@ def render_pair(seed: int, index: int, size: int = 128) -> tuple[Scene, Scene]:
     for _ in range(2):
         clutter = sample_object(rng, scale=(0.1, 0.18), tail=0.0)
         subject = sample_object(rng, class_index, scale=(0.2, 0.36))
-        subject = replace(subject, centre=tuple(float(x) for x in rng.uniform(0.35, 0.65, 2)))
+        subject = replace(subject, centre=(float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.35, 0.65))))
         scenes.append(compose(background(rng, size), (clutter, subject), rng))
     return scenes[0], scenes[1]
 
@@ -203,7 +213,7 @@ def render_video(
         moved = tuple(
             replace(
                 item,
-                centre=tuple(float(x) for x in np.clip(starts[n] + t * velocity[n], 0.12, 0.88)),
+                centre=_point(np.clip(starts[n] + t * velocity[n], 0.12, 0.88)),
                 turn=item.turn + t * spin[n],
                 scale=float(np.clip(item.scale * (1 + growth[n]) ** t, 0.12, 0.34)),
             )
@@ -269,6 +279,17 @@ def _paint(canvas: Float, instances: NDArray, parts: NDArray, item: SceneObject,
     parts[window][hit] = p + 1
 
 
+@cache
+def _owners(class_index: int) -> list[int]:
+    """Return for every keypoint of a class the part on top of which it sits (or which it is closest to)."""
+    parts, owners = CLASSES[class_index].parts, []
+    for point in CLASSES[class_index].keypoints.values():
+        depths = [float(_inside(part, *(_rotation(-part.turn) @ np.subtract(point, part.centre)))) for part in parts]
+        within = [p for p, depth in enumerate(depths) if depth > 0]
+        owners.append(within[-1] if within else int(np.argmax(depths)))
+    return owners
+
+
 def _inside(part: Part, x: Float, y: Float) -> Float:
     """Approximate signed distance to the outline in the part's own frame, positive inside."""
     width, height = part.radii
@@ -311,6 +332,10 @@ def _rotation(degrees: float) -> Float:
     """Rotation by ``degrees``, clockwise on screen where y points down."""
     angle = np.deg2rad(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _point(values: Float) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
 
 
 def _colour(hue: float, saturation: float, value: float) -> Float:

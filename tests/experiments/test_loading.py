@@ -6,6 +6,7 @@ import yaml
 from errors import UserError
 from experiments.loading import load_table, load_tables
 from experiments.records import ROOT
+from experiments.runs import command_of
 from experiments.state import printed_support
 
 TABLES = load_tables()
@@ -111,7 +112,7 @@ def test_runs_are_shared_between_tables():
     default = TABLES["table_8_1"].grids["embedded"].runs["default"]
     sharing = [name for name, table in TABLES.items() if default in table.grids["embedded"].runs.values()]
     assert set(sharing) == set(TABLES)
-    runs = {run for table in TABLES.values() for run in table.grids["embedded"].shown_runs()}
+    runs = {run for table in TABLES.values() for run in table.grids["embedded"].runs.values()}
     assert sum(run.command == "fit" for run in runs) <= 9  # each takes minutes
 
 
@@ -161,7 +162,7 @@ def test_grid_and_claims_of_a_small_table(tmp_path):
 def contrasts(tmp_path, comparison):
     content = yaml.safe_load(GOOD)
     content["claims"][0]["paper"] = comparison
-    return load_table(write(tmp_path, yaml.safe_dump(content))).claims[0].contrasts["paper"]
+    return load_table(write(tmp_path, yaml.safe_dump(content, sort_keys=False))).claims[0].contrasts["paper"]
 
 
 def test_comparison_of_other_columns_with_a_factor(tmp_path):
@@ -195,8 +196,13 @@ def test_comparison_of_gains(tmp_path):
         ("thesis: {base:", "thesis: {bace:", "no row is called 'bace'; did you mean base?"),
         ("less: base}", "less: bse}", "no row is called 'bse'; did you mean base?"),
         ("less: base}", "less: base, at: {metric: R}}", "no column matches"),
+        (", less: base}", "}", "compares (LiFT, P 56 px) with itself"),
         ("less: base}", "less: base}, across: all", "across 'all'"),
-        ("less: base}", "less: base}, embedded: {more: LiFT}", "is asked at embedded scale, where the table has no grid"),
+        (
+            "less: base}",
+            "less: base}, embedded: {more: LiFT}",
+            "is asked at embedded scale, where the table has no grid",
+        ),
         ("{method: base}", "{methud: base}", "unknown key 'methud'; did you mean method?"),
         ("paper:\n", "paper: [\n", "no valid YAML"),
     ],
@@ -214,3 +220,26 @@ def test_tables_come_in_the_order_of_the_thesis(tmp_path):
     for name in ("table_8_10", "table_8_9", "table_10_1", "figure_8_9"):
         write(tmp_path / "m", GOOD, name)
     assert list(load_tables(tmp_path)) == ["figure_8_9", "table_8_9", "table_8_10", "table_10_1"]
+
+
+@pytest.mark.slow
+def test_arguments_of_every_run_are_known_to_the_command_line(monkeypatch):
+    from cli import environment_restored
+    from cli_lightning import CommandLine
+
+    class Parsed(Exception):
+        pass
+
+    def stop(self):
+        raise Parsed
+
+    monkeypatch.setattr(CommandLine, "before_instantiate_classes", stop)
+    parsed = set()
+    for table in TABLES.values():
+        for scale, grid in table.grids.items():
+            for run in grid.runs.values():
+                kind = (run.command, run.configs, *(key for key, _ in (*run.overrides, *run.checkpoints)))
+                if kind not in parsed:
+                    parsed.add(kind)
+                    with environment_restored(), pytest.raises(Parsed):
+                        CommandLine(command_of(run, scale, seed=0, checkpoint_of=lambda source: "some.ckpt"))

@@ -87,11 +87,11 @@ def run_test(folder: Any, callbacks: list[Callback], loaders: Any, module: Light
     return trainer
 
 
-def quiet_trainer(folder: Any, callbacks: list[Callback]) -> Trainer:
+def quiet_trainer(folder: Any, callbacks: list[Callback], **options: Any) -> Trainer:
     return Trainer(
         default_root_dir=folder,
         accelerator="cpu",
-        devices=1,
+        **{"devices": 1, **options},
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,

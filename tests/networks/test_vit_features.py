@@ -209,6 +209,7 @@ def test_small_vit_has_the_shapes_of_the_thesis():
         (PLAIN, {"stride": 0}, "stride 0"),
         (PLAIN, {"stride": 9}, "stride 9 .* from 1 to its patch size, 8"),
         (ROTARY, {"stride": 8}, "stride must be 16"),
+        (ROTARY, {"layer": 0}, "from layer 1 on"),
         (("vit_base_patch16_rpn_224", TINY), {}, "facet: token"),
     ],
 )

@@ -1,0 +1,199 @@
+import json
+
+import pytest
+
+from experiments import __main__ as command
+from experiments.loading import load_tables
+from experiments.records import Records
+from experiments.report import document, markdown_table, mean_text, table_text
+from experiments.runs import Runner
+from experiments.state import finding_of, state, summary
+from tests.experiments.world import World
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def run_all(world, seeds):
+    runner = world.runner()
+    for run in world.table.grids["embedded"].shown_runs():
+        for seed in seeds:
+            runner.ensure(run, seed)
+    return runner.records
+
+
+def test_state_goes_from_not_run_to_complete(world):
+    assert state(world.table, world.records, "embedded")["state"] == "not run"
+    assert state(world.table, world.records, "paper")["state"] == "no runs"
+    partial = state(world.table, run_all(world, [0]), "embedded")
+    assert (partial["state"], partial["recorded"], partial["needed"]) == ("partial", 3, 9)
+    complete = state(world.table, run_all(world, [0, 1, 2, 7]), "embedded")
+    assert (complete["state"], complete["seeds"]) == ("complete", [0, 1, 2, 7])
+
+
+def test_failed_claim_stays_failed(world):
+    records = run_all(world, [0, 1, 2])
+    better, worse = world.table.claims
+    assert finding_of(better, world.table, records, "embedded").verdict == "holds"
+    assert finding_of(worse, world.table, records, "embedded").verdict == "fails"
+    text = document("m", [world.table], records)
+    (line,) = (line for line in text.splitlines() if "Worse than base." in line and "|" in line)
+    assert line.rstrip(" |").endswith("fails")
+    assert "-10.0 [-10.0, -10.0]" in line
+    assert "0 of 2" in line
+
+
+def test_two_seeds_decide_nothing(world):
+    records = run_all(world, [0, 1])
+    assert {finding_of(claim, world.table, records, "embedded").verdict for claim in world.table.claims} == {
+        "undecided"
+    }
+
+
+def test_table_shows_mean_and_standard_error(world):
+    text = "\n".join(table_text(world.table, run_all(world, [0, 1, 2]), "embedded"))
+    # 20, 30, 40 over the seeds: standard error 10 / sqrt(3).
+    assert "30.0 ± 5.8" in text
+    assert " holds |" in text
+
+
+def test_mean_text():
+    assert mean_text([], 2) == "–"
+    assert mean_text([1.234], 2) == "1.23"
+    assert mean_text([1.0, 3.0], 1) == "2.0 ± 1.0"
+
+
+def test_markdown_table_is_aligned_and_escaped():
+    lines = markdown_table(["", "a|b"], [["row", "1"], ["longer row", "22.5"]])
+    assert lines[0] == "|            | a\\|b |"
+    assert lines[1] == "| ---------- | ---: |"
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_document_keeps_the_scales_apart():
+    tables = [table for table in load_tables().values() if table.method == "lift"]
+    text = document("lift", tables, Records(command.FOLDER / "nowhere"))
+    embedded, paper = text.split("## The thesis' scale")
+    assert "31.38" in paper
+    assert "31.38" not in embedded
+    assert all(f"### {table.number}, on the embedded world" in embedded for table in tables)
+    assert all(f"### {table.number}, as printed" in paper for table in tables if table.thesis)
+    assert "Bears out 82 of 84." in paper
+
+
+def test_measured_at_paper_scale_stands_against_the_printed_numbers(tmp_path):
+    table = load_tables()["table_8_2"]
+    grid = table.grids["paper"]
+
+    class Found(Records):
+        def seeds(self, run, scale):
+            return {0}
+
+        def figure(self, cell, scale, seed):
+            return 10.0 if cell.method == "bilinear" and cell.image_size == 56 else None
+
+    text = "\n".join(table_text(table, Found(tmp_path), "paper"))
+    assert "-0.8" in text  # 10.0 measured, 10.8 printed
+    assert text.count("measured") == len(grid.rows)
+
+
+def test_list_is_json_and_says_every_verdict(capsys):
+    assert command.main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert {"table_8_1", "table_8_13"} <= {entry["table"] for entry in tables}
+    for entry in tables:
+        assert entry["embedded"]["state"] in ("complete", "partial", "not run")
+        for claim in entry["claims"]:
+            for scale in ("embedded", "paper"):
+                assert scale not in claim or claim[scale]["verdict"] in ("holds", "fails", "undecided")
+
+
+def test_list_as_text_names_tables_and_claims(capsys):
+    assert command.main(["list", "table_8_11"]) == 0
+    text = capsys.readouterr().out
+    assert "lift/table_8_11" in text
+    assert "printed numbers 82 of 84" in text
+    assert "table_8_12" not in text
+
+
+def test_summary_of_a_table_without_records_is_json(world):
+    assert (
+        json.loads(json.dumps(summary(world.table, world.records)))["claims"][0]["embedded"]["weakest_effect"] is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "table_8_111"], "no table or method is called 'table_8_111'; did you mean table_8_11?"),
+        (["list", "lfit"], "did you mean lift?"),
+        (["report", "lifft"], "did you mean lift?"),
+        (["report", "table_8_1"], "report takes a method"),
+        (["run", "figure_8_4", "--scale", "paper"], "no runs are defined at paper scale"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(capsys, arguments, message):
+    assert command.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [["run", "table_8_1", "--scale", "big"], ["rum"], ["list", "--jso"], []])
+def test_wrong_options_exit_with_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        command.main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.fixture
+def fake_runs(world, monkeypatch):
+    """Let the command line run the small world's table."""
+    monkeypatch.setattr(command, "load_tables", lambda: {"table_9_1": world.table})
+    monkeypatch.setattr(command, "records_of", lambda table: world.records)
+    monkeypatch.setattr(
+        command, "Runner", lambda records, scale, force: Runner(records, scale, force, world.launch, world.root)
+    )
+    return world
+
+
+def test_run_prints_the_table_and_repeats_nothing(fake_runs, capsys):
+    assert command.main(["run", "table_9_1"]) == 0
+    assert len(fake_runs.calls) == 9
+    assert "Better than base." in capsys.readouterr().out
+    assert command.main(["run", "table_9_1"]) == 0
+    assert len(fake_runs.calls) == 9
+    assert command.main(["run", "table_9_1", "--seeds", "5"]) == 0
+    assert len(fake_runs.calls) == 12
+
+
+def test_failed_run_does_not_keep_the_others_from_running(fake_runs, capsys):
+    fake_runs.failing = {"--model.distance=l1"}
+    assert command.main(["run", "table_9_1"]) == 2
+    printed = capsys.readouterr()
+    assert "table_9_1: embedded-m-distance_l1" in printed.err
+    assert "ended with status 1" in printed.err
+    assert " holds |" in printed.out  # of what did run
+    fake_runs.failing = set()
+    assert command.main(["run", "table_9_1"]) == 0
+    assert len(fake_runs.calls) == 9 + 3
+
+
+def test_interrupted_run_keeps_what_has_finished(fake_runs, capsys):
+    fake_runs.failing, fake_runs.status = {"--seed_everything=1"}, 143
+    assert command.main(["run", "table_9_1"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert len(list((fake_runs.root / "results").iterdir())) == 1
+
+
+def test_report_is_written(fake_runs, monkeypatch, capsys):
+    monkeypatch.setattr(command, "ROOT", fake_runs.root)
+    command.main(["run", "table_9_1"])
+    method = fake_runs.table.method
+    assert command.main(["report", method]) == 0
+    text = (fake_runs.root / "docs" / "results" / f"{method}.md").read_text()
+    assert "Better than base." in text
+    assert "`fit --config configs/m.yaml --seed_everything=0 --data.init_args.seed=0 --model.distance=l1`" in text
+    assert "01234567" in text

@@ -1,0 +1,358 @@
+"""The command line end to end, in this process, with a module and data that take milliseconds."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import cli
+from tests.helpers.tiny import TinyModule
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "--model",
+    "tests.helpers.tiny.TinyModule",
+    "--data",
+    "tests.helpers.tiny.TinyData",
+    "--trainer.accelerator=cpu",
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Return a function that runs a command on the tiny module, with its runs in a temporary folder."""
+    monkeypatch.chdir(ROOT)
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "WANDB_", "TORCHELASTIC"))]:
+        monkeypatch.delenv(name)
+
+    def command(*args: str, subcommand: str = "fit", tiny: tuple[str, ...] = tuple(TINY), epochs: int = 2):
+        common = [f"--runs_dir={tmp_path}", f"--trainer.max_epochs={epochs}", "--trainer.enable_model_summary=false"]
+        return cli.main([subcommand, *tiny, *common, "--trainer.log_every_n_steps=1", *args])
+
+    return command
+
+
+@pytest.fixture
+def fails(run, capsys):
+    """Return a function that runs a command which has to fail, and gives its one line on stderr."""
+
+    def command(*args: str, status: int = 2, **kwargs) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            run(*args, **kwargs)
+        assert caught.value.code == status
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+        assert len(lines) == (1 if status == 2 else 0)
+        return lines[0] if lines else ""
+
+    return command
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_run_leaves_its_record(run, tmp_path):
+    command = run("--name", "first", "--test_after_fit")
+    folder = tmp_path / "tinymodule" / "first"
+    assert command.run_folder == folder == Path(command.trainer.default_root_dir)
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints",
+        "cli_config.yaml",
+        "manifest.json",
+        "metrics.csv",
+    }
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "epoch=1-step=8.ckpt"}
+    record = manifest(folder)
+    assert record["status"] == "finished"
+    assert record["seed"] == 0
+    assert record["world_size"] == 1
+    assert record["command"][:2] == ["cli.py", "fit"]
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["hardware"]["cores"] >= 1
+    assert record["earlier"] == []
+    assert record["resumed_from"] is None
+    steps = [int(row["step"]) for row in rows(folder) if row["train/loss"]]
+    assert steps == list(range(8))
+    assert [row["test/loss"] for row in rows(folder)][-1], "--test_after_fit logs the test"
+
+
+def test_saved_config_starts_a_new_run_of_the_same_method(run, tmp_path):
+    config = tmp_path / "linear.yaml"
+    config.write_text(yaml.safe_dump({"model": {"class_path": TINY[1], "init_args": {"lr": 0.03}}, "data": TINY[3]}))
+    first = run("--config", str(config), "--name", "a", tiny=())
+    saved = first.run_folder / "cli_config.yaml"
+    assert first.run_folder == tmp_path / "linear" / "a"
+    second = run("--config", str(saved), tiny=())
+    assert second.run_folder.parent == first.run_folder.parent
+    assert second.run_folder != first.run_folder
+    assert second.model.hparams["lr"] == 0.03
+    for name, weight in weights(first.run_folder).items():
+        assert torch.equal(weight, weights(second.run_folder)[name])
+
+
+def test_folders_are_never_shared(run, fails, tmp_path):
+    first, second = run(), run()
+    assert first.run_folder != second.run_folder
+    taken = first.run_folder.name
+    error = fails("--name", taken)
+    assert taken in error
+    assert "--resume" in error
+    assert "--name" in error
+
+
+def test_resume_equals_the_uninterrupted_run(run):
+    run("--name", "whole", epochs=4)
+    run("--name", "parts", epochs=2)
+    command = run("--name", "parts", "--resume", epochs=4)
+    whole, parts = command.run_folder.with_name("whole"), command.run_folder
+    for name, weight in weights(whole).items():
+        assert torch.equal(weight, weights(parts)[name])
+    assert [row["train/loss"] for row in rows(parts)] == [row["train/loss"] for row in rows(whole)]
+    record = manifest(parts)
+    assert [session["status"] for session in record["earlier"]] == ["finished"]
+    assert record["resumed_from"].endswith("last.ckpt")
+
+
+def test_resume_begins_a_run_that_has_no_checkpoint(run):
+    assert run("--name", "new", "--resume").trainer.global_step == 8
+
+
+def test_resume_needs_a_name(fails):
+    assert "--name" in fails("--resume")
+
+
+def test_resume_skips_a_damaged_checkpoint(run, capsys):
+    folder = run("--name", "torn").run_folder
+    last = folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:500])
+    assert run("--name", "torn", "--resume", epochs=3).trainer.global_step == 12
+    assert "last.ckpt is incomplete or damaged" in capsys.readouterr().out
+
+
+def test_configuration_beats_checkpoint(run, capsys):
+    """Lightning takes the checkpoint's learning rate over the command line's: as argument, and in the optimiser."""
+    checkpoint = run("--model.lr=0.5").run_folder / "checkpoints" / "last.ckpt"
+    changed = run("--model.lr=0.123", "--ckpt_path", str(checkpoint), epochs=3)
+    assert changed.model.hparams["lr"] == 0.123
+    assert changed.trainer.optimizers[0].param_groups[0]["lr"] == 0.123
+    assert changed.trainer.global_step == 12
+    reports = [line for line in capsys.readouterr().out.splitlines() if "lr 0.5 there, 0.123 here" in line]
+    assert len(reports) == 1
+    same = run("--model.lr=0.5", "--ckpt_path", str(checkpoint), epochs=3)
+    assert same.trainer.optimizers[0].param_groups[0]["lr"] == 0.5
+    assert "there" not in capsys.readouterr().out
+
+
+def test_checkpoint_gives_its_weights_to_test(run):
+    folder = run("--name", "trained").run_folder
+    command = run("--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), subcommand="test")
+    for name, weight in weights(folder).items():
+        assert torch.equal(weight, command.model.state_dict()[name])
+    assert command.run_folder.name.endswith("-test")
+
+
+def test_checkpoints_hold_plain_values_only(run):
+    path = run().run_folder / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["hyper_parameters"]["lr"] == 0.1
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+def damaged(kind: str, folder: Path) -> Path:
+    path, good = folder / f"{kind}.ckpt", folder / "good.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1000)}}, good)
+    if kind == "truncated":
+        path.write_bytes(good.read_bytes()[:900])
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "bomb":
+        torch.save({"state_dict": Bomb(), "global_step": 0, "loops": {}}, path)
+    elif kind == "weights":
+        good.rename(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", ("does not exist", "good.ckpt")),
+        ("truncated", ("incomplete or damaged", "good.ckpt")),
+        ("empty", ("incomplete or damaged",)),
+        ("text", ("damaged",)),
+        ("bomb", ("refused", "can run any code")),
+        ("weights", ("no checkpoint of cli.py", "weights")),
+    ],
+)
+def test_unusable_checkpoints(fails, tmp_path, kind, words):
+    path = damaged(kind, tmp_path)
+    error = fails("--ckpt_path", str(path), "--name", "never")
+    assert all(word in error for word in (path.name, *words)), error
+    assert not (tmp_path / "tinymodule" / "never").exists(), "a run that did not begin leaves no folder"
+    assert not Path("exploded").exists()
+
+
+def test_checkpoint_of_another_method(run, fails):
+    path = run().run_folder / "checkpoints" / "last.ckpt"
+    other = ("--model", "tests.helpers.tiny.OtherModule", *TINY[2:])
+    error = fails("--ckpt_path", str(path), tiny=other)
+    assert "does not fit OtherModule" in error
+    assert "TinyModule there" in error
+    error = fails("--ckpt_path", str(path), "--model.width=3")
+    assert "size mismatch" in error
+    assert "width 2 there, 3 here" in error
+
+
+def test_nan_loss_keeps_the_last_good_checkpoint(run, fails, tmp_path):
+    before = weights(run("--name", "good", epochs=1).run_folder)
+    error = fails("--name", "bad", "--model.bad_step=5")
+    assert "not finite at training batch 5" in error
+    assert "--model.lr" in error
+    after = weights(tmp_path / "tinymodule" / "bad")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert manifest(tmp_path / "tinymodule" / "bad")["status"].startswith("failed: the loss is not finite")
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(fails, tmp_path, monkeypatch):
+    saved = torch.save
+    calls = []
+
+    def full_at_the_third(checkpoint, file):
+        calls.append(file)
+        saved(checkpoint, file)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full_at_the_third)
+    error = fails("--name", "full", epochs=3)
+    folder = tmp_path / "tinymodule" / "full" / "checkpoints"
+    assert "No space left on device" in error
+    assert "--resume --name full" in error
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch=0-step=4.ckpt", "last.ckpt"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_user_error_has_no_traceback(fails):
+    assert fails("--data.root=missing").startswith("error: no data set in 'missing'")
+
+
+def test_bug_keeps_its_traceback(run, monkeypatch):
+    monkeypatch.setattr(TinyModule, "training_step", lambda self, batch, batch_idx: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run()
+
+
+def test_sigterm_saves_and_exits_143(fails, run, tmp_path):
+    fails("--name", "ended", "--model.term_step=5", status=143)
+    folder = tmp_path / "tinymodule" / "ended"
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert manifest(folder)["status"] == "interrupted"
+
+
+def test_ctrl_c_exits_130(fails, tmp_path, monkeypatch):
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(
+        TinyModule, "validation_step", lambda self, batch, batch_idx: signal.raise_signal(signal.SIGINT)
+    )
+    fails("--name", "stopped", "--trainer.num_sanity_val_steps=0", status=130)
+    signal.signal(signal.SIGINT, handler)
+    assert (tmp_path / "tinymodule" / "stopped" / "checkpoints" / "last.ckpt").exists()
+    assert manifest(tmp_path / "tinymodule" / "stopped")["status"] == "interrupted"
+
+
+def test_callbacks_of_a_configuration_are_added(run, tmp_path):
+    config = tmp_path / "stopping.yaml"
+    config.write_text(
+        "trainer:\n  callbacks:\n  - class_path: pytorch_lightning.callbacks.EarlyStopping\n"
+        "    init_args: {monitor: val/loss}\n"
+    )
+    names = {type(each).__name__ for each in run("--config", str(config)).trainer.callbacks}
+    assert {"EarlyStopping", "Checkpointing", "RunRecord", "ReproducibleSteps", "FiniteLoss"} <= names
+
+
+def test_checkpoint_interval(run):
+    command = run("--checkpoint.every_n_train_steps=3", "--checkpoint.save_top_k=-1")
+    names = sorted(path.name for path in (command.run_folder / "checkpoints").iterdir())
+    assert names == ["epoch=0-step=3.ckpt", "epoch=1-step=6.ckpt", "last.ckpt"]
+
+
+def test_wandb_is_added_to_the_csv_log(run, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    command = run("--config", "configs/logging/wandb.yaml")
+    import wandb
+
+    wandb.finish()
+    assert [type(logger).__name__ for logger in command.trainer.loggers] == ["RunLog", "WandbLogger"]
+    assert rows(command.run_folder)
+    assert list(command.run_folder.glob("wandb/offline-run-*")), "W&B writes inside the run folder"
+    identity = (command.run_folder / "wandb_run_id").read_text()
+    assert list(command.run_folder.glob(f"wandb/offline-run-*-{identity}"))
+
+
+def test_environment_is_left_alone(run):
+    before = dict(os.environ)
+    run()
+    assert dict(os.environ) == before
+
+
+def test_impossible_hardware_is_one_line(fails):
+    assert "the trainer cannot be set up" in fails("--trainer.accelerator=tpu")
+
+
+def start(tmp_path: Path, *args: str) -> subprocess.Popen:
+    command = [sys.executable, "cli.py", "fit", *TINY, f"--runs_dir={tmp_path}", "--name=child", *args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path, seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_sigterm_from_outside(tmp_path, devices):
+    process = start(tmp_path, "--model.pause=0.05", "--trainer.max_epochs=200", f"--trainer.devices={devices}")
+    last = tmp_path / "tinymodule" / "child" / "checkpoints" / "last.ckpt"
+    wait_for(last)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert json.loads((last.parent.parent / "manifest.json").read_text())["status"] == "interrupted"
+    assert json.loads((last.parent.parent / "manifest.json").read_text())["world_size"] == devices
+
+
+@pytest.mark.slow
+def test_ranks_share_one_folder_and_one_error(tmp_path):
+    process = start(tmp_path, "--trainer.devices=2", "--trainer.max_epochs=2", "--model.bad_step=2")
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "error: the loss is not finite" in stderr
+    assert [path.name for path in (tmp_path / "tinymodule").iterdir()] == ["child"]
