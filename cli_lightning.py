@@ -19,12 +19,13 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.plugins import CheckpointIO
+from pytorch_lightning.plugins import CheckpointIO, LayerSync
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from callbacks.checkpointing import Checkpointing, SafeCheckpointIO, differences, newest_checkpoint, read_checkpoint
 from callbacks.configured_optimizer import ConfiguredOptimizer
+from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
 from callbacks.reproducible_steps import ReproducibleSteps
 from callbacks.run_log import RunLog
@@ -178,6 +179,8 @@ class CommandLine(LightningCLI):
         plugins = [] if config.plugins is None else _as_list(config.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(SafeCheckpointIO())
+        if not any(isinstance(plugin, LayerSync) for plugin in plugins):
+            plugins.append(ExactBatchNorm())
         given = _as_list(config.logger or []) if not isinstance(config.logger, bool) else []
         if any(isinstance(logger, WandbLogger) for logger in given):
             place_wandb(self.run_folder)

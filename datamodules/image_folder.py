@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
 from PIL import Image
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info
@@ -16,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.images import find_images, read_image, unreadable_images
 from datamodules.loading import eval_loader, train_loader
+from datamodules.resizing import squash, to_tensor
 from errors import UserError
 
 Crop = Literal["squash", "center"]
@@ -49,13 +48,8 @@ class Square:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.crop((left, top, left + side, top + side))
-        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        image = squash(image, self.size)
         return to_tensor(self.jitter(image) if self.jitter else image)
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB image as (3,H,W) float32 in [0,1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
 
 
 class ImageFiles(Dataset):
@@ -246,6 +240,9 @@ class ImageFolder(LightningDataModule):
         )
         kept = [position for position, path in enumerate(part.paths) if path not in bad]
         if not kept:
-            raise UserError(f"None of the {len(bad)} images below {self.root} can be read; the first is {shown[0]}.")
+            raise UserError(
+                f"None of the {len(bad)} images below {self.root} can be read; the first is {shown[0]}. "
+                "Give another folder as --data.init_args.root"
+            )
         labels = None if part.labels is None else [part.labels[position] for position in kept]
         return Part([part.paths[position] for position in kept], labels)

@@ -102,8 +102,8 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
         if isinstance(error, UnidentifiedImageError):
             reason = "its content is not an image, or its beginning is damaged"
         raise UnreadableImageError(
-            f"cannot read the image {path}: {reason}. Replace or remove the file, or set "
-            "--data.init_args.skip_unreadable=true to leave out every file that cannot be read."
+            f"cannot read the image {path}: {reason}. Replace or remove the file, or leave out all that cannot be read "
+            "with --data.init_args.skip_unreadable=true (offered for plain images, not for annotated ones)."
         ) from error
 
 

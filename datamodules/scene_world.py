@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.davis import DAVIS2017
 from datamodules.discovery import DiscoveryDataModule
-from datamodules.image_folder import FilesToPredict, ImageFiles
-from datamodules.images import find_images
+from datamodules.image_folder import FilesToPredict, ImageFiles, ImageFolder
 from datamodules.loading import derived_seed, eval_loader, rank_and_world_size, train_loader
 from datamodules.procedural.photographs import render_crop, render_warp
 from datamodules.procedural.scenes import Scene, render_pair, render_scene, render_video
@@ -52,6 +51,7 @@ class SceneWorld(LightningDataModule):
         views: for self-supervised training that compares views of an image.
         root: folder of images for ``predict``.
         predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
+        skip_unreadable: ``predict`` leaves out the files that cannot be read, see `ImageFolder`.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class SceneWorld(LightningDataModule):
         views: RandomViews | None = None,
         root: str | None = None,
         predict_size: int | None = 224,
+        skip_unreadable: bool = False,
     ):
         super().__init__()
         unknown = set(tasks) - set(TASKS)
@@ -83,14 +84,17 @@ class SceneWorld(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs
         self.videos, self.frames, self.discoveries = videos, frames, discoveries
-        self.views, self.root, self.predict_size = views, root, predict_size
+        self.views, self.root = views, root
+        self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
 
     def setup(self, stage: str) -> None:  # noqa: D102
         size, world = self.image_size, self.seed + HELD_OUT_WORLD
         if stage == "predict":
             if self.root is None:
                 raise UserError("predict needs a folder of images: --data.init_args.root=<folder>")
-            self.predict_set = FilesToPredict(find_images(self.root), self.predict_size)
+            folder = ImageFolder(self.root, predict_size=self.predict_size, skip_unreadable=self.skip_unreadable)
+            folder.setup(stage)
+            self.predict_set = folder.predict_set
         if stage == "fit":
             images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
             self.train_set = Rendered(images + [render_crop(self.seed, i, size) for i in range(self.crops)])

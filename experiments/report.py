@@ -151,11 +151,7 @@ def document(method: str, tables: Sequence[Table], records: Records) -> str:
     lines += ["## The thesis' scale: printed numbers and reproductions", "", PAPER, ""]
     for table in tables:
         if "paper" in table.grids:
-            lines += [
-                *_section(table, "as printed in the thesis", table.grids["paper"].note),
-                *_paper(table, records),
-                "",
-            ]
+            lines += [*_section(table, "paper"), *_paper(table, records), ""]
     lines += ["## Runs", "", *_runs_table(tables, records)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -17,8 +18,21 @@ STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled b
 
 
 def launch(arguments: list[str]) -> int:
-    """Run ``python cli.py`` with these arguments and return its exit status."""
-    return subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False).returncode
+    """Run ``python cli.py`` with these arguments and return its exit status.
+
+    A signal to stop is left to ``cli.py``, which saves a checkpoint first: Ctrl-C reaches it from the terminal, SIGTERM
+    is handed on.
+    """
+    process = subprocess.Popen([sys.executable, "cli.py", *arguments], cwd=ROOT)
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def command_of(run: Run, scale: str, seed: int, checkpoint_of: Callable[[Run], str]) -> list[str]:
@@ -56,6 +70,7 @@ class Runner:
     root: Path = ROOT
     runs_dir: str = "runs/experiments"
     done: set[str] = field(default_factory=set)
+    failed: dict[str, UserError] = field(default_factory=dict)
 
     def ensure(self, run: Run, seed: int, needs_checkpoint: bool = False) -> Record:
         """Return the record of a run with a seed; run it first, and those that it starts from, where need be.
@@ -70,6 +85,8 @@ class Runner:
             KeyboardInterrupt: ``cli.py`` was told to stop.
         """
         name = run_id(run, self.scale, seed)
+        if name in self.failed:
+            raise self.failed[name]
         record = self.records.find(run, self.scale, seed)
         if record and self._reusable(record, run, needs_checkpoint):
             return record
@@ -90,10 +107,11 @@ class Runner:
         if status in STOPPED:
             raise KeyboardInterrupt
         if status:
-            raise UserError(
+            self.failed[name] = UserError(
                 f"{name}: cli.py ended with status {status} (its own message stands above); "
                 "once mended, the same command goes on from the last checkpoint"
             )
+            raise self.failed[name]
         folder = self._folder(folder_name)
         if folder is None:
             raise UserError(f"{name}: cli.py has left no folder {self.runs_dir}/*/{folder_name}")

@@ -24,6 +24,7 @@ from callbacks.run_log import RunLogWriter
 from tests.helpers.image_files import AWKWARD, save_awkward, save_photo, save_photos, truncate
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+REPOSITORY = Path(__file__).parents[1]
 CONFIG = {
     "model": {
         "class_path": "lightning_modules.LiFT",
@@ -70,7 +71,7 @@ def saved():
 
 
 def step(checkpoint):
-    return torch.load(checkpoint, weights_only=True)["global_step"]
+    return content(checkpoint)["global_step"]
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def refused(place, capsys):
         if not after_steps:  # else newer checkpoints may have taken the place of older ones
             assert saved().items() >= before.items()
         assert len(saved()) >= len(before)
-        assert all(torch.load(path, weights_only=True) for path in saved() if path != Path("bad.ckpt"))
+        assert all(content(path) for path in saved())
 
     return check
 
@@ -282,11 +283,15 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
-def rebuilt(checkpoint, **changes):
-    """Return the bytes of the checkpoint with some entries replaced."""
-    content, file = torch.load(checkpoint, weights_only=True), io.BytesIO()
-    torch.save(content | changes, file)
+def stored(content):
+    """Return the bytes that torch stores."""
+    file = io.BytesIO()
+    torch.save(content, file)
     return file.getvalue()
+
+
+def content(checkpoint):
+    return torch.load(checkpoint, weights_only=True)
 
 
 DAMAGED = {
@@ -294,24 +299,12 @@ DAMAGED = {
     "zero-byte": (lambda path: b"", "incomplete or damaged"),
     "text": (lambda path: b"<html>404</html>", "damaged or no checkpoint"),
     "pickle bomb": (lambda path: pickle.dumps(Bomb()), "holds Python objects"),
-    "pickle bomb inside": (lambda path: rebuilt(path, extra=Bomb()), "holds Python objects"),
-    "plain weights": (weights_only, "no checkpoint of cli.py"),
-    "other backbone": (lambda path: rebuilt(path, backbone={}), "another backbone"),
-    "other method": (lambda path: rebuilt(path, state_dict={"unet.weight": torch.zeros(1)}), "does not fit LiFT"),
-    "tensor": (lambda path: one_tensor(), "no checkpoint of cli.py"),
+    "pickle bomb inside": (lambda path: stored(content(path) | {"extra": Bomb()}), "holds Python objects"),
+    "plain weights": (lambda path: stored(content(path)["state_dict"]), "no checkpoint of cli.py"),
+    "other backbone": (lambda path: stored(content(path) | {"backbone": {}}), "another backbone"),
+    "other weights": (lambda path: stored(content(path) | {"state_dict": {}}), "does not fit LiFT"),
+    "tensor": (lambda path: stored(torch.zeros(3)), "no checkpoint of cli.py"),
 }
-
-
-def weights_only(path):
-    file = io.BytesIO()
-    torch.save(torch.load(path, weights_only=True)["state_dict"], file)
-    return file.getvalue()
-
-
-def one_tensor():
-    file = io.BytesIO()
-    torch.save(torch.zeros(3), file)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
@@ -334,6 +327,12 @@ def test_unusable_weights(place, refused, kind):
     )
 
 
+def test_checkpoint_of_another_method(refused):
+    tiny = ["--model=tests.helpers.tiny.TinyModule", "--data=tests.helpers.tiny.TinyData", "--trainer.max_steps=1"]
+    assert run("fit", *tiny, "--trainer.accelerator=cpu", "--name=x") == 0
+    refused(fit("--ckpt_path=runs/tinymodule/x/checkpoints/last.ckpt"), "of another method", "a LiFT run")
+
+
 def test_checkpoint_of_another_architecture(checkpoint, refused):
     more = ["--model.backbone.init_args.model_args.embed_dim=32", "--ckpt_path", checkpoint]
     refused(fit(*more, name="second"), "checkpoint", "another backbone")
@@ -354,6 +353,25 @@ def test_the_name_of_a_finished_run_is_not_taken_again(checkpoint, refused):
     refused(fit(), "exists already", "--resume", "--name")
 
 
+# The configuration that is shipped
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], r"--data\.init_args\.root=<folder>"),
+        (["--data.root=nowhere"], "the folder itself"),
+        (["--data.root=photos"], r"spoilt\.jpg.*skip_unreadable=true"),
+        (["--data.root=photos", "--data.tasks=[vidio]"], "vidio"),
+        (["--data.root=photos", "--model.backbone.init_args.model_args={patch_size: 16}"], "patch|does not fit"),
+    ],
+)
+def test_predicting_with_the_shipped_configuration(place, refused, more, message):
+    spoil("truncated")
+    (place / "weights").symlink_to(REPOSITORY / "weights")
+    refused(["predict", "--config", REPOSITORY / "configs" / "lift.yaml", *more], message)
+
+
 # While it runs
 
 
@@ -361,7 +379,7 @@ def test_a_loss_that_is_not_finite(checkpoint, refused):
     more = ("--resume=true", "--model.lr=1e30", "--model.distance=l2", "--trainer.max_steps=9")
     refused(fit(*more), "loss is not finite at training batch", r"--model\.lr", after_steps=True)
     assert step(checkpoint) >= 2
-    assert all(value.isfinite().all() for value in torch.load(checkpoint, weights_only=True)["state_dict"].values())
+    assert all(value.isfinite().all() for value in content(checkpoint)["state_dict"].values())
 
 
 def no_space(content, file, *_, **__):

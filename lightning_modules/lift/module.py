@@ -107,9 +107,13 @@ class LiFT(LightningModule):
         """Put the backbone's own weights beside the block's.
 
         Raises:
-            UserError: the checkpoint was made with another backbone.
+            UserError: the checkpoint is of another method, or was made with another backbone.
         """
-        if checkpoint.get("backbone") != fingerprint(self.backbone):
+        if "backbone" not in checkpoint:
+            raise UserError(
+                "this checkpoint is of another method, it holds no LiFT block: give one that a LiFT run saved"
+            )
+        if checkpoint["backbone"] != fingerprint(self.backbone):
             raise UserError(
                 "this checkpoint's LiFT block was trained on another backbone than the one configured; configure the "
                 "same backbone, or to try the block on this one on purpose give the checkpoint as --model.weights"

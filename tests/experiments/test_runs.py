@@ -4,6 +4,7 @@ import pytest
 
 from errors import UserError
 from experiments.records import Records, digest_of, inputs_of, run_id
+from experiments.runs import launch
 from tests.experiments.world import World
 
 
@@ -75,6 +76,20 @@ def test_failed_run_leaves_no_record_and_is_gone_on_with(world):
     first, second = (call for call in world.calls if "--model.distance=l1" in call)
     assert first == second  # the same folder, with --resume
     assert world.records.seeds(world.runs["variant"], "embedded") == {0}
+
+
+def test_failed_run_is_tried_once_for_all_tables(world):
+    world.failing, runner = {"fit"}, world.runner()
+    for name in ("default", "default again", "elsewhere"):
+        with pytest.raises(UserError, match="ended with status 1"):
+            runner.ensure(world.runs[name], seed=0)
+    assert len(world.calls) == 1
+
+
+def test_launcher_returns_the_exit_status_of_the_command_line(capfd):
+    assert launch(["--version"]) == 0
+    assert launch(["fitt"]) == 2
+    assert "fit" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("status", [130, 143, -15])
