@@ -20,6 +20,7 @@ class KeypointCorrespondence(DenseEvaluation):
 
     Args:
         methods: which of the module's dense features to evaluate; all if None.
+        task: of the batches, if pairs come under another name, such as the "warps" of ``datamodules.SceneWorld``.
         alphas: thresholds as fractions of the reference length.
         matching: rules of ``networks.correspondence.match_keypoints``: "official" is reported as "PCK@0.1",
             "normalised" as "PCK@0.1 (normalised)". Side by side because they rank methods differently: without
@@ -45,8 +46,10 @@ class KeypointCorrespondence(DenseEvaluation):
         aggregation: str = "category",
         comparison: str = "<",
         reference: str = "box",
+        task: str = "keypoints",
     ):
         super().__init__(methods)
+        self.task = task
         chosen = {"aggregation": aggregation, "comparison": comparison, "reference": reference}
         for option, choice in chosen.items():
             if choice not in CHOICES[option]:
