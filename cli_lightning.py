@@ -1,5 +1,6 @@
 """The command line itself: LightningCLI, with a folder for every run and with the traps of LightningCLI closed."""
 
+import logging
 import os
 import re
 import subprocess
@@ -73,6 +74,7 @@ class CommandLine(LightningCLI):
         self._args = args
         self._different: list[str] = []
         self._resumed_step: int | None = None
+        logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         try:
@@ -171,7 +173,7 @@ class CommandLine(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__
-            raise cause or error
+            raise (cause or error) from error.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with what every run has: its folder, log, record, checkpoints and checks."""
@@ -224,6 +226,7 @@ class CommandLine(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+            _say(f"the run is in {os.path.relpath(self.run_folder)}")
         except BaseException as error:
             self._end_children()
             if self.checkpoint and (reason := _misfit(error)):
@@ -280,6 +283,10 @@ def _misfit(error: BaseException) -> str:
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
 
 
 @rank_zero_only

@@ -30,8 +30,9 @@ class PlainKeys(nn.Module):
         self._keys: list[Tensor] = []
 
     def _keep(self, attention: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        b, n, _ = inputs[0].shape
-        qkv = attention.qkv(inputs[0]).reshape(b, n, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+        b, n, channels = inputs[0].shape
+        heads = attention.num_heads
+        qkv = attention.qkv(inputs[0]).reshape(b, n, 3, heads, channels // heads).permute(2, 0, 3, 1, 4)
         self._keys.append(qkv[1])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,24 +59,24 @@ def plain_loss(keys: PlainKeys, block: LiFTBlock, x: Tensor) -> Tensor:
         f1, f2, f3 = keys(x), keys(x_half), keys(x_quarter)
     total = torch.zeros((), device=x.device)
     for image, coarse, fine in ((x_half, f2, f1), (x_quarter, f3, f2)):
-        lifted = block(coarse, (image - keys.mean) / keys.std)
-        flat = [maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (lifted, fine)]
-        total = total + F.cosine_embedding_loss(*flat, torch.ones(len(flat[0]), device=x.device))
+        lifted = block(coarse, (image - keys.mean) / keys.std).permute(0, 2, 3, 1).flatten(0, 2)
+        wanted = fine.permute(0, 2, 3, 1).flatten(0, 2)
+        total = total + F.cosine_embedding_loss(lifted, wanted, torch.ones(len(wanted), device=x.device))
     return total
 
 
-def plain_match(source: Tensor, target: Tensor, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the pixel of the best match of every keypoint (K, 2): both maps (C, h, w) are enlarged to the image."""
+def plain_match(source: Tensor, target: Tensor, keypoints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the scores (K, H, W) of all pixels for keypoints (K, 2) and the best one (K,).
+
+    Both maps (C, h, w) are enlarged to the image, as in the official code.
+    """
     enlarged = [
         F.interpolate(F.normalize(maps, dim=0)[None], size=size, mode="bilinear", align_corners=False)[0]
         for maps in (source, target)
     ]
-    matches = []
-    for x, y in keypoints.long().tolist():
-        scores = torch.einsum("c,chw->hw", enlarged[0][:, y, x], enlarged[1])
-        index = int(scores.argmax())
-        matches.append([index % size[1], index // size[1]])
-    return torch.tensor(matches, dtype=torch.float32)
+    x, y = keypoints.long().unbind(1)
+    scores = torch.einsum("ck,chw->khw", enlarged[0][:, y, x], enlarged[1])
+    return scores, scores.flatten(1).max(1).values
 
 
 def plain_box(features: Tensor, image_size: tuple[int, int], tau: float, eps: float = 1e-5) -> NDArray[np.float32]:

@@ -102,7 +102,7 @@ def peak_memory(build: Callable[..., Case], arguments: Iterable[Any], device: st
             peak = torch.cuda.max_memory_allocated() - before
         else:
             context = multiprocessing.get_context("forkserver")  # torch is imported once, its threads are not forked
-            context.set_forkserver_preload(["torch", "timm", "benchmarks.timing"])
+            context.set_forkserver_preload(["__main__", build.__module__])
             with context.Pool(1) as pool:
                 peak = pool.apply(_growth, (build, tuple(arguments), variant, torch.get_num_threads()))
         peaks[f"{variant}_mib"] = round(peak / 2**20, 1)

@@ -70,11 +70,11 @@ def find_images(
             if not file.startswith("."):
                 image = os.path.splitext(file)[1].lower() in suffixes
                 others += not image
-                images += [Path(folder, file)] if image else []
+                images += [os.path.join(folder, file)] if image else []
     if not images:
         found = f"it holds {others} other files" if others else "it is empty"
         raise not_found(f"any file that ends in {', '.join(suffixes)} ({found})")
-    return sorted(images)
+    return [Path(image) for image in sorted(images)]
 
 
 def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from errors import UserError
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
@@ -49,6 +50,8 @@ class LiFT(LightningModule):
         self.block = _block_for(backbone, use_image)
         if weights is not None:
             load_block(self.block, weights)
+        # self.log(..., sync_dist=True) would round the mean number of samples a process down (Lightning 2.6).
+        self.mean_loss, self.mean_bilinear = MeanMetric(), MeanMetric()
         # Kept out of the module's parameters: only a yardstick for the evaluation.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -130,10 +133,9 @@ class LiFT(LightningModule):
         pairs = ((bilinear(x_half), f), (bilinear(x_quarter), f_half))
         baseline = sum(self.distance(*_common(prediction, target)) for prediction, target in pairs)
         loss = self.reconstruction(images)
-        for name, value in (("loss", loss), ("loss_bilinear", baseline)):
-            self.log(
-                f"{stage}/{name}", value, batch_size=batch_size, sync_dist=True, add_dataloader_idx=False, prog_bar=True
-            )
+        for name, mean, value in (("loss", self.mean_loss, loss), ("loss_bilinear", self.mean_bilinear, baseline)):
+            mean.update(value, weight=batch_size)
+            self.log(f"{stage}/{name}", mean, add_dataloader_idx=False, prog_bar=True)
 
 
 def load_block(block: LiFTBlock, path: str) -> None:

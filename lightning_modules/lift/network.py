@@ -134,6 +134,9 @@ class Lifted(nn.Module):
 
 def _strided(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=2, padding=1)
+    # Batch norm takes the bias away again: its gradient is nothing but rounding, of which Adam would make full steps.
+    assert convolution.bias is not None
+    convolution.bias.requires_grad_(False)
     return convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
 
 

@@ -30,10 +30,11 @@ def test_full_disk(tmp_path, monkeypatch):
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     SafeCheckpointIO().save_checkpoint(STATE, path)
     before = path.read_bytes()
-    opened = type(path).open
-    monkeypatch.setattr(type(path), "open", lambda self, mode: opened(Path("/dev/full"), mode))
-    with pytest.raises(CheckpointNotSavedError, match=r"No space left.*--resume --name run"):
-        SafeCheckpointIO().save_checkpoint({**STATE, "more": torch.zeros(100_000)}, path)
+    opened = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode: opened(Path("/dev/full"), mode))
+        with pytest.raises(CheckpointNotSavedError, match=r"No space left.*--resume --name run"):
+            SafeCheckpointIO().save_checkpoint({**STATE, "more": torch.zeros(100_000)}, path)
     assert path.read_bytes() == before
 
 

@@ -63,7 +63,8 @@ class ResumeModule(LightningModule):
     def __init__(self, batch_norm: bool = False, dropout: float = 0.5, kill_at: int = -1, interrupt_at: Any = None):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1),
+            # A bias before batch norm has no gradient but rounding, of which Adam would make full steps.
+            nn.Conv2d(3, 4, 3, padding=1, bias=not batch_norm),
             nn.BatchNorm2d(4) if batch_norm else nn.Identity(),
             nn.ReLU(),
             nn.Dropout(dropout),

@@ -18,25 +18,50 @@ DATA = "tests.helpers.resume_module.ResumeData"
 
 def words(runs_dir: Path, name: str, *options: str, processes: int = 1) -> list[str]:
     """The words of a command line that fits ``ResumeModule`` into ``runs_dir`` on ``processes`` CPU processes."""
-    parallel = ["--trainer.strategy", "ddp"] if processes > 1 else []
-    return (
-        ["fit", "--model", MODULE, "--data", DATA, "--runs_dir", str(runs_dir), "--name", name]
-        + ["--trainer.accelerator", "cpu", "--trainer.devices", str(processes), *parallel]
-        + ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
-        + ["--trainer.max_epochs", "2", "--checkpoint.every_n_train_steps", "2", *options]
-    )
+    return [
+        *_fit(runs_dir, name, processes),
+        *("--model", MODULE, "--data", DATA, "--trainer.max_epochs", "2", "--checkpoint.every_n_train_steps", "2"),
+        *options,
+    ]
 
 
-def run_here(runs_dir: Path, name: str, *options: str) -> Path:
-    """Run in this process; return the run folder."""
-    return cli.main(words(runs_dir, name, *options)).run_folder
+def lift_words(runs_dir: Path, name: str, *options: str, processes: int = 1) -> list[str]:
+    """The words of a command line that trains LiFT as ``configs/lift.yaml`` does, on a tenth of the images."""
+    data = {"tasks": "[images]", "scenes": "40", "crops": "8", "held_out": "9"}
+    data |= {"image_sizes": "[64]", "image_size": "64", "batch_size": str(8 // processes)}
+    return [
+        *_fit(runs_dir, name, processes),
+        *("--config", "configs/lift.yaml", "--test_after_fit", "false", "--trainer.callbacks", "[]"),
+        *(word for key, value in data.items() for word in (f"--data.init_args.{key}", value)),
+        *("--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1", *options),
+    ]
 
 
-def run_apart(runs_dir: Path, name: str, *options: str, processes: int = 1) -> subprocess.CompletedProcess:
-    """Run ``python cli.py`` in a process of its own."""
-    command = [sys.executable, "cli.py", *words(runs_dir, name, *options, processes=processes)]
+def _fit(runs_dir: Path, name: str, processes: int) -> list[str]:
+    return [
+        *("fit", "--runs_dir", str(runs_dir), "--name", name),
+        *("--trainer.accelerator", "cpu", "--trainer.devices", str(processes)),
+        *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+        *(["--trainer.strategy", "ddp"] if processes > 1 else []),
+    ]
+
+
+def run_here(command: list[str]) -> Path:
+    """Run a command line in this process; return the run folder."""
+    return cli.main(command).run_folder
+
+
+def start(command: list[str], **options: Any) -> subprocess.Popen:
+    """Start ``python cli.py`` with the words of ``command``."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.Popen([sys.executable, "cli.py", *command], cwd=ROOT, env=environment, text=True, **options)
+
+
+def run_apart(command: list[str]) -> tuple[int, str]:
+    """Run ``python cli.py`` in a process of its own; return its exit status and what it wrote to stderr."""
+    with start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _, errors = process.communicate(timeout=300)
+    return process.returncode, errors
 
 
 def events(folder: Path, rank: int = 0) -> list[list[Any]]:

@@ -160,7 +160,7 @@ def test_checkpoint_of_another_backbone_is_a_user_error(other):
 
 
 def test_checkpoint_of_another_method_is_a_user_error():
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="another method"):
         lift().on_load_checkpoint({"state_dict": {"layer.weight": torch.zeros(1)}})
 
 

@@ -1,0 +1,52 @@
+"""Two processes give what one process gives with the same global batch, through the real entry point."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.runs import events, lift_words, parameters, run_apart, run_here, words
+
+pytestmark = pytest.mark.slow
+
+
+def largest_difference(ours: Path, theirs: Path) -> float:
+    ours_state, theirs_state = parameters(ours), parameters(theirs)
+    assert ours_state.keys() == theirs_state.keys()
+    return max((ours_state[name].double() - theirs_state[name].double()).abs().max().item() for name in ours_state)
+
+
+def column(folder: Path, name: str) -> list[float]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+def run_two(command: list[str]) -> None:
+    status, stderr = run_apart(command)
+    assert status == 0, stderr
+
+
+@pytest.mark.parametrize("batch_norm", ["false", "true"])
+def test_two_processes_equal_one(tmp_path, batch_norm):
+    # 65 samples in batches of 4 are 9 batches for one process and 8 for the other.
+    options = ["--model.dropout", "0", "--model.batch_norm", batch_norm, "--data.eval_size", "65"]
+    one = run_here(words(tmp_path, "one", *options, "--data.batch_size", "4"))
+    run_two(words(tmp_path, "two", *options, "--data.batch_size", "2", processes=2))
+    two = tmp_path / "resumemodule" / "two"
+    assert largest_difference(one, two) < 1e-6
+    assert column(one, "mean_index") == column(two, "mean_index") == [32.0, 32.0]
+
+    seen = [[event[5] for event in events(two, rank) if event[0] == "train"] for rank in (0, 1)]
+    together = [sorted(a + b) for a, b in zip(*seen, strict=True)]
+    assert together == [sorted(event[5]) for event in events(one) if event[0] == "train"]
+
+
+def test_two_processes_train_the_lift_of_one(tmp_path):
+    # In double precision, because Adam makes steps of any size of rounding errors where a gradient is nearly zero.
+    options = ["--trainer.precision", "64-true"]
+    one = run_here(lift_words(tmp_path, "one", *options))
+    run_two(lift_words(tmp_path, "two", *options, processes=2))
+    two = tmp_path / "lift" / "two"
+    assert largest_difference(one, two) < 1e-9
+    for name in ("val/loss", "val/loss_bilinear"):
+        assert column(two, name) == pytest.approx(column(one, name), rel=1e-6)
