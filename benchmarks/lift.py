@@ -13,6 +13,9 @@ import json
 import os
 import statistics
 import sys
+import tempfile
+import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
-from benchmarks.timing import Case, compare, hardware, interleave, peak_memory, slug
+from benchmarks.timing import Case, Times, compare, hardware, interleave, peak_memory, slug, summary, synchronise
 from datamodules.procedural.scenes import render_scene
 from lightning_modules.lift.module import LiFT
 from lightning_modules.lift.network import Lifted
@@ -44,7 +47,7 @@ class Settings:
     image: int = 448
     batch: int = 2
     cells: int = 56
-    loop_steps: int = 12
+    loop_steps: int = 60
     loop_batch: int = 16
     loop_image: int = 128
     cost_images: tuple[int, ...] = (112, 224, 336, 448, 560, 672)
@@ -58,7 +61,7 @@ QUICK = Settings(
     model_args=(("patch_size", 8), ("img_size", 64), ("embed_dim", 32), ("depth", 2), ("num_heads", 2)),
     image=64,
     cells=12,
-    loop_steps=3,
+    loop_steps=6,
     loop_batch=2,
     loop_image=32,
     cost_images=(32, 64),
@@ -140,52 +143,62 @@ def tokencut(settings: Settings) -> Case:
     return Case(ours, plain, difference, reach=0.1)
 
 
-def loop(settings: Settings) -> Case:
-    """Training steps of the embedded configuration through Lightning's Trainer with the CSV log, and in a bare loop."""
-    import logging
-    import tempfile
-    import warnings
+def loop(settings: Settings) -> dict[str, Any]:
+    """Compare training steps of the embedded sizes in Lightning's Trainer, with the CSV log, and in a bare loop.
 
-    from pytorch_lightning import Trainer
+    Within one run, a bare step follows every step of Trainer's. Trainer's lasts from the end of one bare step to the
+    beginning of the next, everything that it does around a step included.
+    """
+    from pytorch_lightning import Callback, Trainer
     from pytorch_lightning.loggers import CSVLogger
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
     small = Settings(model="vit_tiny_patch16_224", model_args=tuple(EMBEDDED.items()), device=settings.device)
-    modules = [LiFT(backbone(small)).to(settings.device) for _ in range(2)]
+    modules = [LiFT(backbone(small)).to(settings.device).train() for _ in range(2)]
     modules[1].block.load_state_dict(modules[0].block.state_dict())
+    optimiser = modules[1].configure_optimizers()
     batch = {"task": "images", "image": images(settings, settings.loop_image, settings.loop_batch)}
     batches: DataLoader = DataLoader([batch] * settings.loop_steps, batch_size=None)  # type: ignore[arg-type]
-    folder = tempfile.mkdtemp()
+    again = iter(batches)
+    ours, plain, ends = Times([], []), Times([], []), []
 
-    def ours(_: int) -> None:
+    def now() -> tuple[float, float]:
+        synchronise(settings.device)
+        return time.perf_counter(), time.process_time()
+
+    def bare() -> None:
+        optimiser.zero_grad()
+        modules[1].reconstruction(next(again)["image"]).backward()
+        optimiser.step()
+
+    class TakeTurns(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            start = now()
+            bare()
+            end = now()
+            if len(ends) > 2:  # the first steps allocate memory
+                ours.add(ends[-1], start)
+                plain.add(start, end)
+            ends.append(end)
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         Trainer(
             max_epochs=1,
             accelerator="gpu" if settings.device == "cuda" else "cpu",
             devices=1,
             logger=CSVLogger(folder, name=""),
             log_every_n_steps=10,
+            callbacks=[TakeTurns()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         ).fit(modules[0], batches)
-
-    def plain(_: int) -> None:
-        module = modules[1].train()
-        optimiser = module.configure_optimizers()
-        for item in batches:
-            optimiser.zero_grad()
-            module.reconstruction(item["image"]).backward()
-            optimiser.step()
-
-    def difference() -> float:
-        pairs = zip(modules[0].block.parameters(), modules[1].block.parameters(), strict=True)
-        return max(float((a - b).detach().abs().max()) for a, b in pairs)
-
-    return Case(ours, plain, difference, reach=1.05)
+    pairs = zip(modules[0].block.parameters(), modules[1].block.parameters(), strict=True)
+    difference = max(float((a - b).detach().abs().max()) for a, b in pairs)
+    return summary(ours, plain, reach=1.05, difference=difference)
 
 
-CASES = {"training": training, "matching": matching, "tokencut": tokencut, "loop": loop}
+CASES = {"training": training, "matching": matching, "tokencut": tokencut}
 
 
 def cost(settings: Settings) -> dict[str, dict[str, float]]:
@@ -241,6 +254,9 @@ def accelerated(settings: Settings) -> dict[str, dict[str, float]]:
     return results
 
 
+OTHERS = {"loop": loop, "cost": cost, "accelerated": accelerated}
+
+
 def plot(table: dict[str, dict[str, float]], title: str, path: Path) -> None:
     """Draw cost against image size."""
     import matplotlib
@@ -265,7 +281,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
-    parser.add_argument("--only", nargs="+", default=[*CASES, "cost"], choices=[*CASES, "cost", "accelerated"])
+    parser.add_argument("--only", nargs="+", default=[*CASES, "loop", "cost"], choices=[*CASES, *OTHERS])
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory: it takes new processes")
     parser.add_argument("--output", type=Path, help="folder for the JSON file and the plot")
     options = parser.parse_args(arguments)
@@ -286,10 +302,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         if not options.no_memory:
             report[name]["peak_memory"] = peak_memory(CASES[name], (settings,), device)
         print(f"{name}: {report[name]['ratio']} of plain (reach {report[name]['reach']})", file=sys.stderr)
-    if "cost" in only:
-        report["cost"] = cost(settings)
-    if "accelerated" in only:
-        report["accelerated"] = accelerated(settings)
+    for name in (name for name in OTHERS if name in only):
+        report[name] = OTHERS[name](settings)
     report["load_average_after"] = os.getloadavg()
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")

@@ -39,6 +39,11 @@ class Times:
     wall: list[float]
     cpu: list[float]
 
+    def add(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Add a round from two readings of both clocks."""
+        self.wall.append(end[0] - start[0])
+        self.cpu.append(end[1] - start[1])
+
 
 def interleave(variants: Mapping[str, Callable[[int], Any]], rounds: int, device: str = "cpu") -> dict[str, Times]:
     """Time variants in turns, A B, B A, A B, ..., so that whatever else the machine does meets all of them alike.
@@ -52,12 +57,11 @@ def interleave(variants: Mapping[str, Callable[[int], Any]], rounds: int, device
     for n in range(-1, rounds):
         for name in list(variants)[:: 1 if n % 2 else -1]:
             synchronise(device)
-            wall, cpu = time.perf_counter(), time.process_time()
+            start = time.perf_counter(), time.process_time()
             variants[name](max(n, 0))
             synchronise(device)
             if n >= 0:
-                times[name].wall.append(time.perf_counter() - wall)
-                times[name].cpu.append(time.process_time() - cpu)
+                times[name].add(start, (time.perf_counter(), time.process_time()))
     return times
 
 
@@ -70,18 +74,23 @@ def synchronise(device: str) -> None:
 def compare(case: Case, rounds: int, device: str = "cpu") -> dict[str, Any]:
     """Return medians, their ratio and the difference between the results of a case, ready for JSON."""
     times = interleave({"ours": case.ours, "plain": case.plain}, rounds, device)
-    ratios = [ours / plain for ours, plain in zip(times["ours"].wall, times["plain"].wall, strict=True)]
+    return summary(times["ours"], times["plain"], case.reach, case.difference())
+
+
+def summary(ours: Times, plain: Times, reach: float, difference: float) -> dict[str, Any]:
+    """Return medians of alternating rounds and of their ratio, ready for JSON."""
+    ratios = [a / b for a, b in zip(ours.wall, plain.wall, strict=True)]
     median = statistics.median
     return {
-        "ours_s": round(median(times["ours"].wall), 5),
-        "plain_s": round(median(times["plain"].wall), 5),
+        "ours_s": round(median(ours.wall), 5),
+        "plain_s": round(median(plain.wall), 5),
         "ratio": round(median(ratios), 4),
         "ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
-        "cpu_ratio": round(median(times["ours"].cpu) / max(median(times["plain"].cpu), 1e-9), 4),
-        "reach": case.reach,
-        "reached": median(ratios) <= case.reach,
-        "difference": case.difference(),
-        "rounds": rounds,
+        "cpu_ratio": round(median(ours.cpu) / max(median(plain.cpu), 1e-9), 4),
+        "reach": reach,
+        "reached": median(ratios) <= reach,
+        "difference": difference,
+        "rounds": len(ratios),
     }
 
 

@@ -1,5 +1,6 @@
 """Writes the trained ViT alone, small enough to keep."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ class BackboneWriter(Callback):
         halved = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in state.items()}
         made_by = {
             "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "seed": str(torch.initial_seed()),
+            "seed": os.environ.get("PL_GLOBAL_SEED", "none"),
             "commit": str((git_state(Path.cwd()) or {}).get("commit")),
             "steps": str(trainer.global_step),
         }

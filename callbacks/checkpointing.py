@@ -95,6 +95,37 @@ class Checkpointing(ModelCheckpoint):
             # The run folder is unique: a file of the same name is the same point of the same run.
             enable_version_counter=False,
         )
+        self._batch_ended = False
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Wait: this batch is not yet logged, nor the validation done that may follow it."""
+        self._batch_ended = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save if the batch before called for it; ``ReproducibleSteps`` takes care that the new one comes again."""
+        self._save_after_batch(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the batch before the validation called for it, or the validation does."""
+        self._save_after_batch(trainer, pl_module)
+        super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the last batch called for it, or the epoch does."""
+        self._save_after_batch(trainer, pl_module)
+        super().on_train_epoch_end(trainer, pl_module)
+        if trainer.global_step == trainer.max_steps:
+            self.on_train_end(trainer, pl_module)  # Here the epoch can still be taken up again with more steps.
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the final weights, which no interval may have fallen on."""
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_after_batch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._batch_ended and not trainer.sanity_checking:
+            self._batch_ended = False
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what is worth saving: nothing if the weights are spoilt or the disk has just refused."""

@@ -1,6 +1,5 @@
 """DINO (Caron et al., ICCV 2021; thesis 2.7.1.2): self-distillation with no labels, heads and loss from lightly."""
 
-import copy
 import math
 from typing import Any
 
@@ -48,7 +47,13 @@ class DINO(LightningModule):
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)
         self.head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
-        self.teacher = copy.deepcopy(nn.ModuleList([self.network, self.head])).requires_grad_(False)
+        followers = (
+            TrainableViT(model, model_args),
+            DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes),
+        )
+        self.teacher = nn.ModuleList(followers).requires_grad_(False)
+        for student, follower in zip((self.network, self.head), followers, strict=True):
+            follower.load_state_dict(student.state_dict())
         self.criterion = DINOLoss(prototypes, teacher_temp=teacher_temperature)
         self.momentum, self.lr, self.weight_decay, self.warmup = momentum, lr, weight_decay, warmup
 

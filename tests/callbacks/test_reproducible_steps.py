@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from callbacks.checkpointing import Checkpointing
 from callbacks.reproducible_steps import ReproducibleSteps
 from tests.helpers.resume_module import Interruption, ResumeData, ResumeModule
 
@@ -96,6 +97,27 @@ def test_resume_after_an_error_repeats_what_was_cut_short(tmp_path, options, eve
     while event[0] != "train" and begun[-1][0] == "val":
         begun.pop()  # of the validation that was cut short: it is to be run again as a whole
     assert begun + fit(tmp_path, options, ckpt_path=tmp_path / "stopped.ckpt") == full
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_resume_from_the_checkpoints_of_a_run_equals_the_uninterrupted_run(tmp_path, options):
+    every_second = Checkpointing(every_n_train_steps=2, save_top_k=-1)
+    full = fit(tmp_path, options, every_second)
+    last = full[-1][2] if full[-1][0] == "val" else full[-1][2] + 1
+    saved = {int(path.stem.split("step=")[1]): path for path in tmp_path.glob("checkpoints/*step*.ckpt")}
+    assert saved.keys() == set(range(2, last + 1, 2))
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == last
+    for step, path in saved.items():
+        # A validation at this step comes before its checkpoint.
+        rest = [event for event in full if event[2] > step or (event[2] == step and event[0] == "train")]
+        assert fit(tmp_path, options, ckpt_path=path) == rest, path.name
+
+
+def test_a_finished_run_goes_on_where_it_ended(tmp_path):
+    full = fit(tmp_path, {"max_steps": 9, "limit_val_batches": 0})
+    first = fit(tmp_path, {"max_steps": 7, "limit_val_batches": 0}, Checkpointing(every_n_train_steps=5))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert first + fit(tmp_path, {"max_steps": 9, "limit_val_batches": 0}, ckpt_path=last) == full
 
 
 def numbers() -> tuple:
