@@ -159,7 +159,8 @@ def loop(settings: Settings) -> dict[str, Any]:
     batch = {"task": "images", "image": images(settings, settings.loop_image, settings.loop_batch)}
     batches: DataLoader = DataLoader([batch] * settings.loop_steps, batch_size=None)  # type: ignore[arg-type]
     again = iter(batches)
-    ours, plain, ends = Times([], []), Times([], []), []
+    ours, plain = Times([], []), Times([], [])
+    ends: list[tuple[float, float]] = []
 
     def now() -> tuple[float, float]:
         synchronise(settings.device)
@@ -214,7 +215,8 @@ def cost(settings: Settings) -> dict[str, dict[str, float]]:
         for side in settings.cost_images:
             x = images(settings, side, 1)
             calls = {name: (lambda _, net=net, x=x: net(x)) for name, net in nets.items()}
-            for name, times in interleave(calls, settings.slow_rounds, settings.device).items():
+            rounds = settings.rounds if side <= 448 else settings.slow_rounds
+            for name, times in interleave(calls, rounds, settings.device).items():
                 table[name][str(side)] = round(statistics.median(times.wall), 5)
     return table
 

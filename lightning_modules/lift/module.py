@@ -98,7 +98,7 @@ class LiFT(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with default betas, no weight decay and a constant rate (official code; thesis 8.2.4)."""
-        return torch.optim.Adam(self.block.parameters(), lr=self.lr)
+        return torch.optim.Adam(self.block.effective_parameters(), lr=self.lr)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen backbone out; keep its fingerprint."""

@@ -72,6 +72,15 @@ class LiFTBlock(nn.Module):
             features = self._lift(features, covered)
         return features
 
+    def effective_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the output depends on: all but the stems' biases.
+
+        The batch norm behind a stem takes its bias away again. Such a bias has nothing but rounding errors for a
+        gradient, of which Adam would make full steps.
+        """
+        biases = ("stem.0.bias", "stem.3.bias", "coarse.0.bias")
+        return [parameter for name, parameter in self.named_parameters() if name not in biases]
+
     def load_official(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load a state dict of the authors' released network (names as in their .pth files; strict).
 
@@ -134,9 +143,6 @@ class Lifted(nn.Module):
 
 def _strided(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=2, padding=1)
-    # Batch norm takes the bias away again: its gradient is nothing but rounding, of which Adam would make full steps.
-    assert convolution.bias is not None
-    convolution.bias.requires_grad_(False)
     return convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
 
 
