@@ -2,7 +2,7 @@
 
 This file turns whatever happens into an exit status and, for mistakes of the user, into one line on stderr:
 0 done, 2 the user's input, 130 Ctrl-C, 143 SIGTERM (with a checkpoint), 1 a bug (with its traceback).
-``cli_lightning`` does the work; it is imported only when there is work, because torch takes seconds to import.
+``command_line.lightning_cli`` does the work, imported only when there is work: torch takes seconds to import.
 """
 
 import errno
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import cli_help
+from command_line import help as help_text
 from errors import UserError
 
 if TYPE_CHECKING:
-    from cli_lightning import CommandLine
+    from command_line.lightning_cli import CommandLine
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
@@ -35,12 +35,12 @@ def main(args: list[str] | None = None) -> "CommandLine":
     """
     args = sys.argv[1:] if args is None else list(args)
     try:
-        text = cli_help.answer(args)
+        text = help_text.answer(args)
         if text is not None:
             print(text)
             raise SystemExit(0)
         with environment_restored():
-            from cli_lightning import CommandLine
+            from command_line.lightning_cli import CommandLine
 
             return CommandLine(args)
     except UserError as error:

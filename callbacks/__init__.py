@@ -21,7 +21,7 @@ EXPORTS = {
     "SelfSimilarityPicture": "callbacks.pictures",
     "VideoPropagation": "callbacks.video_propagation",
 }
-__all__ = list(EXPORTS)  # noqa: PLE0605
+__all__ = list(EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

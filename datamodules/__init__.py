@@ -13,7 +13,7 @@ EXPORTS = {
     "SceneWorld": "datamodules.scene_world",
     "VOCDiscovery": "datamodules.discovery",
 }
-__all__ = list(EXPORTS)  # noqa: PLE0605
+__all__ = list(EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

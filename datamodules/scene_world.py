@@ -204,7 +204,7 @@ def _pair(
     category: int,
     side: int,
 ) -> dict[str, Any]:
-    """Return a sample of task "keypoints"; points are indices of pixels, as in SPair-71k, the target's with fractions."""
+    """Return a sample of task "keypoints"; points are pixel indices, as in SPair-71k, wanted ones with fractions."""
     scale = side / source.shape[0]
     return {
         "pair": name,

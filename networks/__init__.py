@@ -8,7 +8,7 @@ EXPORTS = {
     "Upsampled": "networks.dense",
     "ViTFeatures": "networks.vit_features",
 }
-__all__ = list(EXPORTS)  # noqa: PLE0605
+__all__ = list(EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

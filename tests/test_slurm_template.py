@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import cli_help
+from command_line import help as cli_help
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "slurm" / "train.sbatch"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightly.loss import NTXentLoss
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,7 +68,7 @@ class DenseContrastive(LightningModule):
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""
         return self.network.vit.state_dict()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         steps = self.trainer.estimated_stepping_batches
         return adamw_with_cosine(self.parameters(), self.lr, self.weight_decay, self.warmup, steps)

@@ -8,7 +8,8 @@ from lightly.loss import DINOLoss
 from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 
 from lightning_modules.supervision.schedule import adamw_with_cosine
 from lightning_modules.supervision.vit import TrainableViT
@@ -47,22 +48,19 @@ class DINO(LightningModule):
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)
         self.head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
-        followers = (
-            TrainableViT(model, model_args),
-            DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes),
-        )
-        self.teacher = nn.ModuleList(followers).requires_grad_(False)
-        for student, follower in zip((self.network, self.head), followers, strict=True):
-            follower.load_state_dict(student.state_dict())
+        self.teacher = TrainableViT(model, model_args).requires_grad_(False)
+        self.teacher_head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
+        self.teacher_head.requires_grad_(False)
+        self.teacher.load_state_dict(self.network.state_dict())
+        self.teacher_head.load_state_dict(self.head.state_dict())
         self.criterion = DINOLoss(prototypes, teacher_temp=teacher_temperature)
         self.momentum, self.lr, self.weight_decay, self.warmup = momentum, lr, weight_decay, warmup
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
         views = batch["views"].images
         self._follow()
-        teacher_network, teacher_head = self.teacher
         with torch.no_grad():
-            wanted = [teacher_head(teacher_network(view)[0]) for view in views[:2]]
+            wanted = [self.teacher_head(self.teacher(view)[0]) for view in views[:2]]
         said = [self.head(self.network(view)[0]) for view in views]
         loss = self.criterion(wanted, said)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(views[0]))
@@ -74,9 +72,9 @@ class DINO(LightningModule):
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the teacher's ViT alone, for ``networks.ViTFeatures``."""
-        return self.teacher[0].vit.state_dict()
+        return self.teacher.vit.state_dict()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return adamw_with_cosine(
@@ -87,5 +85,5 @@ class DINO(LightningModule):
         """Move the teacher towards the student."""
         progress = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
         momentum = 1 - (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        update_momentum(self.network, self.teacher[0], momentum)
-        update_momentum(self.head, self.teacher[1], momentum)
+        update_momentum(self.network, self.teacher, momentum)
+        update_momentum(self.head, self.teacher_head, momentum)

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
 
@@ -18,7 +18,7 @@ def cosine_schedule(step: int, steps: float, warmup: int, floor: float = 0.01) -
 
 def adamw_with_cosine(
     parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, warmup: int, steps: float
-) -> dict[str, Any]:
+) -> OptimizerLRSchedulerConfig:
     """Return AdamW whose rate follows ``cosine_schedule`` over ``steps``, as ``configure_optimizers`` gives it."""
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_schedule(step, steps, warmup))

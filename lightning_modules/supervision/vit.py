@@ -19,6 +19,9 @@ class TrainableViT(nn.Module):
         model_args: further arguments of ``timm.create_model``.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: str, model_args: dict[str, Any] | None = None):
         super().__init__()
         self.vit = create_vit(model, None, model_args or {})

@@ -225,7 +225,7 @@ def test_tables_come_in_the_order_of_the_thesis(tmp_path):
 @pytest.mark.slow
 def test_arguments_of_every_run_are_known_to_the_command_line(monkeypatch):
     from cli import environment_restored
-    from cli_lightning import CommandLine
+    from command_line.lightning_cli import CommandLine
 
     class Parsed(Exception):
         pass

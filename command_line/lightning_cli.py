@@ -31,10 +31,10 @@ from callbacks.finite_loss import FiniteLoss
 from callbacks.reproducible_steps import ReproducibleSteps
 from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
-from cli_help import SUBCOMMANDS, config_files
-from cli_messages import PACKAGES, explain, exported
+from command_line.help import SUBCOMMANDS, config_files
+from command_line.messages import PACKAGES, explain, exported
+from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 from errors import UserError
-from run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import cli
-from cli_messages import arguments_of, did_you_mean, explain
+from command_line.messages import arguments_of, did_you_mean, explain
 
 MODEL, DATA = "tests.helpers.tiny.TinyModule", "tests.helpers.tiny.TinyData"
 

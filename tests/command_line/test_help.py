@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import cli
-from cli_help import OPTIONS, SUBCOMMANDS
+from command_line.help import OPTIONS, SUBCOMMANDS
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,5 +1,6 @@
 """Short answers of the command line that need neither torch nor Lightning, and therefore come at once."""
 
+import re
 import textwrap
 from importlib.metadata import version
 from itertools import pairwise
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from cli_messages import configs, did_you_mean
+from command_line.messages import configs, did_you_mean
 from errors import UserError
 
 SUBCOMMANDS = {
@@ -16,7 +17,7 @@ SUBCOMMANDS = {
     "test": "run the evaluation of a module",
     "predict": "write the features or images of a module for data of your own",
 }
-# (option, default, meaning). tests/test_cli_help.py holds this list against the real parser.
+# (option, default, meaning). tests/command_line/test_help.py holds this list against the real parser.
 OPTIONS = {
     "What to run": [
         ("--config", "", "YAML file with model, data and trainer; give several to stack fragments, later ones win"),
@@ -139,11 +140,13 @@ def options(subcommand: str) -> str:
 
 
 def _config_table() -> str:
+    paths = sorted(Path("configs").glob("**/*.yaml"), key=lambda path: (len(path.parts), path))
+    width = max((len(str(path)) for path in paths), default=0) + 2
     rows = []
-    for path in sorted(Path("configs").glob("**/*.yaml"), key=lambda path: (len(path.parts), path)):
-        with path.open() as file:
-            first = file.readline().strip()
-        rows.append(f"  {path!s:<36}{first.lstrip('# ')[:80] if first.startswith('#') else ''}".rstrip())
+    for path in paths:
+        first = path.open().readline().strip()
+        meaning = re.split(r"[:;.](?:\s|$)", first.lstrip("# "))[0] if first.startswith("#") else ""
+        rows.append(f"  {path!s:<{width}}{textwrap.shorten(meaning, 76, placeholder=' ...')}".rstrip())
     return "\n".join(rows) or "  (none here: run from the root of the repository)"
 
 

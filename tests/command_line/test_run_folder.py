@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from command_line.run_folder import INHERITED, claim, is_rank_zero, method_of, shared_name
 from errors import UserError
-from run_folder import INHERITED, claim, is_rank_zero, method_of, shared_name
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What stands behind ``cli.py``: help without torch, the LightningCLI subclass, its messages, and run folders."""
