@@ -29,6 +29,7 @@ from callbacks.configured_optimizer import ConfiguredOptimizer
 from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
 from callbacks.reproducible_steps import ReproducibleSteps
+from callbacks.result_table import ResultTable
 from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
 from command_line.help import SUBCOMMANDS, config_files
@@ -217,11 +218,16 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """Evaluate what was trained, where the configuration asks for it."""
         if self._get(self.config_init, "test_after_fit"):
-            self.trainer.test(self.model, datamodule=self.datamodule)
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=not self._prints_results())
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        return super()._prepare_subcommand_kwargs(subcommand) | {"ckpt_path": checkpoint}
+        kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"ckpt_path": checkpoint}
+        return kwargs | {"verbose": False} if subcommand == "test" and self._prints_results() else kwargs
+
+    def _prints_results(self) -> bool:
+        """Whether a callback shows the figures of a test, so that Lightning's own endless table is not wanted."""
+        return any(isinstance(callback, ResultTable) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
