@@ -189,6 +189,16 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def newest_run(method: Path) -> Path | None:
+    """Return the last checkpoint of the newest run of a method, None if there is none.
+
+    Args:
+        method: folder of the method's runs, ``runs/<method>``.
+    """
+    found = sorted(method.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1] if found else None
+
+
 def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
     """Return how the arguments that a checkpoint was trained with differ from those of this run, in words.
 

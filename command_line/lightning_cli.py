@@ -24,7 +24,7 @@ from pytorch_lightning.plugins import CheckpointIO, LayerSync
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from callbacks.checkpointing import Checkpointing, SafeCheckpointIO, differences, newest_checkpoint, read_checkpoint
+from callbacks.checkpointing import Checkpointing, SafeCheckpointIO, differences, newest_checkpoint, newest_run, read_checkpoint
 from callbacks.configured_optimizer import ConfiguredOptimizer
 from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
@@ -33,6 +33,7 @@ from callbacks.result_table import ResultTable
 from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
 from command_line.help import SUBCOMMANDS, config_files
+from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported
 from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 from errors import UserError
@@ -86,7 +87,8 @@ class CommandLine(LightningCLI):
             raise
 
     def _start(self, args: list[str]) -> None:
-        parser_kwargs = {"parser_mode": "omegaconf", "allow_abbrev": False, "exit_on_error": False}
+        read_none_as_null()
+        parser_kwargs = {"parser_mode": PARSER_MODE, "allow_abbrev": False, "exit_on_error": False}
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -152,10 +154,17 @@ class CommandLine(LightningCLI):
         )
         os.environ[INHERITED] = str(self.run_folder)
         self.checkpoint = newest_checkpoint(self.run_folder) if resume else Path(given) if given else None
+        if self.subcommand == "predict" and not self.checkpoint and not self._model_arguments().get("weights"):
+            self.checkpoint = newest_run(self.run_folder.parent)
+            if self.checkpoint:
+                _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
         if self.checkpoint:
             self._look_at(read_checkpoint(self.checkpoint), resume)
         elif self.subcommand != "fit":
             _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
+
+    def _model_arguments(self) -> dict[str, Any]:
+        return self._get(self.config, "model").as_dict().get("init_args") or {}
 
     def _look_at(self, checkpoint: Mapping[str, Any], resume: bool) -> None:
         self._different = differences(checkpoint, self._get(self.config, "model").as_dict())

@@ -1,10 +1,12 @@
 """LiFT: a self-supervised upsampler for the features of a frozen ViT (thesis chapter 8)."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from errors import UserError
@@ -57,6 +59,18 @@ class LiFT(LightningModule):
             torch.manual_seed(0)
             self._untrained = [_block_for(backbone, use_image).requires_grad_(False).eval()]
 
+    def on_predict_start(self) -> None:
+        """Refuse to write features of an untrained block.
+
+        Raises:
+            UserError: nothing was trained or loaded.
+        """
+        if self.trainer.ckpt_path is None and self.hparams["weights"] is None and self.trainer.global_step == 0:
+            raise UserError(
+                "this LiFT block is untrained: train one first (python cli.py fit --config configs/lift.yaml), or give "
+                "--ckpt_path <checkpoint> or --model.init_args.weights <file>"
+            )
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
         loss = self.reconstruction(batch["image"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
@@ -74,15 +88,26 @@ class LiFT(LightningModule):
         """Return the lifted features (B, C, 2h, 2w) of ``batch["image"]``."""
         return Lifted(self.backbone, self.block)(batch["image"])
 
-    def reconstruction(self, x: Tensor) -> Tensor:
-        """Return the objective of Eq. 8.1 for images x (B, 3, H, W) in [0, 1]."""
+    def lift(self, features: Tensor, image: Tensor) -> Tensor:
+        """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""
+        return self.block(features, self.backbone.normalise(image))
+
+    def reconstruction(self, x: Tensor, upsample: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+        """Return the objective of Eq. 8.1 for images x (B, 3, H, W) in [0, 1].
+
+        Args:
+            x: the images at the largest of the three sizes.
+            upsample: what stands for Theta: (features, image) to features on a grid twice as fine; ``lift`` if None.
+        """
+        theta = upsample or self.lift
         x_half, x_quarter = self.downscale(x, 2), self.downscale(x, 4)
         with torch.no_grad():
             f, f_half, f_quarter = self.backbone(x), self.backbone(x_half), self.backbone(x_quarter)
-        normalise, d = self.backbone.normalise, self.distance
-        return d(*_common(self.block(f_half, normalise(x_half)), f)) + d(
-            *_common(self.block(f_quarter, normalise(x_quarter)), f_half)
-        )
+
+        def d(target: Tensor, prediction: Tensor) -> Tensor:
+            return self.distance(*_common(prediction, target))
+
+        return d(f, theta(f_half, x_half)) + d(f_half, theta(f_quarter, x_quarter))
 
     def dense_features(self) -> dict[str, nn.Module]:
         """Return what LiFT is compared with, and LiFT (tables 8.2, 8.8, 8.9)."""
@@ -118,23 +143,18 @@ class LiFT(LightningModule):
             )
         if checkpoint["backbone"] != fingerprint(self.backbone):
             raise UserError(
-                "this checkpoint's LiFT block was trained on another backbone than the one configured; configure the "
-                "same backbone, or to try the block on this one on purpose give the checkpoint as --model.weights"
+                "this checkpoint's LiFT block was trained on another backbone than the one configured; configure that "
+                "one, or to try the block on this one on purpose give the checkpoint as --model.init_args.weights"
             )
         own = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
 
     def _log_held_out(self, images: Tensor, stage: str) -> None:
-        """Log the objective, and that of bilinear interpolation in the block's place, on images not trained on."""
-        batch_size = len(images)
-        x_half, x_quarter = self.downscale(images, 2), self.downscale(images, 4)
-        f, f_half = self.backbone(images), self.backbone(x_half)
-        bilinear = Upsampled(self.backbone)
-        pairs = ((bilinear(x_half), f), (bilinear(x_quarter), f_half))
-        baseline = sum(self.distance(*_common(prediction, target)) for prediction, target in pairs)
-        loss = self.reconstruction(images)
-        for name, mean, value in (("loss", self.mean_loss, loss), ("loss_bilinear", self.mean_bilinear, baseline)):
-            mean.update(value, weight=batch_size)
+        """Log the objective, and that of bilinear interpolation in LiFT's place, on images not trained on."""
+        losses = self.reconstruction(images), self.reconstruction(images, _bilinear)
+        means = self.mean_loss, self.mean_bilinear
+        for name, mean, loss in zip(("loss", "loss_bilinear"), means, losses, strict=True):
+            mean.update(loss, weight=len(images))
             self.log(f"{stage}/{name}", mean, add_dataloader_idx=False, prog_bar=True)
 
 
@@ -164,6 +184,10 @@ def fingerprint(backbone: ViTFeatures) -> dict[str, Any]:
 
 def _block_for(backbone: ViTFeatures, use_image: bool) -> LiFTBlock:
     return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, use_image)
+
+
+def _bilinear(features: Tensor, image: Tensor) -> Tensor:
+    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _common(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,20 @@ def test_gradients_reach_the_block_only():
     assert all(p.grad is None for p in module.backbone.parameters())
     assert not module.backbone.vit.training
     optimised = {id(p) for group in module.configure_optimizers().param_groups for p in group["params"]}
-    assert optimised == {id(p) for p in module.block.parameters()}
+    assert optimised == {id(p) for p in module.block.effective_parameters()}
+
+
+def test_the_output_does_not_depend_on_the_parameters_that_are_not_trained():
+    block = lift().block.train()
+    trained = {id(parameter) for parameter in block.effective_parameters()}
+    rest = [parameter for parameter in block.parameters() if id(parameter) not in trained]
+    features, image = torch.rand(2, block.dim, 4, 4), torch.rand(2, 3, 32, 32)
+    before = block(features, image)
+    with torch.no_grad():
+        for parameter in rest:
+            parameter.add_(3.0)
+    assert sum(parameter.numel() for parameter in rest) == 96
+    torch.testing.assert_close(block(features, image), before)
 
 
 @pytest.mark.parametrize("size", [67, 72, 90, 94])
