@@ -68,7 +68,7 @@ class LiFT(LightningModule):
         if self.trainer.ckpt_path is None and self.hparams["weights"] is None and self.trainer.global_step == 0:
             raise UserError(
                 "this LiFT block is untrained: train one first (python cli.py fit --config configs/lift.yaml), or give "
-                "--ckpt_path <checkpoint> or --model.init_args.weights <file>"
+                "--ckpt_path <checkpoint> or --model.weights <file>"
             )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
@@ -144,7 +144,7 @@ class LiFT(LightningModule):
         if checkpoint["backbone"] != fingerprint(self.backbone):
             raise UserError(
                 "this checkpoint's LiFT block was trained on another backbone than the one configured; configure that "
-                "one, or to try the block on this one on purpose give the checkpoint as --model.init_args.weights"
+                "one, or to try the block on this one on purpose give the checkpoint as --model.weights"
             )
         own = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
