@@ -24,7 +24,14 @@ from pytorch_lightning.plugins import CheckpointIO, LayerSync
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from callbacks.checkpointing import Checkpointing, SafeCheckpointIO, differences, newest_checkpoint, newest_run, read_checkpoint
+from callbacks.checkpointing import (
+    Checkpointing,
+    SafeCheckpointIO,
+    differences,
+    newest_checkpoint,
+    newest_run,
+    read_checkpoint,
+)
 from callbacks.configured_optimizer import ConfiguredOptimizer
 from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
@@ -48,6 +55,8 @@ EXPECTED_WARNINGS = [
     "Checkpoint directory .* exists and is not empty",  # that is what --resume is for
     "The dirpath has changed from",  # that is what --ckpt_path of another run is for
     ".*smaller than the logging interval",  # small runs are meant to be small
+    "Found .* module\\(s\\) in eval mode",  # a frozen backbone is meant to be
+    "You passed in a `val_dataloader` but have no `validation_step`",  # modules that only train
     "Detected pickle protocol",  # such a file is refused with a message of its own
 ]
 

@@ -27,6 +27,7 @@ class DINO(LightningModule):
         hidden: width of the heads.
         momentum: of the teacher at the start; it rises to 1 along a cosine.
         teacher_temperature: of the teacher's softmax; the student's is 0.1.
+        freeze_last_layer: epochs at the start during which the last layer of the head is held still, as DINO does.
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to a hundredth of it.
         weight_decay: of AdamW.
         warmup: steps.
@@ -40,6 +41,7 @@ class DINO(LightningModule):
         hidden: int = 512,
         momentum: float = 0.99,
         teacher_temperature: float = 0.04,
+        freeze_last_layer: int = 1,
         lr: float = 1e-3,
         weight_decay: float = 0.04,
         warmup: int = 100,
@@ -47,7 +49,9 @@ class DINO(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)
-        self.head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
+        self.head = DINOProjectionHead(
+            self.network.vit.embed_dim, hidden, hidden // 4, prototypes, freeze_last_layer=freeze_last_layer
+        )
         self.teacher = TrainableViT(model, model_args).requires_grad_(False)
         self.teacher_head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
         self.teacher_head.requires_grad_(False)
@@ -67,7 +71,7 @@ class DINO(LightningModule):
         return loss
 
     def on_after_backward(self) -> None:
-        """Hold the last layer of the head still during the first epoch, as DINO does."""
+        """Hold the last layer of the head still during the first ``freeze_last_layer`` epochs."""
         self.head.cancel_last_layer_gradients(self.current_epoch)
 
     def backbone_state(self) -> dict[str, Tensor]:

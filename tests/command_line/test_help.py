@@ -10,7 +10,7 @@ import yaml
 import cli
 from command_line.help import OPTIONS, SUBCOMMANDS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,9 @@ def backbone(capsys):
 
 
 @pytest.mark.parametrize("word", ["null", "None"])
-@pytest.mark.parametrize("key", ["init_args.backbone.init_args.weights", "backbone.init_args.weights", "backbone.weights"])
+@pytest.mark.parametrize(
+    "key", ["init_args.backbone.init_args.weights", "backbone.init_args.weights", "backbone.weights"]
+)
 def test_null_of_a_nested_class(backbone, key, word):
     assert backbone(f"--model.{key}={word}")["weights"] is None
 
