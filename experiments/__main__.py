@@ -26,6 +26,7 @@ def wanted_tables(names: Sequence[str]) -> list[Table]:
         UserError: a name that is neither.
     """
     tables = load_tables()
+    names = [name.rpartition("/")[2] for name in names]  # ``list`` prints them as lift/table_8_1
     methods = sorted({table.method for table in tables.values()})
     for name in names:
         if name not in tables and name not in methods:
