@@ -20,7 +20,6 @@ class KeypointCorrespondence(DenseEvaluation):
 
     Args:
         methods: which of the module's dense features to evaluate; all if None.
-        task: of the batches, if pairs come under another name, such as the "warps" of ``datamodules.SceneWorld``.
         alphas: thresholds as fractions of the reference length.
         matching: rules of ``networks.correspondence.match_keypoints``: "official" is reported as "PCK@0.1",
             "normalised" as "PCK@0.1 (normalised)". Side by side because they rank methods differently: without
@@ -29,6 +28,7 @@ class KeypointCorrespondence(DenseEvaluation):
         comparison: "<" (official) or "<=".
         reference: length that alphas are fractions of: "box", the longer side of the target's box (official code of
             chapters 2 and 8), or "image", the longer side of the image (text of chapter 2).
+        task: of the batches, if pairs come under another name, such as the "warps" of ``datamodules.SceneWorld``.
 
     Raises:
         UserError: a choice that does not exist.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from datamodules.loading import derived_seed
+from seeding import derived_seed
 
 
 class ReproducibleSteps(Callback):

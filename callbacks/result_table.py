@@ -13,6 +13,7 @@ from callbacks.dense_evaluation import DenseEvaluation, Result
 
 TITLES = {
     "keypoints": "Keypoint correspondence",
+    "warps": "Correspondence of warped photographs",
     "video": "Video segmentation",
     "discovery": "Object discovery",
     "scale_invariance": "Scale invariance",

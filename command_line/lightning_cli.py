@@ -36,6 +36,7 @@ from callbacks.configured_optimizer import ConfiguredOptimizer
 from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
 from callbacks.reproducible_steps import ReproducibleSteps
+from callbacks.requeue import Requeue
 from callbacks.result_table import ResultTable
 from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
@@ -222,7 +223,7 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss()]
+        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss(), Requeue()]
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])

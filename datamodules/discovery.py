@@ -273,7 +273,7 @@ class COCO20k(DiscoveryDataModule):
         names = None if self.names is None else [Path(name).name for name in listed(self.names)]
         boxes = coco_boxes(self.annotations, names)
         if not boxes:
-            raise UserError(f"{self.names or self.annotations} lists no image")
+            raise UserError(f"{self.names or self.annotations} lists no image: get the original file again")
         compare_count("COCO20k", "images", len(boxes), PUBLISHED_COCO20K)
         self.images = [AnnotatedImage(Path(name).stem, folders[0] / name, found) for name, found in boxes.items()]
 

@@ -130,6 +130,10 @@ class ImageFolder(LightningDataModule):
             for photographs of a camera means tens of thousands of tokens.
         skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which.
             If false, the first one ends the run.
+
+    Raises:
+        UserError: an argument out of its range.
+        DatasetNotFoundError: in ``setup``, if the folder is missing or holds no image.
     """
 
     upright = True  # photographs as people look at them; there are no annotations that would have to follow

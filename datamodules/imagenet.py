@@ -48,6 +48,10 @@ class ImageNet(ImageFolder):
         seed: of the order of training.
         predict_size: length of the longer side when predicting (the validation images).
         skip_unreadable: leave out files that cannot be read and say which.
+
+    Raises:
+        UserError: an argument out of its range.
+        DatasetNotFoundError: in ``setup``, if images, classes or labels are missing.
     """
 
     upright = False  # the stored pixels are what everybody trains and evaluates on

@@ -15,13 +15,9 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from errors import UserError
+from seeding import derived_seed
 
 Draw = tuple[int, int]  # (index, epoch)
-
-
-def derived_seed(*parts: int) -> int:
-    """Return a seed in [0, 2^64) that depends on every part and on their order."""
-    return int(np.random.SeedSequence([part % 2**64 for part in parts]).generate_state(1, np.uint64)[0])
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -116,7 +112,7 @@ class ResumableLoader(DataLoader):
     epoch it was taken in; any other epoch starts at its first batch.
     """
 
-    _position: Draw = (0, 0)  # (epoch, batches handed out)
+    _position: tuple[int, int] = (0, 0)  # (epoch, batches handed out)
     _resumed: bool = False
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]

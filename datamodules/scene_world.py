@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.davis import DAVIS2017
 from datamodules.discovery import DiscoveryDataModule
 from datamodules.image_folder import FilesToPredict, ImageFiles, ImageFolder
-from datamodules.loading import derived_seed, eval_loader, rank_and_world_size, train_loader
+from datamodules.loading import eval_loader, rank_and_world_size, train_loader
 from datamodules.procedural.photographs import render_crop, render_warp
 from datamodules.procedural.scenes import Scene, render_pair, render_scene, render_video
 from datamodules.resizing import squash, to_tensor
 from datamodules.spair import SPair71k
 from datamodules.views import RandomViews
 from errors import UserError
+from seeding import derived_seed
 
 TASKS = ("images", "keypoints", "warps", "video", "discovery")
 # Evaluation renders worlds of its own: instances, photographs and seeds that training never sees.
@@ -52,6 +53,10 @@ class SceneWorld(LightningDataModule):
         root: folder of images for ``predict``.
         predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
         skip_unreadable: ``predict`` leaves out the files that cannot be read, see `ImageFolder`.
+
+    Raises:
+        UserError: an unknown task, nothing to train on, or a size or batch size below 1; in ``setup``, no folder to
+            predict.
     """
 
     def __init__(

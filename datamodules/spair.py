@@ -78,6 +78,7 @@ class SPair71k(EvaluationDataModule):
 
     Raises:
         DatasetNotFoundError: in ``setup``, if a file or folder is missing.
+        UserError: in ``setup``, if an annotation is damaged.
     """
 
     task = "keypoints"
@@ -159,7 +160,7 @@ def read_pairs(root: Path, split: str, layout: str) -> list[Pair]:
 
     Raises:
         DatasetNotFoundError: a file or folder is missing.
-        UserError: an annotation of mirrored images, which the released data set does not have.
+        UserError: a file is no annotation of the released data set.
     """
 
     def not_found(path: Path) -> DatasetNotFoundError:
@@ -177,15 +178,32 @@ def read_pairs(root: Path, split: str, layout: str) -> list[Pair]:
         if name.replace(":", "_") not in files:
             raise not_found(annotations / f"{name}.json")
         path = files[name.replace(":", "_")]
-        annotation = json.loads(path.read_text())
-        if annotation.get("mirror"):
-            raise UserError(f"{path} is about mirrored images; get the released SPair-71k, where no pair is")
-        keypoints = torch.tensor([annotation["src_kps"], annotation["trg_kps"]], dtype=torch.float32).view(2, -1, 2)
-        images = annotation["src_imname"], annotation["trg_imname"]
-        pairs.append(Pair(name, annotation["category"], images, keypoints, tuple(annotation["trg_bndbox"])))
+        pairs.append(read_pair(name, path))
     if not pairs:
         raise not_found(layout_file)
     return pairs
+
+
+def read_pair(name: str, path: Path) -> Pair:
+    """Read the annotation of one pair.
+
+    Args:
+        name: of the pair, as the layout file spells it.
+        path: of the JSON file.
+
+    Raises:
+        UserError: the file is no annotation of SPair-71k, or one of mirrored images, which the release does not have.
+    """
+    try:
+        annotation = json.loads(path.read_text())
+        keypoints = torch.tensor([annotation["src_kps"], annotation["trg_kps"]], dtype=torch.float32).view(2, -1, 2)
+        images = annotation["src_imname"], annotation["trg_imname"]
+        pair = Pair(name, annotation["category"], images, keypoints, tuple(annotation["trg_bndbox"]))
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} is no annotation of SPair-71k ({error!r}): unpack the data set again") from error
+    if annotation.get("mirror"):
+        raise UserError(f"{path} is about mirrored images; get the released SPair-71k, where no pair is")
+    return pair
 
 
 def draw(pairs: list[Pair], per_category: int, with_replacement: bool, seed: int) -> list[Pair]:

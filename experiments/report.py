@@ -8,7 +8,7 @@ from typing import Any
 from experiments.claims import Effect, Verdict
 from experiments.records import Record, Records
 from experiments.state import finding_of, printed_support, state
-from experiments.tables import Table
+from experiments.tables import SCALES, Table
 
 MISSING = "–"
 
@@ -113,7 +113,7 @@ def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:
     lines = []
     for entry in summaries:
         lines.append(f"{entry['method']}/{entry['table']}: {entry['title']} ({entry['section']})")
-        for scale in ("embedded", "paper"):
+        for scale in SCALES:
             known = entry[scale]
             text = f"  {scale:8}  {known['state']}"
             if known["needed"]:
@@ -123,7 +123,7 @@ def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:
             lines.append(text)
         for claim in entry["claims"]:
             lines.append(f"    {claim['section']}: {claim['text']}")
-            words = [f"{scale} {claim[scale]['verdict']}" for scale in ("embedded", "paper") if scale in claim]
+            words = [f"{scale} {claim[scale]['verdict']}" for scale in SCALES if scale in claim]
             if "printed" in claim:
                 words.append("printed numbers {supported} of {comparisons}".format(**claim["printed"]))
             lines.append(f"      -> {'; '.join(words)}")

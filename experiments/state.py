@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.claims import Finding, examine, value_of
 from experiments.records import Records
-from experiments.tables import SEEDS, Claim, Table
+from experiments.tables import SCALES, SEEDS, Claim, Table
 
 
 def state(table: Table, records: Records, scale: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def summary(table: Table, records: Records) -> dict[str, Any]:
         if support:
             entry["printed"] = {"supported": support[0], "comparisons": support[1]}
         claims.append(entry)
-    scales = {scale: state(table, records, scale) for scale in ("embedded", "paper")}
+    scales = {scale: state(table, records, scale) for scale in SCALES}
     return {
         "table": table.name, "method": table.method, "title": table.title, "section": table.section,
         "unit": table.unit, **scales, "claims": claims,

@@ -126,7 +126,7 @@ class Table:
         kind, *digits = self.name.split("_")
         return f"{kind.capitalize()} {'.'.join(digits)}"
 
-    def thesis_figure(self, row: str, column: str, seed: int = 0) -> float | None:
+    def thesis_figure(self, row: str, column: str) -> float | None:
         """Return the printed number of a cell of the paper grid, None if there is none."""
         if row not in self.thesis:
             return None

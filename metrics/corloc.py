@@ -13,8 +13,8 @@ class CorLoc(Metric):
     """Fraction of images whose box overlaps any annotated box with an IoU of at least ``iou_threshold``.
 
     ``compute`` returns {"CorLoc": Estimate}, a fraction p in [0, 1] with its binomial standard error,
-    sqrt(p (1 - p) / N). The denominator is the number of images, as in the official
-    TokenCut evaluation that thesis section 8.3 uses.
+    sqrt(p (1 - p) / N). The denominator is the number of images, as in the official TokenCut
+    evaluation that thesis section 8.3.3 uses.
 
     Args:
         iou_threshold: in (0, 1].

@@ -43,6 +43,10 @@ class ViTFeatures(nn.Module):
         dim: number of channels C.
         patch_size: in pixels.
         stride: in pixels.
+
+    Raises:
+        UserError: timm has no such model or cannot fetch or build it, it is no plain vision transformer, the weights do
+            not fit, or layer, facet or stride do not exist for it; in ``forward``, an image that it cannot take.
     """
 
     mean: Tensor
@@ -94,7 +98,9 @@ class ViTFeatures(nn.Module):
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the grid (h, w) for an image of this size in pixels."""
         if min(height, width) < self.patch_size:
-            raise UserError(f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}")
+            raise UserError(
+                f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}: enlarge it"
+            )
         return (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102

@@ -32,6 +32,9 @@ class LiFT(LightningModule):
         lr: learning rate of Adam, constant (thesis 8.2.4).
         weights: file with weights of the block, ours or the authors', to start from or to evaluate. May come from a
             block trained on another backbone (table 8.7).
+
+    Raises:
+        UserError: ``lr`` is not positive, or ``weights`` cannot be read or does not fit.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class LiFT(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["backbone"])
         if lr <= 0:
-            raise UserError(f"lr {lr} is not positive")
+            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.001")
         self.distance, self.downscale, self.lr = DISTANCES[distance], DOWNSCALES[downscale], lr
         self.backbone = backbone
         self.block = _block_for(backbone, use_image)

@@ -82,7 +82,7 @@ class LiFTBlock(nn.Module):
         return [parameter for name, parameter in self.named_parameters() if name not in biases]
 
     def load_official(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Load a state dict of the authors' released network (names as in their .pth files; strict).
+        """Load a state dict with the names of the authors' released network or with our own; strict.
 
         Raises:
             UserError: names or shapes differ, for instance because the file belongs to another width.

@@ -124,6 +124,31 @@ def test_a_missing_annotation_is_named(root):
         ready(root)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "unpack the data set again"),
+        ("[]", "unpack the data set again"),
+        ('{"category": "cat"}', "src_kps.*unpack the data set again"),
+        (
+            '{"src_kps": [[1, 2]], "trg_kps": [[1, 2], [3, 4]], "src_imname": "a.jpg", "trg_imname": "b.jpg"}',
+            "unpack the data set again",
+        ),
+        (
+            '{"src_kps": [[1, 2]], "trg_kps": [[3, 4]], "src_imname": "a.jpg", "trg_imname": "b.jpg",'
+            ' "category": "cat", "trg_bndbox": [0, 0, 9, 9], "mirror": 1}',
+            "mirrored images",
+        ),
+    ],
+)
+def test_a_damaged_or_foreign_annotation_is_an_error_that_names_it(root, content, message):
+    path = min((root / "PairAnnotation" / "test").glob("[!.]*.json"))
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as error:
+        ready(root)
+    assert str(path) in str(error.value)
+
+
 @pytest.mark.parametrize("sizes", [[], [0], [32, 32]])
 def test_image_sizes_have_to_make_sense(root, sizes):
     with pytest.raises(UserError, match="image_sizes"):
