@@ -7,6 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.checkpointing import UntrustedStateError
+from callbacks.requeue import Requeued
 
 
 class NonFiniteLossError(UntrustedStateError):
@@ -26,6 +27,7 @@ class FiniteLoss(Callback):
     def __init__(self, every_n_steps: int | None = None):
         self.every_n_steps = every_n_steps
         self._first_bad: Tensor | None = None  # batch of the first non-finite loss; -1: all were finite
+        self._alone = False  # the other processes take no part in what comes
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._first_bad = torch.tensor(-1, device=pl_module.device)
@@ -46,6 +48,11 @@ class FiniteLoss(Callback):
         if (batch_idx + 1) % self._interval(pl_module) == 0:
             self._look(trainer)
 
+    def on_exception(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._alone = isinstance(exception, Requeued)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save weights after a bad loss, and weights that are NaN themselves."""
         self._look(trainer)
@@ -63,7 +70,8 @@ class FiniteLoss(Callback):
         if self._first_bad is None:
             return
         first_bad = int(self._first_bad)
-        if trainer.strategy.reduce_boolean_decision(first_bad >= 0, all=False):
+        # A bad loss of another process has spoilt the gradients, and with them the weights, of this one too.
+        if first_bad >= 0 if self._alone else trainer.strategy.reduce_boolean_decision(first_bad >= 0, all=False):
             where = f"at training batch {first_bad}" if first_bad >= 0 else "on another process"
             raise NonFiniteLossError(f"the loss is not finite {where} (counted from 0 over all epochs). {_REMEDY}")
 

@@ -210,7 +210,8 @@ class CommandLine(LightningCLI):
             "default_root_dir": str(self.run_folder),
             "logger": [RunLog(self.run_folder, self._resumed_step), *given],
             "plugins": plugins,
-            "callbacks": self._standard_callbacks(config) + _as_list(config.callbacks or []),
+            # Requeue is the last to hear of an exception: it saves, when the others are ready for that.
+            "callbacks": [*self._standard_callbacks(config), *_as_list(config.callbacks or []), Requeue()],
         }
         try:
             return super().instantiate_trainer(**kwargs)
@@ -223,7 +224,7 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss(), Requeue()]
+        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss()]
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])

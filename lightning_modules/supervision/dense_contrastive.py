@@ -1,8 +1,8 @@
 """Dense contrastive learning: the same spot of a picture, seen in two crops, tells itself from all other spots.
 
 After Pinheiro et al., "Unsupervised learning of dense visual representations" (VADeR, NeurIPS 2020). It is the
-supervision of the small backbone in ``weights/``: at this size and length DINO does not get beyond chance
-(docs/results/backbone.md), dense contrast does in a few hundred steps.
+supervision of the default backbone in ``weights/``: at this size it learns faster than DINO and finds objects better
+(docs/results/backbone.md).
 """
 
 from typing import Any
