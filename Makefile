@@ -29,7 +29,7 @@ check: $(READY) ## linter, formatter in check mode, type checker
 test: check ## check, then every test that takes seconds
 	$(RUN) -m pytest -m "not slow and not slurm"
 
-test-all: check ## check, then every test, the long ones too
+test-all: check ## check, then every test, the long ones too (that of SLURM needs slurmctld, slurmd, slurm-client, munge)
 	$(RUN) -m pytest
 
 format: $(READY) ## let the formatter and the linter mend what they can

@@ -176,7 +176,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint of a run folder that can be read, None if there is none.
 
     Args:
-        folder: run folder; looks at ``checkpoints/*.ckpt`` and at ``hpc_ckpt_*.ckpt``, which SLURM's signal leaves.
+        folder: run folder; looks at ``checkpoints/*.ckpt`` and at ``hpc_ckpt_*.ckpt``, which Lightning's own handler of
+            SLURM's signal leaves.
     """
     found = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):

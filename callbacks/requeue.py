@@ -8,8 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
@@ -34,6 +34,7 @@ class Requeue(Callback):
 
     def __init__(self) -> None:
         self._noted = False
+        self._leads = True
         self._signal: int | None = None
         self._before: Any = None
 
@@ -41,6 +42,7 @@ class Requeue(Callback):
         environment = trainer._accelerator_connector.cluster_environment
         replicated = isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and replicated:
+            self._leads = trainer.is_global_zero
             # Before Lightning registers its own, which it does not where there is one.
             self._signal = environment.requeue_signal or signal.SIGUSR1
             self._before = signal.signal(self._signal, self._note)
@@ -52,23 +54,25 @@ class Requeue(Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted = True
+        if not self._leads:
+            end_at_sigterm()
 
     def on_train_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._stop_if_noted(trainer)
+        self._stop_if_noted()
 
     def on_validation_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if not trainer.sanity_checking:  # training begins soon
-            self._stop_if_noted(trainer)
+            self._stop_if_noted()
 
     on_test_batch_start = on_validation_batch_start
     on_predict_batch_start = on_validation_batch_start
 
-    def _stop_if_noted(self, trainer: Trainer) -> None:
-        if self._noted and trainer.is_global_zero:
+    def _stop_if_noted(self) -> None:
+        if self._noted and self._leads:
             raise Requeued(0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -85,8 +89,7 @@ class Requeue(Callback):
             trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), path)
         for logger in trainer.loggers:
             logger.finalize("success")
-        # Lightning's handler would ask the others, who wait for gradients, and last until SLURM's SIGKILL.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_at_sigterm()
         job = job_id()
         print(f"saved step {trainer.global_step}, requeueing job {job}", flush=True)
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
@@ -97,6 +100,11 @@ class Requeue(Callback):
             )
         while True:  # SLURM ends all processes together; to leave earlier would fill the log with the others' errors.
             time.sleep(1)
+
+
+def end_at_sigterm() -> None:
+    """End at SLURM's first request; Lightning's handler would ask the other processes first, which wait elsewhere."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def job_id() -> str:

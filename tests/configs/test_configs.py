@@ -22,7 +22,8 @@ from tests.helpers.runs import ROOT, start
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").glob("**/*.yaml"))
 EVALUATIONS = [f"configs/paper/lift_{name}.yaml" for name in ("spair", "davis", "voc07", "voc12", "coco20k")]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
-    "configs/sweeps/lift.yaml": "tests/test_sweeps.py"
+    "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
+    "configs/logging/wandb.yaml": "tests/test_cli.py",  # W&B serves one run folder a process
 }
 QUIET = [
     "--trainer.accelerator=cpu",
@@ -174,19 +175,6 @@ def understood(case: Case) -> None:
     assert printed["model"]["class_path"].endswith("LiFT")
 
 
-def weights_and_biases(case: Case) -> None:
-    import wandb
-
-    for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
-        case.monkeypatch.setenv(name, value)
-    try:
-        run = case.run(*FEW, *NO_EVALUATION).run_folder
-    finally:
-        wandb.finish()
-    assert list(run.glob("wandb/offline-run-*/*.wandb"))
-    assert (run / "metrics.csv").is_file(), "the CSV log is always written"
-
-
 def debug(case: Case) -> None:
     many = words(WORLD | EVALUATED | {"scenes": 30, "batch_size": 2, "pairs": 30}, "data")
     run = case.run(*many)
@@ -202,7 +190,6 @@ CASES: dict[str, Callable[[Case], None]] = {
     "configs/hardware/ddp.yaml": two_processes,
     "configs/hardware/gpu.yaml": understood,
     "configs/hardware/slurm.yaml": understood,
-    "configs/logging/wandb.yaml": weights_and_biases,
     "configs/supervision/dense_contrastive.yaml": supervision,
     "configs/supervision/dino.yaml": supervision,
     "configs/paper/lift.yaml": paper,

@@ -26,7 +26,7 @@ OVERRIDES = [
 ]
 KEYPOINTS = {f"PCK@{alpha}{rule}" for alpha in ("0.1", "0.05", "0.01") for rule in ("", " (normalised)")}
 EVALUATIONS = {
-    "lift_spair": ("keypoints", KEYPOINTS, {"base", "bilinear", "LiFT", "2x LiFT"}),
+    "lift_spair": ("keypoints", KEYPOINTS, {"base", "bilinear", "random LiFT", "LiFT", "2x LiFT"}),
     "lift_davis": ("video", {"J", "F", "J&F"}, {"base", "bilinear", "LiFT"}),
     "lift_voc07": ("discovery", {"CorLoc"}, {"base", "bilinear", "LiFT"}),
     "lift_voc12": ("discovery", {"CorLoc"}, {"base", "bilinear", "LiFT"}),

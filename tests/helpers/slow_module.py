@@ -1,4 +1,4 @@
-"""``ResumeModule`` that takes its time, unequally, so that a signal finds the processes at different places."""
+"""``ResumeModule`` that takes its time, so that a signal finds the processes at different places."""
 
 import time
 from typing import Any
@@ -11,12 +11,14 @@ from tests.helpers.resume_module import ResumeData, ResumeModule
 
 
 class SlowModule(ResumeModule):
-    """Args:
-    seconds: what a training step takes on the last rank; the others wait for it in the exchange of gradients.
+    """Logs its weights when it is tested.
+
+    Args:
+        seconds: what a training step takes on the last rank; the others wait for it in the exchange of gradients.
     """
 
     def __init__(self, seconds: float = 0.0):
-        super().__init__(dropout=0.5)
+        super().__init__()
         self.seconds = seconds
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

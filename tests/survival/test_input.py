@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from lightning_modules.lift.network import LiFTBlock
 from tests.helpers.image_files import AWKWARD, save_awkward
 from tests.helpers.survival import REPOSITORY, fit, run, saved, spoil, step
 
@@ -45,9 +47,13 @@ def test_spoilt_images_are_skipped_on_demand_and_counted(place, caplog):
         assert f"{kind}.jpg" in caplog.text
 
 
-def test_a_spoilt_image_ends_prediction(refused):
+def test_a_spoilt_image_ends_prediction(checkpoint, refused):
     spoil("truncated")
-    refused(["predict", *fit()[1:]], r"photos/spoilt\.jpg", "skip_unreadable=true")
+    refused(["predict", *fit(name="second")[1:]], r"photos/spoilt\.jpg", "skip_unreadable=true")
+
+
+def test_an_untrained_block_does_not_predict(place, refused):
+    refused(["predict", *fit()[1:]], "untrained", "--ckpt_path")
 
 
 # Folders
@@ -163,7 +169,7 @@ def test_binary_configuration_file(place, refused):
     [
         ([], r"--data\.init_args\.root=<folder>"),
         (["--data.root=nowhere"], "the folder itself"),
-        (["--data.root=photos"], r"spoilt\.jpg.*skip_unreadable=true"),
+        (["--data.root=photos", "--model.weights=block.safetensors"], r"spoilt\.jpg.*skip_unreadable=true"),
         (["--data.root=photos", "--data.tasks=[vidio]"], "vidio"),
         (["--data.root=photos", "--model.backbone.init_args.model_args={patch_size: 16}"], "patch|does not fit"),
     ],
@@ -171,4 +177,5 @@ def test_binary_configuration_file(place, refused):
 def test_predicting_with_the_shipped_configuration(place, refused, more, message):
     spoil("truncated")
     (place / "weights").symlink_to(REPOSITORY / "weights")
+    save_file(LiFTBlock(128, 8).state_dict(), "block.safetensors")
     refused(["predict", "--config", REPOSITORY / "configs" / "lift.yaml", *more], message)
