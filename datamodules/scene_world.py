@@ -83,8 +83,11 @@ class SceneWorld(LightningDataModule):
         unknown = set(tasks) - set(TASKS)
         if unknown:
             raise UserError(f"tasks {sorted(unknown)} do not exist; there are {', '.join(TASKS)}")
-        if min(scenes + crops, image_size, batch_size, *image_sizes) < 1:
-            raise UserError("scenes + crops, image_size, image_sizes and batch_size have to be at least 1")
+        sizes = {f"image_sizes[{place}]": side for place, side in enumerate(image_sizes)}
+        least = {"scenes + crops": scenes + crops, "image_size": image_size, "batch_size": batch_size} | sizes
+        for option, value in least.items():
+            if value < 1:
+                raise UserError(f"{option} is {value}; it has to be at least 1")
         self.scenes, self.crops, self.image_size, self.image_sizes = scenes, crops, image_size, list(image_sizes)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs
