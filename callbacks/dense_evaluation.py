@@ -2,19 +2,25 @@
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from callbacks.vit_analysis.store import Arrays, store_of
 from errors import UserError
-from networks.dense import HasDenseFeatures
+from networks.dense import HasDenseFeatures, by_layer
+from networks.vit_layers import HasLayers, Layered
+
+MetricOfLayer = Callable[[str], Metric]
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,19 @@ class Result:
 
 
 class Precise(nn.Module):
-    """Dense features computed in the Trainer's precision and handed on in float32."""
+    """Dense features computed in the Trainer's precision and handed on in float32, as one map (B, C, h, w) a layer.
+
+    The name of the layer is empty where the features are those of one layer.
+    """
 
     def __init__(self, features: nn.Module, trainer: Trainer):
         super().__init__()
         self.features, self.trainer = features, trainer
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, images: Tensor) -> dict[str, Tensor]:  # noqa: D102
         with self.trainer.precision_plugin.forward_context():
-            return self.features(images).float()
+            maps = by_layer(self.features(images))
+        return {layer: features.float() for layer, features in maps.items()}
 
 
 def dense_features_of(module: nn.Module, names: list[str] | None = None) -> dict[str, nn.Module]:
@@ -68,6 +78,9 @@ class DenseEvaluation(Callback, ABC):
     ``results``; the protocol is named as the task unless the class says otherwise. Exact under DDP: samples are
     dealt without padding and the metrics gather them.
 
+    Dense features of several layers (``networks.vit_layers.Layered``) come from one pass and have a metric a layer;
+    what they gave is kept beside the runs (``callbacks.vit_analysis.store``) and not measured again.
+
     Args:
         methods: which of the module's dense features to evaluate; all if None.
     """
@@ -78,22 +91,27 @@ class DenseEvaluation(Callback, ABC):
     def __init__(self, methods: list[str] | None = None):
         self.methods = methods
         self.results: list[Result] = []
-        self._metrics: dict[tuple[str, int], Metric] = {}
+        self._metrics: dict[tuple[str, int, str], Metric] = {}
+        self._kept: dict[str, Arrays] = {}
 
     @abstractmethod
     def new_metric(self) -> Metric:
         """Return an empty metric whose ``compute`` gives a dict of name to ``metrics.estimate.Estimate``."""
 
     @abstractmethod
-    def update(self, metric: Metric, features: nn.Module, batch: Mapping[str, Any]) -> None:
-        """Evaluate one batch of this task with one dense features."""
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
+        """Evaluate one batch of this task with one dense features: ``metrics(layer)`` for each of their maps."""
 
     @abstractmethod
     def image_size(self, batch: Mapping[str, Any]) -> int:
         """Return the side of the square images of this batch in pixels."""
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._metrics = {}
+        self._metrics, self._kept = {}, {}
+        for name in self._layered(pl_module):
+            kept = store_of(trainer, pl_module).find(name, self.protocol or self.task, plain_settings(self))
+            if kept is not None:
+                self._kept[name] = kept
 
     def on_validation_batch_end(  # noqa: D102
         self,
@@ -108,32 +126,67 @@ class DenseEvaluation(Callback, ABC):
             return
         size = self.image_size(batch)
         for name, features in dense_features_of(pl_module, self.methods).items():
-            if (name, size) not in self._metrics:
-                self._metrics[name, size] = self.new_metric().to(pl_module.device)
-            with torch.no_grad():
-                self.update(self._metrics[name, size], Precise(features, trainer), batch)
+            if name not in self._kept:
+                with torch.no_grad():
+                    metrics = partial(self._metric, pl_module.device, name, size)
+                    self.update(metrics, Precise(features, trainer), batch)
+
+    def _metric(self, device: torch.device, name: str, size: int, layer: str) -> Metric:
+        if (name, size, layer) not in self._metrics:
+            self._metrics[name, size, layer] = self.new_metric().to(device)
+        return self._metrics[name, size, layer]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._complete_metrics(pl_module.device)
-        if trainer.sanity_checking or not self._metrics:
+        if trainer.sanity_checking or not (self._metrics or self._kept):
             return
-        self.results = []
         protocol = self.protocol or self.task
-        for (method, size), metric in self._metrics.items():
-            for name, estimate in metric.compute().items():
-                value, error = float(estimate.value), float(estimate.standard_error)
-                self.results.append(Result(protocol, name, method, size, value, error, int(estimate.count)))
-                # Already equal on every rank: compute() has gathered the samples.
-                pl_module.log(f"{protocol}/{name}/{method}@{size}", value, sync_dist=False)
+        self.results = [
+            Result(protocol, name, method, size, float(each.value), float(each.standard_error), int(each.count))
+            for (method, size, layer), metric in self._metrics.items()
+            if not layer
+            for name, each in metric.compute().items()
+        ]
+        self.results += self._results_of_layers(trainer, pl_module, protocol)
+        for row in self.results:
+            # Already equal on every rank: compute() has gathered the samples.
+            if " @" not in row.metric:
+                name = f"{protocol}/{row.metric}/{row.method}@{row.image_size}"
+                pl_module.log(name, row.value, sync_dist=False)
         self._metrics = {}
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{protocol}.csv")
+
+    def _layered(self, pl_module: LightningModule) -> dict[str, Layered]:
+        """Return those of the dense features that give several layers."""
+        if not isinstance(pl_module, HasLayers):
+            return {}
+        features = dense_features_of(pl_module, self.methods)
+        return {name: each for name, each in features.items() if isinstance(each, Layered)}
+
+    def _results_of_layers(self, trainer: Trainer, pl_module: LightningModule, protocol: str) -> list[Result]:
+        """Return rows for dense features of several layers, from the metrics or as kept, and keep them."""
+        results: list[Result] = []
+        for name, vit in self._layered(pl_module).items():
+            if name not in self._kept:
+                by_layer = {int(layer): m for (method, _, layer), m in self._metrics.items() if method == name}
+                if not by_layer:
+                    continue
+                estimates = [by_layer[layer].compute() for layer in sorted(by_layer)]
+                self._kept[name] = {key: np.array([float(e[key].value) for e in estimates]) for key in estimates[0]}
+                store_of(trainer, pl_module).keep(name, protocol, plain_settings(self), self._kept[name])
+            for metric, values in self._kept[name].items():
+                label = f"dense {metric}" if self.task.startswith("dense-") else metric
+                results += layer_results(protocol, label, name, vit.data_size, values)
+        if self._kept:
+            store_of(trainer, pl_module).show(protocol, self._kept)
+        return results
 
     def _complete_metrics(self, device: torch.device) -> None:
         """Give every rank, in one order, a metric for what any rank has seen, because computing them is collective."""
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return
-        seen: list[list[tuple[str, int]]] = [[] for _ in range(torch.distributed.get_world_size())]
+        seen: list[list[tuple[str, int, str]]] = [[] for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather_object(seen, list(self._metrics))
         for key in dict.fromkeys(chain.from_iterable(seen)):
             mine = self._metrics.pop(key, None)
@@ -142,6 +195,40 @@ class DenseEvaluation(Callback, ABC):
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
     on_test_epoch_end = on_validation_epoch_end
+
+
+def layer_results(protocol: str, metric: str, method: str, size: int, values: np.ndarray) -> list[Result]:
+    """Return rows for one figure a layer: "<metric>" the best, "<metric> layer" where it is, "<metric> @<l>" each.
+
+    Args:
+        protocol: of the rows.
+        metric: name of the figure.
+        method: name of the model.
+        size: side of the images in pixels.
+        values: (L,), or () for a figure that has no layers; layers are counted from 1.
+    """
+
+    def row(name: str, value: float) -> Result:
+        return Result(protocol, name, method, size, float(value), float("nan"), 0)
+
+    if values.ndim == 0:
+        return [row(metric, float(values))]
+    if np.isnan(values).all():
+        return []
+    best = int(np.nanargmax(values))
+    each = [row(f"{metric} @{layer}", value) for layer, value in enumerate(values, 1)]
+    return [row(metric, values[best]), row(f"{metric} layer", best + 1), *each]
+
+
+def plain_settings(callback: Callback) -> dict[str, Any]:
+    """Return what a protocol's figures depend on besides model and data: its public attributes with plain values."""
+    plain = (str, int, float, bool, list, tuple, type(None))
+    skipped = {"results", "methods"}
+    return {
+        key: value
+        for key, value in vars(callback).items()
+        if not key.startswith("_") and key not in skipped and isinstance(value, plain)
+    }
 
 
 def write_results(results: list[Result], path: Path) -> None:

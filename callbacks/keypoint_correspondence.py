@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
-from torch import nn
+from torch import Tensor
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import DenseEvaluation
+from callbacks.dense_evaluation import DenseEvaluation, MetricOfLayer, Precise
 from errors import UserError
 from metrics.pck import PercentageOfCorrectKeypoints
 from networks.correspondence import MatchingRule, match_keypoints
@@ -68,9 +68,12 @@ class KeypointCorrespondence(DenseEvaluation):
     def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
         return batch["target_image"].shape[-1]
 
-    def update(self, metric: Metric, features: nn.Module, batch: Mapping[str, Any]) -> None:  # noqa: D102
-        size = tuple(batch["target_image"].shape[-2:])
-        sources, targets = features(torch.cat([batch["source_image"], batch["target_image"]])).chunk(2)
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+        for layer, maps in features(torch.cat([batch["source_image"], batch["target_image"]])).items():
+            self._match(metrics(layer), *maps.chunk(2), batch)
+
+    def _match(self, metric: Metric, sources: Tensor, targets: Tensor, batch: Mapping[str, Any]) -> None:
+        size = (batch["target_image"].shape[-2], batch["target_image"].shape[-1])
         for index, valid in enumerate(batch["keypoint_valid"]):
             if not valid.any():
                 continue

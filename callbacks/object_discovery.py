@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import nn
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import DenseEvaluation
+from callbacks.dense_evaluation import DenseEvaluation, MetricOfLayer, Precise
 from errors import UserError
 from metrics.corloc import CorLoc
 from networks.tokencut import EPS, discover_box
@@ -49,8 +48,9 @@ class ObjectDiscovery(DenseEvaluation):
     def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
         return batch["image"].shape[-1]
 
-    def update(self, metric: Metric, features: nn.Module, batch: Mapping[str, Any]) -> None:  # noqa: D102
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
         height, width = batch["image"].shape[-2:]
-        for one, boxes in zip(features(batch["image"]), batch["boxes"], strict=True):
-            box = discover_box(one, (height, width), tau=self.tau, eps=self.eps)
-            metric.update(box.to(boxes.device), boxes)
+        for layer, maps in features(batch["image"]).items():
+            for one, boxes in zip(maps, batch["boxes"], strict=True):
+                box = discover_box(one, (height, width), tau=self.tau, eps=self.eps)
+                metrics(layer).update(box.to(boxes.device), boxes)

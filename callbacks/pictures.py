@@ -71,8 +71,9 @@ class DensePicture(Callback, ABC):
             return
         with torch.no_grad():
             features = {
-                method: Precise(module, trainer)(images).cpu()
+                f"{method} layer {layer}" if layer else method: maps.cpu()
                 for method, module in dense_features_of(pl_module, self.methods).items()
+                for layer, maps in Precise(module, trainer)(images).items()
             }
         for index, image in enumerate(images.cpu()):
             rows.append(Shown(image, {method: maps[index] for method, maps in features.items()}))

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import DenseEvaluation, Result
+from callbacks.dense_evaluation import DenseEvaluation, MetricOfLayer, Precise, Result
 from callbacks.figures import PALETTE, new_figure, save_figure
 from errors import UserError
 from metrics.cka import SMALLEST_BATCH, MinibatchCKA
@@ -65,8 +65,10 @@ class ScaleInvariance(DenseEvaluation):
     def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
         return batch["image"].shape[-1]
 
-    def update(self, metric: Metric, features: nn.Module, batch: Mapping[str, Any]) -> None:  # noqa: D102
-        metric.update([features(resize(batch["image"], scale)) for scale in self.scales])
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+        scales = [features(resize(batch["image"], scale)) for scale in self.scales]
+        for layer in scales[0]:
+            metrics(layer).update([maps[layer] for maps in scales])
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         super().on_validation_epoch_start(trainer, pl_module)

@@ -5,12 +5,20 @@ from typing import Any
 
 EXPORTS = {
     "COCO20k": "datamodules.discovery",
+    "COCOInstances": "datamodules.coco_instances",
+    "Collection": "datamodules.collection",
     "DAVIS2017": "datamodules.davis",
     "ImageFolder": "datamodules.image_folder",
+    "ImageCaptions": "datamodules.image_captions",
     "ImageNet": "datamodules.imagenet",
+    "ImageNet50": "datamodules.imagenet_50",
+    "ImageNetNeighbours": "datamodules.imagenet_neighbours",
+    "PartImageNet": "datamodules.part_imagenet",
     "RandomViews": "datamodules.views",
+    "RevisitedRetrieval": "datamodules.revisited_retrieval",
     "SPair71k": "datamodules.spair",
     "SceneWorld": "datamodules.scene_world",
+    "SubjectWorld": "datamodules.subject_world",
     "VOCDiscovery": "datamodules.discovery",
 }
 __all__ = list(EXPORTS)

@@ -5,8 +5,14 @@ from typing import Any
 
 EXPORTS = {
     "LiFT": "lightning_modules.lift.module",
+    "BEiT": "lightning_modules.supervision.beit",
+    "CLIP": "lightning_modules.supervision.clip",
     "DINO": "lightning_modules.supervision.dino",
     "DenseContrastive": "lightning_modules.supervision.dense_contrastive",
+    "MAE": "lightning_modules.supervision.mae",
+    "MoCo": "lightning_modules.supervision.moco",
+    "Supervised": "lightning_modules.supervision.supervised",
+    "ViTAnalysis": "lightning_modules.vit_analysis.module",
 }
 __all__ = list(EXPORTS)
 

@@ -16,6 +16,11 @@ class HasDenseFeatures(Protocol):
         ...
 
 
+def by_layer(maps: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return maps by the name of their layer, which is empty where dense features give those of one layer."""
+    return maps if isinstance(maps, dict) else {"": maps}
+
+
 class Upsampled(nn.Module):
     """Dense features with their grid enlarged by bilinear interpolation: the baseline of every learned upsampler.
 

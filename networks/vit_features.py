@@ -78,7 +78,7 @@ class ViTFeatures(nn.Module):
         self._plain = _is_plain(self.vit)
         if not self._plain and self.stride != self.patch_size:
             raise UserError(f"'{model}' has rotary or relative positions: stride must be {self.patch_size}, its patch")
-        if facet != "token" and not _has_facets(self.vit.blocks[self.layer]):
+        if facet != "token" and not is_pre_norm(self.vit.blocks[self.layer]):
             raise UserError(f"'{model}' has no attention facets here; use facet: token")
         if facet != "token" and self.layer == 0 and not self._plain:
             raise UserError(f"'{model}' has rotary or relative positions: facets are offered from layer 1 on")
@@ -236,7 +236,7 @@ def _similar(model: str) -> str:
     return ", ".join(tagged or get_close_matches(architecture, timm.list_models(), n=4)) or "see timm.list_models()"
 
 
-def _has_facets(block: nn.Module) -> bool:
+def is_pre_norm(block: nn.Module) -> bool:
     """Whether the block normalises and then projects: variants that normalise afterwards have a ``norm1`` too."""
     return hasattr(block, "norm1") and hasattr(block, "attn") and "Post" not in type(block).__name__
 

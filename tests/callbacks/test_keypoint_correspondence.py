@@ -114,7 +114,7 @@ def test_validity_and_reference_length(tmp_path: Path) -> None:
 
     def figure(callback: KeypointCorrespondence, batch: dict[str, Any]) -> tuple[float, int]:
         metric = callback.new_metric()
-        callback.update(metric, Cells(), batch)
+        callback.update(lambda layer: metric, lambda images: {"": Cells()(images)}, batch)
         value, _, count = metric.compute()["PCK@0.5 (normalised)"]
         return float(value), count
 

@@ -107,18 +107,39 @@ def test_distinct_textures_are_followed(tmp_path: Path) -> None:
 def test_chunks_of_frames_do_not_matter() -> None:
     batch = video(0)
     parts = [
-        VideoPropagation(frames_at_once=count).segment(Colours(2), batch["frames"], batch["masks"][0])
+        VideoPropagation(frames_at_once=count).segment(Colours(2), batch["frames"], batch["masks"][0])[""]
         for count in (1, 3, 8)
     ]
     assert torch.equal(parts[0], parts[1])
     assert torch.equal(parts[0], parts[2])
-    assert torch.equal(parts[0][0], batch["masks"][0])
+    assert torch.equal(parts[0][0].long(), batch["masks"][0])
+
+
+class Layers(nn.Module):
+    """The dense features of ``Features`` as layers from one pass, which it counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.frames = nn.ModuleDict({"1": Colours(), "2": Colours(2), "3": Blind()}), 0
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        self.frames += len(images)
+        return {name: layer(images) for name, layer in self.layers.items()}
+
+
+def test_layers_go_through_a_video_together_and_alone_alike() -> None:
+    batch, layers, callback = video(1), Layers(), VideoPropagation(frames_at_once=2)
+    together = callback.segment(layers, batch["frames"], batch["masks"][0])
+    assert layers.frames == len(batch["frames"])
+    for name, layer in layers.layers.items():
+        alone = callback.segment(layer, batch["frames"], batch["masks"][0])[""]
+        assert torch.equal(together[name], alone)
 
 
 def test_void_in_the_first_mask_is_no_object() -> None:
     batch = video(0)
     batch["masks"][:, :2] = 255
-    found = VideoPropagation().segment(Colours(), batch["frames"], batch["masks"][0])
+    found = VideoPropagation().segment(Colours(), batch["frames"], batch["masks"][0])[""]
     assert found.unique().tolist() == [0, 1, 2]
 
 
@@ -136,7 +157,7 @@ def test_neighbourhood_in_patches_spans_the_same_pixels_on_every_grid() -> None:
         for unit in ("cells", "patches"):
             metric = VideoSegmentationQuality()
             callback = VideoPropagation(neighbourhood=2, neighbourhood_unit=unit, patch_size=4)
-            metric.update(callback.segment(Colours(stride), frames, masks[0]), masks)
+            metric.update(callback.segment(Colours(stride), frames, masks[0])[""].long(), masks)
             score[unit] = float(metric.compute()["J"].value)
         assert score["patches"] > 0.5 > score["cells"]
 

@@ -1,0 +1,126 @@
+"""Where the arrays of the analysis are kept: beside the runs, so that nothing is measured twice."""
+
+import hashlib
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+
+from networks.vit_layers import Layered
+
+Arrays = dict[str, np.ndarray]
+_PLAIN = (str, int, float, bool, type(None), Path)
+# Of a datamodule: what changes how fast the data come, or which of its tasks are asked for, but not the data.
+_INDIFFERENT = {"num_workers", "tasks", "trainer", "allow_zero_length_dataloader_with_multiple_devices"}
+
+
+class ArrayStore:
+    """Arrays by model, protocol, settings and data, in ``folder`` for good and in ``shown`` for the run's report.
+
+    A file belongs to the fingerprint of a model's weights, to the settings of a protocol and to the arguments of the
+    data, all of which its name holds as a digest: whatever changes leads to another file. That the content of a data
+    folder has changed is not noticed; delete the store then.
+
+    Args:
+        folder: of the kept arrays, ``<runs_dir>/vit_analysis/arrays``.
+        shown: of the arrays that this run reports, ``<run>/arrays``.
+        models: fingerprint by name of the model.
+        data: what the data depend on.
+        writes: whether this process writes.
+    """
+
+    def __init__(self, folder: Path, shown: Path, models: dict[str, str], data: Any, writes: bool = True):
+        self.folder, self.shown, self.models, self.data, self.writes = folder, shown, models, data, writes
+
+    def find(self, model: str, protocol: str, settings: dict[str, Any]) -> Arrays | None:
+        """Return what was kept, None if nothing was or the file is damaged."""
+        path = self._path(model, protocol, settings)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def keep(self, model: str, protocol: str, settings: dict[str, Any], arrays: Arrays) -> None:
+        """Write arrays, whole or not at all."""
+        if self.writes:
+            write_arrays(self._path(model, protocol, settings), arrays)
+
+    def show(self, protocol: str, models: dict[str, Arrays]) -> None:
+        """Write the arrays of a protocol into the run's folder, where the report finds them."""
+        for name, arrays in models.items():
+            write_arrays(self.shown / file_name(name) / f"{protocol}.npz", arrays)
+
+    def _path(self, model: str, protocol: str, settings: dict[str, Any]) -> Path:
+        key = digest([self.models[model], protocol, settings, self.data])
+        return self.folder / f"{file_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
+
+
+def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
+    """Return the store of a run; one for all callbacks, made when the first of them asks."""
+    store = getattr(module, "_array_store", None)
+    folder = Path(trainer.default_root_dir)
+    if store is None or store.shown != folder / "arrays":
+        models = {name: fingerprint(vit) for name, vit in module.layered().items()}  # type: ignore[operator]
+        data = describe(trainer.datamodule) if trainer.datamodule is not None else None  # type: ignore[attr-defined]
+        world = trainer.world_size
+        store = ArrayStore(folder.parent / "arrays", folder / "arrays", models, [data, world], trainer.is_global_zero)
+        module._array_store = store  # type: ignore[assignment]
+    return store
+
+
+def fingerprint(vit: Layered) -> str:
+    """Return a digest of what a model computes: its class, sizes, weights and normalisation."""
+    content = hashlib.sha256(type(vit).__name__.encode())
+    content.update(repr((vit.depth, vit.heads, vit.dim, vit.patch_size, vit.image_size, vit.data_size)).encode())
+    content.update(repr(getattr(vit, "uniform", None)).encode())
+    for name, tensor in [*vit.named_parameters(), *vit.named_buffers()]:
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
+
+
+def describe(data: Any) -> Any:
+    """Return what a datamodule's batches depend on: its class and its arguments, of its parts too."""
+    if isinstance(data, list | tuple):
+        return [describe(one) for one in data]
+    if isinstance(data, dict):
+        return {str(key): describe(value) for key, value in data.items()}
+    if isinstance(data, _PLAIN):
+        return str(data) if isinstance(data, Path) else data
+    arguments = getattr(data, "arguments", None)
+    own = vars(data) if arguments is None else arguments
+    kept = {key: value for key, value in own.items() if not key.startswith("_") and key not in _INDIFFERENT}
+    return [type(data).__name__, {key: describe(value) for key, value in kept.items() if _describable(value)}]
+
+
+def _describable(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return len(value) < 100 and all(_describable(one) for one in value)
+    return isinstance(value, _PLAIN) or (type(value).__module__.startswith("datamodules.") and hasattr(value, "setup"))
+
+
+def digest(value: Any) -> str:
+    """Return a short digest of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def file_name(name: str) -> str:
+    """Return the name of a model as that of a file: letters, digits, dots and dashes, different names kept apart."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain if plain == name else f"{plain}-{digest(name)[:4]}"
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays as .npz, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(partial, path)

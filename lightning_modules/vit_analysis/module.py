@@ -1,0 +1,138 @@
+"""The ViTs of an analysis (thesis chapter 2): which ones, with which weights, under which name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import nn
+
+from errors import UserError
+from networks.vit_features import create_vit
+from networks.vit_layers import Layered, LayeredViT, RandomFeatures
+
+RANDOM = "Random"
+
+
+@dataclass
+class AnalysedViT:
+    """One ViT of the analysis.
+
+    Args:
+        model: name of a timm vision transformer with its tag.
+        weights: "timm" for the weights of the tag, a local file, None for random ones.
+        method: how it was supervised, which decides its colour in figures: FS, CLIP, DINO, MoCo, MAE, BEiT or a name of
+            your own; that under which it is listed if None. "Random" stands for noise in place of features, of the
+            shape that ``model`` would give (2.7.2).
+        model_args: further arguments of ``timm.create_model``.
+        mean: of the channels; the model's own if None.
+        std: of the channels; the model's own if None.
+        image_size: side of the square that one pass sees; the model's own if None.
+        probe_layer: whose features linear probes take, from 1; the last if None (2.7.6.4 takes 8 for BEiT).
+    """
+
+    model: str
+    weights: str | None = "timm"
+    method: str | None = None
+    model_args: dict[str, Any] | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    image_size: int | None = None
+    probe_layer: int | None = None
+
+
+class ViTAnalysis(LightningModule):
+    """Offers ViTs, frozen, to the analyses in ``callbacks.vit_analysis`` and to the evaluations of dense features.
+
+    It trains nothing: run it with ``python cli.py test``. Every ViT sees pictures at its own size (2.7.1.1 has 224 for
+    all), to which they are resized where the data come at another one.
+
+    Args:
+        models: by the name under which results report them, in the order of tables and figures. To add one of your own
+            on the command line: ``--model.models.mine.model=<timm name> --model.models.mine.weights=<file>``.
+        image_size: side in pixels at which the data bring square pictures; dense tasks bring pictures with twice that
+            as their shorter side.
+
+    Raises:
+        UserError: no models, an ``image_size`` below 1, a ViT that cannot be built or analysed, or a probe layer that
+            it does not have.
+    """
+
+    def __init__(self, models: dict[str, AnalysedViT], image_size: int = 224):
+        super().__init__()
+        if not models:
+            raise UserError("ViTAnalysis needs models: name at least one, such as models: {mine: {model: ...}}")
+        if image_size < 1:
+            raise UserError(f"image_size is {image_size}; give the side of the data's square pictures in pixels")
+        self.names = list(models)
+        self.entries = [entry if isinstance(entry, AnalysedViT) else AnalysedViT(**entry) for entry in models.values()]
+        # A list, not a dict: names such as "FS B/16" hold characters that parameters may not.
+        self.networks = nn.ModuleList(
+            build(name, entry, image_size) for name, entry in zip(self.names, self.entries, strict=True)
+        )
+
+    def layered(self) -> dict[str, Layered]:
+        """Return the ViTs by name."""
+        return dict(zip(self.names, self.networks, strict=True))  # type: ignore[arg-type]
+
+    def dense_features(self) -> dict[str, Layered]:
+        """Return the ViTs by name: each gives the patch tokens of all its layers."""
+        return self.layered()
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return what reports say of every model, in plain values."""
+        return [
+            {
+                "name": name,
+                "method": entry.method or name,
+                "depth": vit.depth,
+                "heads": vit.heads,
+                "patch_size": vit.patch_size,
+                "image_size": vit.image_size,
+                "grid": list(vit.grid),
+            }
+            for (name, vit), entry in zip(self.layered().items(), self.entries, strict=True)
+        ]
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Do nothing: the callbacks pass the batch through the ViTs, once for all of them."""
+
+    validation_step = test_step
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+        """Raise: there is nothing to train.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("ViTAnalysis trains nothing: run python cli.py test; configs/supervision/ has the trainings")
+
+    def configure_optimizers(self) -> None:
+        """Return none."""
+
+
+def build(name: str, entry: AnalysedViT, data_size: int) -> Layered:
+    """Return the network of an entry.
+
+    Args:
+        name: of the entry, for messages.
+        entry: what to build.
+        data_size: side at which square pictures arrive, pixels.
+
+    Raises:
+        UserError: see ``LayeredViT``; the probe layer does not exist.
+    """
+    try:
+        if entry.method == RANDOM:
+            shape = create_vit(entry.model, None, entry.model_args or {})
+            size = entry.image_size or shape.patch_embed.img_size[0]
+            return RandomFeatures(shape.embed_dim, shape.patch_embed.patch_size[0], size, data_size)
+        vit = LayeredViT(
+            entry.model, entry.weights, entry.model_args, entry.mean, entry.std, entry.image_size, data_size
+        )
+    except UserError as error:
+        raise UserError(f"model {name!r}: {error}") from error
+    if entry.probe_layer is not None and not 1 <= entry.probe_layer <= vit.depth:
+        raise UserError(f"model {name!r}: probe_layer {entry.probe_layer} does not exist, it has 1 to {vit.depth}")
+    vit.probe_layer = entry.probe_layer
+    return vit
