@@ -30,11 +30,13 @@ REMEDIES = (
 
 
 class DAVIS2017(EvaluationDataModule):
-    """DAVIS-2017 for semi-supervised video object segmentation: batches of task "video", one video each.
+    """DAVIS-2017 for semi-supervised video object segmentation: batches of task ``task``, one video each.
 
     Frames are squashed to S x S with bicubic interpolation, which is what the official LiFT code does. Thesis section
     8.3.2 names the protocol of DINO, which keeps the aspect ratio; the figures of Table 8.2 are the squashed ones, and
-    the two cannot be compared. A batch holds:
+    the two cannot be compared. Chapter 2 has both: "video" at 224 squashed, and "dense-video" with a shorter side of
+    448, the aspect ratio kept and the longer side not rounded (``task: dense-video``, ``image_sizes: [448]``,
+    ``aspect: keep``, ``long_side_multiple: 1``), for features that are tiled (sec. 2.7.3). A batch holds:
 
     * "frames": (T, 3, S, S) float32 RGB in [0, 1], all frames in order; (T, 3, S, S') or (T, 3, S', S) for
       ``aspect="keep"``;
@@ -50,12 +52,11 @@ class DAVIS2017(EvaluationDataModule):
             in DINO's code, the patch size in thesis chapter 2.
         resolution: of the release, a folder name.
         num_workers: processes that load videos; a video of 100 frames takes 0.6 GB at S = 448.
+        task: under which name the protocols find the videos, "video" or "dense-video".
 
     Raises:
         DatasetNotFoundError: in ``setup``, if a file or folder is missing.
     """
-
-    task = "video"
 
     def __init__(
         self,
@@ -66,8 +67,10 @@ class DAVIS2017(EvaluationDataModule):
         long_side_multiple: int = 64,
         resolution: str = "480p",
         num_workers: int = 0,
+        task: Literal["video", "dense-video"] = "video",
     ):
         super().__init__(image_sizes, 1, num_workers)
+        self.task = task
         self.root, self.split, self.resolution = Path(root).expanduser(), split, resolution
         self.aspect, self.long_side_multiple = aspect, long_side_multiple
         self.videos: dict[str, list[tuple[Path, Path]]] = {}
@@ -81,7 +84,8 @@ class DAVIS2017(EvaluationDataModule):
         self.videos = videos
 
     def dataset(self, size: int) -> "DAVISDataset":  # noqa: D102
-        return DAVISDataset(self.videos, size, self.long_side_multiple if self.aspect == "keep" else None)
+        multiple = self.long_side_multiple if self.aspect == "keep" else None
+        return DAVISDataset(self.videos, size, multiple, self.task)
 
     @staticmethod
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -97,10 +101,18 @@ class DAVISDataset(Dataset):
         videos: (frame, mask) files by name of the video.
         size: S, pixels.
         long_side_multiple: keep the aspect ratio, with the longer side rounded down to a multiple; squash if None.
+        task: of the samples.
     """
 
-    def __init__(self, videos: dict[str, list[tuple[Path, Path]]], size: int, long_side_multiple: int | None = None):
+    def __init__(
+        self,
+        videos: dict[str, list[tuple[Path, Path]]],
+        size: int,
+        long_side_multiple: int | None = None,
+        task: str = "video",
+    ):
         self.videos, self.names, self.size, self.multiple = videos, list(videos), size, long_side_multiple
+        self.task = task
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,7 +124,7 @@ class DAVISDataset(Dataset):
             frames.append(to_tensor(self._resize(read_image(frame))))
             masks.append(read_mask(mask))
         check_first_mask(masks[0], self.videos[name][0][1])
-        return {"task": DAVIS2017.task, "frames": torch.stack(frames), "masks": torch.stack(masks), "name": name}
+        return {"task": self.task, "frames": torch.stack(frames), "masks": torch.stack(masks), "name": name}
 
     def _resize(self, frame: Image.Image) -> Image.Image:
         if self.multiple is None:

@@ -1,11 +1,13 @@
 """Any folder of photographs: for training, for the held-out loss, and to be predicted."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 from PIL import Image
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info
@@ -13,11 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.images import find_images, read_image, unreadable_images
-from datamodules.loading import eval_loader, train_loader
+from datamodules.loading import eval_loader, rank_and_world_size, train_loader
 from datamodules.resizing import squash, to_tensor
+from datamodules.views import RandomViews
 from errors import UserError
+from seeding import derived_seed
 
-Crop = Literal["squash", "center"]
+Crop = Literal["squash", "center", "random"]
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,67 @@ class Square:
 
     Args:
         size: S in pixels.
-        crop: "squash" | "center", see `ImageFolder`.
+        crop: "squash" | "center" | "random", see `ImageFolder`.
         jitter: strength of ``torchvision.transforms.ColorJitter`` in all its four arguments.
+        crop_area: range of the random crop's share of the image.
+        flip: mirror every second image, at random.
+        rand_augment: see `ImageFolder`.
+
+    Raises:
+        UserError: timm does not know the ``rand_augment``.
     """
 
-    def __init__(self, size: int, crop: Crop = "squash", jitter: float = 0.0):
-        from torchvision.transforms import ColorJitter
+    def __init__(
+        self,
+        size: int,
+        crop: Crop = "squash",
+        jitter: float = 0.0,
+        crop_area: tuple[float, float] = (0.08, 1.0),
+        flip: bool = False,
+        rand_augment: str | None = None,
+    ):
+        from torchvision.transforms import ColorJitter, InterpolationMode, RandomHorizontalFlip, RandomResizedCrop
 
         self.size, self.crop = size, crop
-        self.jitter = ColorJitter(jitter, jitter, jitter, jitter) if jitter else None
+        self.random_crop = RandomResizedCrop(size, crop_area, interpolation=InterpolationMode.BICUBIC)
+        changes: list[Callable[[Image.Image], Image.Image]] = [RandomHorizontalFlip()] if flip else []
+        changes += [] if rand_augment is None else [timm_rand_augment(rand_augment, size)]
+        self.changes = [*changes, ColorJitter(jitter, jitter, jitter, jitter)] if jitter else changes
 
     def __call__(self, image: Image.Image) -> Tensor:  # noqa: D102
-        if self.crop == "center":  # before resizing: a 1 x 10,000 image must not become S x 10,000 S first
+        if self.crop == "random":
+            image = self.random_crop(image)
+        elif self.crop == "center":  # before resizing: a 1 x 10,000 image must not become S x 10,000 S first
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.crop((left, top, left + side, top + side))
-        image = squash(image, self.size)
-        return to_tensor(self.jitter(image) if self.jitter else image)
+        image = image if self.crop == "random" else squash(image, self.size)
+        for change in self.changes:
+            image = change(image)
+        return to_tensor(image)
+
+
+def timm_rand_augment(policy: str, size: int) -> Callable[[Image.Image], Image.Image]:
+    """Return timm's RandAugment.
+
+    Args:
+        policy: timm's notation without "rand-", such as "m9-n2": two operations of magnitude 9 of 10.
+        size: of the images in pixels; they are shifted by up to 0.45 of it, as timm's own loader does.
+
+    Raises:
+        UserError: timm does not know the policy.
+    """
+    from timm.data.auto_augment import rand_augment_transform
+
+    section = r"(m|n|p|mstd|mmax|inc)\d+(\.\d+)?|t(weights|3aw|3a)"
+    try:
+        if not all(re.fullmatch(section, each) for each in policy.split("-")):  # timm passes over some misspellings
+            raise ValueError(policy)
+        return rand_augment_transform(
+            f"rand-{policy}", {"translate_const": int(size * 0.45), "img_mean": (124, 116, 104)}
+        )
+    except (AssertionError, ValueError, KeyError) as error:
+        raise UserError(f"rand_augment is {policy!r}; it has to be in timm's notation, such as m9-n2") from error
 
 
 class ImageFiles(Dataset):
@@ -114,7 +162,9 @@ class ImageFolder(LightningDataModule):
     list of the part's files}; to predict, {"task": "predict", "image" (1,3,H,W), "path" of one file}.
 
     The images are prepared as the official code of LiFT does it (thesis sec. 8.2.4 names the data and no transform):
-    squashed to a square with bilinear interpolation, aspect ratio ignored, no flip, then colour jitter.
+    squashed to a square with bilinear interpolation, aspect ratio ignored, no flip, then colour jitter. The ways to
+    train a ViT (thesis sec. 2.7.1) crop at random instead, flip, and use RandAugment or ``views``; they then validate
+    on centre crops.
 
     Args:
         root: the folder.
@@ -122,7 +172,13 @@ class ImageFolder(LightningDataModule):
         batch_size: images per process.
         num_workers: loading processes per training process; 0 loads in the training process.
         color_jitter: jitter brightness, contrast, saturation and hue of the training images by 0.2.
-        crop: "squash" the whole image into the square, or cut out its "center" square.
+        crop: "squash" the whole image into the square, or cut out its "center" square, or train on a "random"
+            rectangle of it with an aspect ratio from 3/4 to 4/3, resized to the square (bicubic).
+        crop_area: range of the random rectangle's share of the image.
+        flip: mirror every second training image, at random.
+        rand_augment: augment the training images by timm's RandAugment of this policy, such as "m9-n2"; not if null.
+        views: for self-supervised training that compares views of an image: training batches also hold "views"
+            (`datamodules.views.Views`).
         val_fraction: in [0,1), the part that is held out for validation. A hash of seed and relative path decides, so
             a file stays in its part when others come or go. At least one file is held out unless 0.
         seed: of the order of training and of the held-out part.
@@ -150,6 +206,10 @@ class ImageFolder(LightningDataModule):
         seed: int = 0,
         predict_size: int | None = 448,
         skip_unreadable: bool = False,
+        crop_area: tuple[float, float] = (0.08, 1.0),
+        flip: bool = False,
+        rand_augment: str | None = None,
+        views: RandomViews | None = None,
     ):
         super().__init__()
         for option, value, least in [
@@ -164,10 +224,15 @@ class ImageFolder(LightningDataModule):
             raise UserError(f"val_fraction is {val_fraction}; it has to be at least 0 and below 1")
         if crop not in get_args(Crop):
             raise UserError(f"crop is {crop!r}; it has to be one of {', '.join(get_args(Crop))}")
+        if not 0 < crop_area[0] <= crop_area[1] <= 1:
+            raise UserError(f"crop_area is {list(crop_area)}; it has to be a range within (0, 1]")
+        if rand_augment is not None:
+            timm_rand_augment(rand_augment, image_size)  # a typing error shows now, not after the files are listed
         self.root = Path(root).expanduser()
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.color_jitter, self.crop, self.val_fraction, self.seed = color_jitter, crop, val_fraction, seed
         self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
+        self.crop_area, self.flip, self.rand_augment, self.views = crop_area, flip, rand_augment, views
         self.skipped: list[Path] = []
 
     def parts(self, training: bool = True) -> tuple[Part, Part]:
@@ -187,9 +252,11 @@ class ImageFolder(LightningDataModule):
             return
         train, val = self.parts(training=stage == "fit")
         if stage == "fit":
-            jittered = Square(self.image_size, self.crop, 0.2 if self.color_jitter else 0.0)
-            self.train_set = ImageFiles(train, jittered, self.upright)
-        self.val_set = ImageFiles(val, Square(self.image_size, self.crop), self.upright)
+            jitter = 0.2 if self.color_jitter else 0.0
+            augmented = Square(self.image_size, self.crop, jitter, self.crop_area, self.flip, self.rand_augment)
+            self.train_set = ImageFiles(train, augmented, self.upright)
+        crop: Crop = "center" if self.crop == "random" else self.crop
+        self.val_set = ImageFiles(val, Square(self.image_size, crop), self.upright)
 
     def train_dataloader(self) -> DataLoader:  # noqa: D102
         return train_loader(
@@ -213,6 +280,13 @@ class ImageFolder(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:  # noqa: D102
         return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Draw the views of a training batch, as a function of (seed, step, rank)."""
+        if self.views is not None and self.trainer is not None and self.trainer.training:
+            seed = derived_seed(self.seed, self.trainer.global_step, rank_and_world_size()[0])
+            batch["views"] = self.views(batch["image"], torch.Generator().manual_seed(seed % 2**63))
+        return batch
 
     def _held_out(self, paths: Sequence[Path]) -> set[Path]:
         def place(path: Path) -> float:

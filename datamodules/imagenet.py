@@ -9,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from datamodules.errors import DatasetNotFoundError
 from datamodules.image_folder import Crop, ImageFolder, Part
 from datamodules.images import find_images
+from datamodules.views import RandomViews
 
 NAME = "ImageNet-1k (ILSVRC2012)"
 SUFFIXES = (".jpeg", ".jpg")
@@ -44,10 +45,14 @@ class ImageNet(ImageFolder):
         batch_size: images per process.
         num_workers: loading processes per training process.
         color_jitter: jitter the colours of the training images.
-        crop: "squash" | "center".
+        crop: "squash" | "center" | "random".
         seed: of the order of training.
         predict_size: length of the longer side when predicting (the validation images).
         skip_unreadable: leave out files that cannot be read and say which.
+        crop_area: range of the random crop's share of the image.
+        flip: mirror every second training image.
+        rand_augment: policy of RandAugment for the training images.
+        views: training batches also hold "views".
 
     Raises:
         UserError: an argument out of its range.
@@ -67,6 +72,10 @@ class ImageNet(ImageFolder):
         seed: int = 0,
         predict_size: int | None = 448,
         skip_unreadable: bool = False,
+        crop_area: tuple[float, float] = (0.08, 1.0),
+        flip: bool = False,
+        rand_augment: str | None = None,
+        views: RandomViews | None = None,
     ):
         super().__init__(
             root,
@@ -79,12 +88,15 @@ class ImageNet(ImageFolder):
             seed=seed,
             predict_size=predict_size,
             skip_unreadable=skip_unreadable,
+            crop_area=crop_area,
+            flip=flip,
+            rand_augment=rand_augment,
+            views=views,
         )
 
     def parts(self, training: bool = True) -> tuple[Part, Part]:
         """Return the official parts; that of training is looked for if it is wanted or has to number the classes."""
-        kaggle = self.root / "ILSVRC" / "Data" / "CLS-LOC"
-        images = kaggle if kaggle.is_dir() else self.root
+        images = image_folder(self.root)
         classes = self._listed_classes()
         train = self._find(images / "train", "training") if training or not classes else []
         classes = classes or sorted({path.parent.name for path in train})
@@ -145,6 +157,18 @@ class ImageNet(ImageFolder):
         else:
             raise self._not_found(f"labels of the flat folder val: {truth} with meta.mat beside it, or {solution}")
         return lambda path: by_stem.get(path.stem, "a name without label")
+
+
+def image_folder(root: Path) -> Path:
+    """Return the folder that holds train/ and val/: ``root``, or one far below it in Kaggle's layout."""
+    kaggle = root / "ILSVRC" / "Data" / "CLS-LOC"
+    return kaggle if kaggle.is_dir() else root
+
+
+def training_folder(root: Path) -> Path:
+    """Return the folder that holds the class folders of the training part: ``root`` itself if it has no train/."""
+    train = image_folder(root) / "train"
+    return train if train.is_dir() else root
 
 
 def folder_name(path: Path) -> str:

@@ -3,28 +3,31 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from pytorch_lightning import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.davis import DAVIS2017
 from datamodules.discovery import DiscoveryDataModule
 from datamodules.image_folder import FilesToPredict, ImageFiles, ImageFolder
 from datamodules.loading import eval_loader, rank_and_world_size, train_loader
 from datamodules.procedural.photographs import render_crop, render_warp
-from datamodules.procedural.scenes import Scene, render_pair, render_scene, render_video
-from datamodules.resizing import squash, to_tensor
+from datamodules.procedural.samples import (
+    HELD_OUT_WORLD,
+    OnDemand,
+    Rendered,
+    keypoint_pair,
+    resized,
+    scene_pair,
+    scene_video,
+)
+from datamodules.procedural.scenes import Scene, render_scene
 from datamodules.spair import SPair71k
 from datamodules.views import RandomViews
 from errors import UserError
 from seeding import derived_seed
 
 TASKS = ("images", "keypoints", "warps", "video", "discovery")
-# Evaluation renders worlds of its own: instances, photographs and seeds that training never sees.
-HELD_OUT_WORLD = 1_000_003
 
 
 class SceneWorld(LightningDataModule):
@@ -139,9 +142,9 @@ class SceneWorld(LightningDataModule):
     def _loaders(self, tasks: list[str]) -> dict[str, DataLoader]:
         world, size = self.seed + HELD_OUT_WORLD, self.image_size
         sets: dict[str, tuple[int, Callable[[int, int], dict[str, Any]], Callable, int]] = {
-            "keypoints": (self.pairs, lambda i, s: _scene_pair(world, i, size, s), SPair71k.collate, 8),
+            "keypoints": (self.pairs, lambda i, s: scene_pair(world, i, size, s), SPair71k.collate, 8),
             "warps": (self.pairs, lambda i, s: _warp_pair(world, i, size, s), _collate_warps, 8),
-            "video": (self.videos, lambda i, s: _video(world, i, size, self.frames, s), DAVIS2017.collate, 1),
+            "video": (self.videos, lambda i, s: scene_video(world, i, size, self.frames, s), DAVIS2017.collate, 1),
             "discovery": (self.discoveries, lambda i, s: _discovery(world, i, size, s), DiscoveryDataModule.collate, 8),
         }
         loaders = {}
@@ -157,91 +160,17 @@ class SceneWorld(LightningDataModule):
         return loaders
 
 
-class Rendered(Dataset):
-    """Images kept in memory as uint8; a sample holds "image" (3, H, W) float32 in [0, 1] and "index"."""
-
-    def __init__(self, images: list[np.ndarray]):
-        self.images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": self.images[index].float() / 255, "index": index}
-
-
-class OnDemand(Dataset):
-    """``count`` samples that are rendered when asked for: render(index, side)."""
-
-    def __init__(self, count: int, render: Callable[[int, int], dict[str, Any]], side: int):
-        self.count, self.render, self.side = count, render, side
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.render(index, self.side)
-
-
-def _resized(image: np.ndarray, side: int) -> Tensor:
-    return to_tensor(squash(Image.fromarray(image), side, Image.Resampling.LANCZOS))
-
-
-def _scene_pair(world: int, index: int, size: int, side: int) -> dict[str, Any]:
-    source, target = render_pair(world, index, size)
-    (marked, seen), (wanted, also_seen) = source.keypoints(1), target.keypoints(1)
-    both = seen & also_seen
-    left, top, right, bottom = target.boxes[1]
-    extent = max(right - left, bottom - top)
-    category = int(source.labels[1])
-    return _pair(f"scene-{index}", source.image, target.image, marked[both], wanted[both], extent, category, side)
-
-
 def _warp_pair(world: int, index: int, size: int, side: int) -> dict[str, Any]:
     source, target, marked, wanted = render_warp(world, index, size)
-    return _pair(f"warp-{index}", source, target, marked, wanted, float(size), 0, side)
-
-
-def _pair(
-    name: str,
-    source: np.ndarray,
-    target: np.ndarray,
-    marked: np.ndarray,
-    wanted: np.ndarray,
-    extent: float,
-    category: int,
-    side: int,
-) -> dict[str, Any]:
-    """Return a sample of task "keypoints"; points are pixel indices, as in SPair-71k, wanted ones with fractions."""
-    scale = side / source.shape[0]
-    return {
-        "pair": name,
-        "source_image": _resized(source, side),
-        "target_image": _resized(target, side),
-        "source_keypoints": torch.from_numpy(marked * scale).floor(),
-        "target_keypoints": torch.from_numpy(wanted * scale) - 0.5,
-        "keypoint_valid": torch.ones(len(marked), dtype=torch.bool),
-        "target_box_size": torch.tensor(extent * scale, dtype=torch.float32),
-        "category": torch.tensor(category),
-    }
+    return keypoint_pair(f"warp-{index}", source, target, marked, wanted, float(size), 0, side)
 
 
 def _collate_warps(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return SPair71k.collate(samples) | {"task": "warps"}
 
 
-def _video(world: int, index: int, size: int, frames: int, side: int) -> dict[str, Any]:
-    images, masks = render_video(world, index, size, frames)
-    return {
-        "task": "video",
-        "name": f"video-{index}",
-        "frames": torch.stack([_resized(image, side) for image in images]),
-        "masks": torch.from_numpy(masks).long(),
-    }
-
-
 def _discovery(world: int, index: int, size: int, side: int) -> dict[str, Any]:
     scene: Scene = render_scene(world, index, size, most_objects=2)
     boxes = scene.boxes
     boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] * (side / size)
-    return {"image": _resized(scene.image, side), "boxes": torch.from_numpy(boxes), "image_id": f"scene-{index}"}
+    return {"image": resized(scene.image, side), "boxes": torch.from_numpy(boxes), "image_id": f"scene-{index}"}

@@ -58,6 +58,15 @@ def test_the_aspect_ratio_can_be_kept(root):
     assert [video["frames"].shape for video in found] == [(5, 3, 18, 30), (5, 3, 18, 25)]  # of 32 and 25.2
 
 
+def test_dense_videos_have_their_own_task_and_a_longer_side_that_is_not_rounded(root):
+    options = {"task": "dense-video", "aspect": "keep", "long_side_multiple": 1}
+    found = videos(root, image_sizes=[37], **options)
+    assert list(found) == ["dense-video@37"]
+    assert [video["task"] for video in found["dense-video@37"]] == ["dense-video"] * 2
+    assert [video["frames"].shape[2:] for video in found["dense-video@37"]] == [(37, 65), (37, 51)]  # of 65.8 and 51.8
+    assert [video["masks"].shape[1:] for video in found["dense-video@37"]] == [(36, 64), (30, 42)]
+
+
 @pytest.mark.parametrize(
     "part", ["ImageSets/2017/val.txt", "JPEGImages/480p/dogs-jump", "Annotations/480p/bike-packing/00003.png"]
 )

@@ -1,12 +1,18 @@
+import random
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data.auto_augment import rand_augment_transform
 from torchvision import transforms
 
 from datamodules.errors import DatasetNotFoundError
 from datamodules.image_folder import ImageFolder
+from datamodules.views import RandomViews
 from errors import UserError
+from seeding import derived_seed
 from tests.helpers.image_files import AWKWARD, pixels, save_awkward, save_photo, save_photos, truncate
 
 
@@ -60,10 +66,90 @@ def test_jitter_changes_training_images_and_not_the_held_out_ones(tmp_path):
     assert not torch.equal(train[0], held_out[0])
 
 
+def seeded_sample(data, index, epoch=0):
+    """Return a training image, and leave the generators as the sample found them."""
+    seed = derived_seed(data.seed, epoch, index)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    return data.train_dataloader().dataset[index, epoch]["image"]
+
+
+def test_random_crops_equal_torchvisions(tmp_path):
+    path = save_photo(tmp_path / "x.png", 60, 40)
+    data = folder(tmp_path, crop="random", crop_area=(0.3, 0.9), color_jitter=False, val_fraction=0.0, batch_size=1)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    crop = transforms.Compose(
+        [transforms.RandomResizedCrop(16, (0.3, 0.9), interpolation=bicubic), transforms.ToTensor()]
+    )
+    for epoch in range(3):
+        sample = seeded_sample(data, 0, epoch)
+        assert torch.equal(sample, crop(Image.open(path)))
+    assert not torch.equal(sample, seeded_sample(data, 0, 4))
+
+
+def test_validation_after_random_crops_is_on_the_centre(tmp_path):
+    save_photos(tmp_path, 4)
+    held_out = {
+        crop: next(iter(folder(tmp_path, "validate", crop=crop, flip=True).val_dataloader()["images@16"]))["image"]
+        for crop in ("random", "center", "squash")
+    }
+    assert torch.equal(held_out["random"], held_out["center"])
+    assert not torch.equal(held_out["random"], held_out["squash"])
+
+
+def test_about_half_of_the_training_images_are_mirrored(tmp_path):
+    path = save_photo(tmp_path / "x.png", 16, 16)
+    stored = transforms.functional.to_tensor(Image.open(path))
+    data = folder(tmp_path, flip=True, color_jitter=False, val_fraction=0.0, batch_size=1)
+    dataset = data.train_dataloader().dataset
+    seen = [dataset[0, epoch]["image"] for epoch in range(60)]
+    mirrored = [torch.equal(image, stored.flip(2)) for image in seen]
+    assert 18 <= sum(mirrored) <= 42
+    assert all(torch.equal(image, stored) for image, turned in zip(seen, mirrored, strict=True) if not turned)
+
+
+def test_rand_augment_is_timms_and_shifts_with_the_size(tmp_path):
+    path = save_photo(tmp_path / "x.png", 16, 16)
+    data = folder(tmp_path, rand_augment="m9-n2", color_jitter=False, val_fraction=0.0, batch_size=1)
+    timms = rand_augment_transform("rand-m9-n2", {"translate_const": 7, "img_mean": (124, 116, 104)})
+    changed = 0
+    for epoch in range(10):
+        sample = seeded_sample(data, 0, epoch)  # the generators are now as before the sample
+        assert torch.equal(sample, transforms.functional.to_tensor(timms(Image.open(path))))
+        changed += not torch.equal(sample, transforms.functional.to_tensor(Image.open(path)))
+    assert changed >= 5
+
+
+def test_workers_do_not_change_augmentations(tmp_path):
+    save_photos(tmp_path, 6)
+    options = {"crop": "random", "flip": True, "rand_augment": "m9-n2-mstd0.5", "val_fraction": 0.0}
+    alone, others = (
+        [batch["image"] for batch in folder(tmp_path, num_workers=workers, **options).train_dataloader()]
+        for workers in (0, 2)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(alone, others, strict=True))
+
+
+def test_views_are_drawn_for_training_only_and_follow_from_seed_and_step(tmp_path):
+    save_photos(tmp_path, 4)
+
+    def views(step, training=True, seed=0):
+        data = folder(tmp_path, views=RandomViews([12], small_views=1, small_size=8), seed=seed)
+        data.trainer = SimpleNamespace(training=training, global_step=step)
+        return data.on_after_batch_transfer({"image": torch.ones(2, 3, 16, 16)}, 0).get("views")
+
+    assert views(0, training=False) is None
+    assert torch.equal(views(3).boxes, views(3).boxes)
+    assert not torch.equal(views(3).boxes, views(4).boxes)
+    assert not torch.equal(views(3).boxes, views(3, seed=1).boxes)
+    assert [view.shape[-1] for view in views(3).images] == [12, 12, 8]
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_awkward_images_become_ordinary_samples(tmp_path, name):
     save_awkward(tmp_path / name)
-    for crop in ["squash", "center"]:
+    for crop in ["squash", "center", "random"]:
         data = folder(tmp_path, crop=crop, batch_size=1, val_fraction=0.0)
         assert next(iter(data.train_dataloader()))["image"].shape == (1, 3, 16, 16)
     image = next(iter(folder(tmp_path, "predict", predict_size=20).predict_dataloader()))["image"]
@@ -157,7 +243,11 @@ def test_a_folder_of_broken_images_only_is_an_error(tmp_path):
         ({"num_workers": -1}, "num_workers is -1"),
         ({"predict_size": 0}, "predict_size is 0"),
         ({"val_fraction": 1.0}, "val_fraction is 1.0"),
-        ({"crop": "sqash"}, "one of squash, center"),
+        ({"crop": "sqash"}, "one of squash, center, random"),
+        ({"crop_area": (0.5, 0.2)}, r"crop_area is \[0.5, 0.2\]"),
+        ({"crop_area": (0.0, 1.0)}, "crop_area"),
+        ({"rand_augment": "strong"}, "rand_augment is 'strong'.*m9-n2"),
+        ({"rand_augment": "m9-n2-tnone"}, "rand_augment is 'm9-n2-tnone'"),
     ],
 )
 def test_bad_options_are_named_with_what_they_may_be(tmp_path, options, message):

@@ -129,6 +129,12 @@ def test_skipping_keeps_labels_beside_their_images(tmp_path):
     assert len(data.skipped) == 2
 
 
+def test_every_training_option_reaches_the_folder(tmp_path):
+    options = {"crop": "random", "crop_area": (0.2, 0.9), "flip": True, "rand_augment": "m5-n1", "views": object()}
+    data = ImageNet(str(tmp_path), **options)
+    assert {name: getattr(data, name) for name in options} == options
+
+
 def test_stored_pixels_are_not_turned(tmp_path):
     assert not ImageNet.upright
 
