@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help fit test test-all check format clean setup
+.PHONY: help fit zoo analysis test test-all check format clean setup
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -20,6 +20,22 @@ $(READY): pyproject.toml constraints.txt
 
 fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes on 2 cores)
 	$(RUN) cli.py fit --config configs/lift.yaml
+
+SEED ?= 0
+ZOO ?= weights/supervision
+METHODS := supervised clip dino moco mae beit
+
+zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into ZOO=weights/supervision (about 20 minutes on 2 cores)
+	@mkdir -p $(ZOO)
+	@set -e; for method in $(METHODS); do \
+		echo "== $$method, seed $(SEED)"; \
+		$(RUN) cli.py fit --config configs/supervision/$$method.yaml --seed_everything=$(SEED) --data.seed=$(SEED) \
+			--name=zoo-$(SEED) --resume; \
+		cp runs/$$method/zoo-$(SEED)/backbone.safetensors $(ZOO)/$$method.safetensors; \
+	done
+
+analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 4 minutes on 2 cores)
+	$(RUN) cli.py test --config configs/vit_analysis.yaml
 
 check: $(READY) ## linter, formatter in check mode, type checker
 	$(VENV)/bin/ruff check .

@@ -7,11 +7,19 @@ from importlib import import_module
 from typing import Any
 
 EXPORTS = {
+    "AnalysisReport": "callbacks.vit_analysis.analysis_report",
+    "AttentionAnalysis": "callbacks.vit_analysis.attention_analysis",
+    "AttentionSaliency": "callbacks.vit_analysis.attention_saliency",
     "BackboneWriter": "callbacks.backbone_writer",
     "Complexity": "callbacks.complexity",
+    "FeatureClustering": "callbacks.vit_analysis.feature_clustering",
+    "FeatureSimilarity": "callbacks.vit_analysis.feature_similarity",
     "FeatureWriter": "callbacks.feature_writer",
     "FiniteLoss": "callbacks.finite_loss",
+    "ImageRetrieval": "callbacks.vit_analysis.image_retrieval",
     "KeypointCorrespondence": "callbacks.keypoint_correspondence",
+    "LinearProbe": "callbacks.vit_analysis.linear_probe",
+    "NearestNeighbours": "callbacks.vit_analysis.nearest_neighbours",
     "ObjectDiscovery": "callbacks.object_discovery",
     "PrincipalComponentPicture": "callbacks.pictures",
     "ReproducibleSteps": "callbacks.reproducible_steps",

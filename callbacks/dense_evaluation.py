@@ -2,7 +2,7 @@
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import chain
@@ -109,7 +109,9 @@ class DenseEvaluation(Callback, ABC):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._metrics, self._kept = {}, {}
         for name in self._layered(pl_module):
-            kept = store_of(trainer, pl_module).find(name, self.protocol or self.task, plain_settings(self))
+            kept = store_of(trainer, pl_module).find(
+                name, self.protocol or self.task, measured_with(self, [self.task], trainer)
+            )
             if kept is not None:
                 self._kept[name] = kept
 
@@ -174,7 +176,9 @@ class DenseEvaluation(Callback, ABC):
                     continue
                 estimates = [by_layer[layer].compute() for layer in sorted(by_layer)]
                 self._kept[name] = {key: np.array([float(e[key].value) for e in estimates]) for key in estimates[0]}
-                store_of(trainer, pl_module).keep(name, protocol, plain_settings(self), self._kept[name])
+                store_of(trainer, pl_module).keep(
+                    name, protocol, measured_with(self, [self.task], trainer), self._kept[name]
+                )
             for metric, values in self._kept[name].items():
                 label = f"dense {metric}" if self.task.startswith("dense-") else metric
                 results += layer_results(protocol, label, name, vit.data_size, values)
@@ -220,15 +224,24 @@ def layer_results(protocol: str, metric: str, method: str, size: int, values: np
     return [row(metric, values[best]), row(f"{metric} layer", best + 1), *each]
 
 
-def plain_settings(callback: Callback) -> dict[str, Any]:
-    """Return what a protocol's figures depend on besides model and data: its public attributes with plain values."""
+def measured_with(callback: Callback, tasks: Collection[str], trainer: Trainer) -> dict[str, Any]:
+    """Return what a protocol's figures depend on besides the model and the arguments of the data.
+
+    Args:
+        callback: its public attributes with plain values count.
+        tasks: of the protocol; the loaders that bring them count, for data may leave tasks out.
+        trainer: has the loaders.
+    """
     plain = (str, int, float, bool, list, tuple, type(None))
     skipped = {"results", "methods"}
-    return {
+    settings = {
         key: value
         for key, value in vars(callback).items()
         if not key.startswith("_") and key not in skipped and isinstance(value, plain)
     }
+    loaders = trainer.test_dataloaders
+    names = sorted(loaders) if isinstance(loaders, Mapping) else []
+    return settings | {"loaders": [name for name in names if name.partition("@")[0] in tasks]}
 
 
 def write_results(results: list[Result], path: Path) -> None:

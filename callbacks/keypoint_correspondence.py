@@ -70,7 +70,8 @@ class KeypointCorrespondence(DenseEvaluation):
 
     def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
         for layer, maps in features(torch.cat([batch["source_image"], batch["target_image"]])).items():
-            self._match(metrics(layer), *maps.chunk(2), batch)
+            sources, targets = maps.chunk(2)
+            self._match(metrics(layer), sources, targets, batch)
 
     def _match(self, metric: Metric, sources: Tensor, targets: Tensor, batch: Mapping[str, Any]) -> None:
         size = (batch["target_image"].shape[-2], batch["target_image"].shape[-1])

@@ -58,6 +58,8 @@ class ResultTable(Callback):
         metrics: which metrics to print, such as ["J&F", "PCK@0.1"]; all if None. The file has all of them.
     """
 
+    prints_results = True  # so that Lightning's own table of a test is left out
+
     def __init__(self, metrics: list[str] | None = None):
         self.metrics = metrics
 

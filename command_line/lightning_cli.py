@@ -37,7 +37,6 @@ from callbacks.exact_batch_norm import ExactBatchNorm
 from callbacks.finite_loss import FiniteLoss
 from callbacks.reproducible_steps import ReproducibleSteps
 from callbacks.requeue import Requeue
-from callbacks.result_table import ResultTable
 from callbacks.run_log import RunLog
 from callbacks.run_record import RunRecord
 from command_line.help import SUBCOMMANDS, config_files
@@ -247,7 +246,7 @@ class CommandLine(LightningCLI):
 
     def _prints_results(self) -> bool:
         """Whether a callback shows the figures of a test, so that Lightning's own endless table is not wanted."""
-        return any(isinstance(callback, ResultTable) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return any(getattr(callback, "prints_results", False) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

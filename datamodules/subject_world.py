@@ -143,7 +143,7 @@ class SubjectWorld(LightningDataModule):
         self.images, self.saliency, self.objects, self.parts = images, saliency, objects, parts
         self.neighbours, self.queries, self.instances, self.distractors = neighbours, queries, instances, distractors
         self.pairs, self.videos, self.frames = pairs, videos, frames
-        self.tasks = known_tasks(tasks, TASKS)
+        self.tasks = known_tasks(tasks, TASKS) if tasks else []  # training alone needs none
         self.train_set: Rendered | None = None
         self.held_out_set: Rendered | None = None
 

@@ -16,6 +16,7 @@ from functools import partial
 from statistics import fmean, stdev
 
 Contrast = Mapping[tuple[str, str], float]  # (row, column) -> weight
+CONSTANT = ("", "")  # stands for a cell that is 1 in every run, so that a figure can be compared with a number
 MINIMUM_SEEDS = 3
 
 
@@ -76,7 +77,7 @@ def value_of(contrast: Contrast, figure: Callable[[str, str], float | None]) -> 
     """
     total = 0.0
     for (row, column), weight in contrast.items():
-        value = figure(row, column)
+        value = 1.0 if (row, column) == CONSTANT else figure(row, column)
         if value is None or math.isnan(value):
             return None
         total += weight * value

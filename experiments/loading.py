@@ -9,13 +9,14 @@ thesis' numbers as printed; and the claims that the text draws from them::
       runs:
         DINO: {config: configs/paper/lift.yaml}                       # fit, unless command: says otherwise
         SPair: {command: test, config: configs/paper/lift_spair.yaml, checkpoints: {ckpt_path: DINO}}
-      cell: {run: SPair, metric: PCK@0.1, factor: 100}                # for all; run may hold {row}, {column}
+      cell: {run: SPair, metric: PCK@0.1, factor: 100}                # of all; names may hold {row} and {column}
       columns: {image_size: [224, 448]}                               # the product of these, or label: {...} for each
       rows: {DINO: {method: base}, DINO+LiFT: {method: LiFT}}
     thesis: {DINO: [24.76, 28.6], DINO+LiFT: [28.68, 31.38]}          # in the rows and columns of paper
     embedded: ...                                                     # a grid like paper
     claims:
       - {text: LiFT is better, section: 8.3.1, paper: {more: DINO+LiFT, less: DINO}, embedded: ...}
+      - {text: It is above 20 %, section: 8.3.1, paper: {more: DINO+LiFT, than: 20}}
 """
 
 import json
@@ -28,7 +29,7 @@ from typing import Any
 import yaml
 
 from errors import UserError
-from experiments.claims import Contrast
+from experiments.claims import CONSTANT, Contrast
 from experiments.tables import FOLDER, SCALES, Cell, Claim, Grid, Run, Table
 
 
@@ -42,7 +43,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def _checked(value: Any, where: str, required: str, optional: str = "") -> dict[str, Any]:
     """Return ``value`` if it is a mapping with the required keys and no unknown ones."""
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: expected a mapping with {required}, found {value!r}")
+        raise UserError(f"{where}: expected a mapping with {required or optional}, found {value!r}")
     allowed = [*required.split(), *optional.split()]
     for key in value:
         if key not in allowed:
@@ -97,6 +98,10 @@ def _label(key: str, value: Any) -> str:
     return f"{value} px" if key == "image_size" else str(value)
 
 
+def _filled(text: Any, row: str, column: str) -> str:
+    return str(text).replace("{row}", row).replace("{column}", column)
+
+
 def _grid(value: Any, where: str) -> Grid:
     entry = _checked(value, where, "runs columns rows", "cell note")
     runs = _runs(entry["runs"], where)
@@ -107,10 +112,9 @@ def _grid(value: Any, where: str) -> Grid:
             here = f"{where}, cell ({row}, {column})"
             selection = {**entry.get("cell", {}), **column_selection, **row_selection}
             selection = _checked(selection, here, "run metric method image_size", "factor")
-            names = [
-                str(name).replace("{row}", str(row)).replace("{column}", column)
-                for name in _listed(selection.pop("run"))
-            ]
+            names = [_filled(name, str(row), column) for name in _listed(selection.pop("run"))]
+            for key in ("metric", "method"):
+                selection[key] = _filled(selection[key], str(row), column)
             for name in names:
                 if name not in runs:
                     raise UserError(f"{here}: no run is called {name!r}{suggest(name, runs)}")
@@ -138,25 +142,33 @@ def _selected(at: Any, grid: Grid, where: str) -> list[str]:
 
 
 def _contrasts(value: Any, grid: Grid, where: str) -> tuple[Contrast, ...]:
-    """Return the comparisons of ``{more, less, over, at, less_at, times}``.
+    """Return the comparisons of ``{more, less, over, at, less_at, times, than}``.
 
     For every row of ``more``, row of ``less`` (that of ``more`` if not given) and column of ``at`` with its partner in
-    ``less_at`` (the same if not given): more - times * less; with ``over``, both are measured against that row.
+    ``less_at`` (the same if not given; one column goes with all of the other list): more - times * less; with ``over``,
+    both are measured against that row. With ``than``, a number, more - than or than - less, or, where both rows are
+    given, more - times * less - than.
     """
-    entry = _checked(value, where, "more", "less over at less_at times")
+    entry = _checked(value, where, "", "more less over at less_at times than")
     columns = _selected(entry.get("at"), grid, where)
     partners = _selected(entry["less_at"], grid, where) if "less_at" in entry else columns
-    if len(partners) == 1:
-        partners = partners * len(columns)
-    if len(partners) != len(columns):
-        raise UserError(f"{where}: less_at has {len(partners)} columns for the {len(columns)} of at")
+    pairs = _paired(columns, partners, where)
     rows = {key: [str(row) for row in _listed(entry[key])] for key in ("more", "less", "over") if key in entry}
     for row in (row for listed in rows.values() for row in listed):
         if row not in grid.rows:
             raise UserError(f"{where}: no row is called {row!r}{suggest(row, grid.rows)}")
-    times, contrasts = float(entry.get("times", 1)), []
+    times = float(entry.get("times", 1))
+    offset = {CONSTANT: float(entry["than"])} if "than" in entry else {}
+    if "more" not in rows:
+        if "less" not in rows or not offset:
+            raise UserError(f"{where}: a comparison needs more, or less with than")
+        return tuple({(row, column): -times, **offset} for row in rows["less"] for column in columns)
+    offset = {cell: -number for cell, number in offset.items()}
+    if offset and not {"less", "less_at", "over"} & entry.keys():
+        return tuple({(row, column): 1.0, **offset} for row in rows["more"] for column in columns)
+    contrasts = []
     for more in rows["more"]:
-        for less, (column, partner) in product(rows.get("less", [more]), zip(columns, partners, strict=True)):
+        for less, (column, partner) in product(rows.get("less", [more]), pairs):
             contrast: dict[tuple[str, str], float] = {}
             terms = [(more, column, 1.0), (less, partner, -times)]
             for over in rows.get("over", []):
@@ -165,8 +177,16 @@ def _contrasts(value: Any, grid: Grid, where: str) -> tuple[Contrast, ...]:
                 contrast[row, label] = contrast.get((row, label), 0.0) + weight
             if not any(contrast.values()):
                 raise UserError(f"{where}: compares ({more}, {column}) with itself; it needs less or less_at")
-            contrasts.append(contrast)
+            contrasts.append({**contrast, **offset})
     return tuple(contrasts)
+
+
+def _paired(columns: list[str], partners: list[str], where: str) -> list[tuple[str, str]]:
+    """Return the columns of ``at`` with those of ``less_at``; a single one goes with all of the other list."""
+    count = max(len(columns), len(partners))
+    if not {len(columns), len(partners)} <= {1, count}:
+        raise UserError(f"{where}: less_at has {len(partners)} columns for the {len(columns)} of at")
+    return list(zip(columns * (count // len(columns)), partners * (count // len(partners)), strict=True))
 
 
 def _claim(value: Any, grids: Mapping[str, Grid], where: str) -> Claim:

@@ -17,6 +17,7 @@ from errors import UserError
 from experiments.tables import FOLDER, Cell, Run
 
 ROOT = FOLDER.parent
+COLUMNS = {"metric", "method", "image_size", "value", "standard_error", "count"}  # of a run's figures
 # Of the run's manifest; its command and folders are left out because they name paths of one machine.
 PROVENANCE = ("git", "versions", "hardware", "world_size", "precision")
 
@@ -114,11 +115,17 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def read_metrics(folder: Path) -> list[list[Any]]:
-    """Return the rows of a run's ``results/*.csv`` as ``Record.metrics``, to six significant digits."""
+    """Return the rows of a run's ``results/*.csv`` as ``Record.metrics``, to six significant digits.
+
+    Other CSV files, such as the tables that a report makes of them, are passed over.
+    """
     rows: list[list[Any]] = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(newline="") as file:
-            for row in csv.DictReader(file):
+            reader = csv.DictReader(file)
+            if not COLUMNS.issubset(reader.fieldnames or ()):
+                continue
+            for row in reader:
                 value, error = _number(row["value"]), _number(row["standard_error"])
                 size, count = int(float(row["image_size"])), int(float(row["count"]))
                 rows.append([row["metric"], row["method"], size, value, error, count])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -27,14 +28,62 @@ def unbiased_hsic(grams: Tensor) -> Tensor:
     Raises:
         ValueError: fewer than four samples.
     """
+    halves = _halves(grams)
+    return _hsic(halves, halves)
+
+
+def _halves(grams: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what HSIC_1 takes of Gram matrices (R, n, n) with zeroed diagonals: all entries (R, n n), rows (R, n)."""
     n = grams.shape[-1]
     if n < SMALLEST_BATCH:
         raise ValueError(f"unbiased HSIC needs at least {SMALLEST_BATCH} samples, not {n}")
     grams = grams - torch.diag_embed(grams.diagonal(dim1=-2, dim2=-1))
-    flat, rows = grams.flatten(1), grams.sum(-1)
-    totals = rows.sum(-1)
-    cross = flat @ flat.T + totals[:, None] * totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows @ rows.T
+    return grams.flatten(1), grams.sum(-1)
+
+
+def _hsic(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> Tensor:
+    (flat_x, rows_x), (flat_y, rows_y), n = x, y, x[1].shape[-1]
+    totals = rows_x.sum(-1)[:, None] * rows_y.sum(-1)
+    cross = flat_x @ flat_y.T + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows_x @ rows_y.T
     return cross / (n * (n - 3))
+
+
+def _own_hsic(x: tuple[Tensor, Tensor]) -> Tensor:
+    (flat, rows), n = x, x[1].shape[-1]
+    own = flat.square().sum(-1) + rows.sum(-1) ** 2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows.square().sum(-1)
+    return own / (n * (n - 3))
+
+
+def cka_matrix(grams_a: Tensor | np.ndarray, grams_b: Tensor | np.ndarray) -> Tensor:
+    """Return the minibatch CKA between all pairs of two sets of representations of the same batches.
+
+    Thesis Eq. 2.1, from Gram matrices that were kept: the HSIC_1 of the batches are summed and their ratio is taken
+    at the end, so that any two models or layers are compared without another pass through a network.
+
+    Args:
+        grams_a: (b, R, n, n), Gram matrices X X^T of R representations in b batches of n >= 4 samples.
+        grams_b: (b, Q, n, n), of Q representations of the same samples.
+
+    Returns:
+        (R, Q), float64 on the CPU; NaN without any batch, and where an unbiased HSIC(X, X) is not positive, as it is
+        for a representation that tells no sample from another.
+
+    Raises:
+        ValueError: batches of different number or size, or of fewer than four samples.
+    """
+    a, b = torch.as_tensor(grams_a), torch.as_tensor(grams_b)
+    if a.ndim != 4 or b.ndim != 4 or len(a) != len(b) or a.shape[2:] != b.shape[2:]:
+        raise ValueError(f"Gram matrices of shapes {tuple(a.shape)} and {tuple(b.shape)} are not of the same batches")
+    count_a, count_b = a.shape[1], b.shape[1]
+    cross = torch.zeros(count_a, count_b, dtype=torch.float64)
+    own_a, own_b = cross.new_zeros(count_a), cross.new_zeros(count_b)
+    for one, other in zip(a, b, strict=True):  # batch by batch, so that float64 copies stay small
+        x, y = _halves(one.cpu().double()), _halves(other.cpu().double())
+        cross += _hsic(x, y)
+        own_a += _own_hsic(x)
+        own_b += _own_hsic(y)
+    norm = (own_a.clamp_min(0)[:, None] * own_b.clamp_min(0)).sqrt()
+    return torch.where(norm > 0, cross / norm, torch.nan)
 
 
 class MinibatchCKA(Metric):

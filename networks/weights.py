@@ -16,7 +16,19 @@ from errors import UserError
 
 # Keys under which authors nest a state dict, and prefixes they leave on its names.
 CONTAINERS = ("state_dict", "model", "teacher", "module")
-PREFIXES = ("teacher.vit.", "network.vit.", "module.base_encoder.", "module.", "backbone.", "base_encoder.", "encoder.", "student.", "teacher.")
+PREFIXES = (
+    "teacher.vit.",
+    "network.vit.",
+    "encoder.vit.",
+    "vit.",
+    "module.base_encoder.",
+    "module.",
+    "backbone.",
+    "base_encoder.",
+    "encoder.",
+    "student.",
+    "teacher.",
+)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

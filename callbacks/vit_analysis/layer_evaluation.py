@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import Result, layer_results, plain_settings, write_results
+from callbacks.dense_evaluation import Result, layer_results, measured_with, write_results
 from callbacks.vit_analysis.store import Arrays, store_of
 from errors import UserError
 from networks.vit_layers import HasLayers, Layered, Observer
@@ -49,20 +49,16 @@ class LayerEvaluation(Callback, ABC):
     def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """Return the figures of one model by the name of the metric: (L,) one a layer, or () one in all."""
 
-    def settings(self) -> dict[str, Any]:
-        """Return what the arrays depend on besides model and data."""
-        return plain_settings(self)
-
     def observe(self, vit: Layered, batch: Mapping[str, Any], peers: list[tuple["LayerEvaluation", Metric]]) -> None:
         """Let one batch pass through one ViT; ``peers`` are the callbacks that look on, with their states."""
         observers = [peer.observer(state, vit, batch) for peer, state in peers]
         vit.visit(batch["image"], observers, attention=any(peer.needs_attention for peer, _ in peers))
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        store = store_of(trainer, pl_module)
+        models, store = layered_of(pl_module), store_of(trainer, pl_module)
         self.results, self.arrays, self._states, self._finished = [], {}, {}, False
-        for name, vit in layered_of(pl_module).items():
-            known = store.find(name, self.protocol, self.settings())
+        for name, vit in models.items():
+            known = store.find(name, self.protocol, measured_with(self, self.tasks, trainer))
             if known is not None:
                 self.arrays[name] = known
             elif self.measures(vit):
@@ -117,11 +113,12 @@ class LayerEvaluation(Callback, ABC):
         store = store_of(trainer, pl_module)
         for name in layered_of(pl_module):
             state = self._states.pop(name, None)
-            if state is None or not state.update_called:
+            # Computing is collective: a rank that has seen no sample takes part as soon as another one has.
+            if state is None or not on_any_rank(state.update_called):
                 continue
             arrays = {key: _numpy(value) for key, value in state.compute().items()}
             self.arrays[name] = arrays
-            store.keep(name, self.protocol, self.settings(), arrays)
+            store.keep(name, self.protocol, measured_with(self, self.tasks, trainer), arrays)
         if not self.arrays:
             return
         self.results = self._results(layered_of(pl_module))
@@ -151,6 +148,15 @@ def layered_of(module: LightningModule) -> dict[str, Layered]:
             "run them with lightning_modules.ViTAnalysis"
         )
     return module.layered()
+
+
+def on_any_rank(true: bool) -> bool:
+    """Return whether something is true in any process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return true
+    every: list[bool] = [False] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, true)
+    return any(every)
 
 
 def _numpy(value: Any) -> np.ndarray:

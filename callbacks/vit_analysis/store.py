@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
+from callbacks.vit_analysis.report.arrays import folder_name
 from networks.vit_layers import Layered
 
 Arrays = dict[str, np.ndarray]
@@ -55,11 +55,11 @@ class ArrayStore:
     def show(self, protocol: str, models: dict[str, Arrays]) -> None:
         """Write the arrays of a protocol into the run's folder, where the report finds them."""
         for name, arrays in models.items():
-            write_arrays(self.shown / file_name(name) / f"{protocol}.npz", arrays)
+            write_arrays(self.shown / folder_name(name) / f"{protocol}.npz", arrays)
 
     def _path(self, model: str, protocol: str, settings: dict[str, Any]) -> Path:
         key = digest([self.models[model], protocol, settings, self.data])
-        return self.folder / f"{file_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
+        return self.folder / f"{folder_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
 
 
 def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
@@ -76,10 +76,10 @@ def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
 
 
 def fingerprint(vit: Layered) -> str:
-    """Return a digest of what a model computes: its class, sizes, weights and normalisation."""
+    """Return a digest of what a model computes: its class, sizes, weights, normalisation and probed layer."""
     content = hashlib.sha256(type(vit).__name__.encode())
     content.update(repr((vit.depth, vit.heads, vit.dim, vit.patch_size, vit.image_size, vit.data_size)).encode())
-    content.update(repr(getattr(vit, "uniform", None)).encode())
+    content.update(repr((getattr(vit, "uniform", None), vit.probe_layer)).encode())
     for name, tensor in [*vit.named_parameters(), *vit.named_buffers()]:
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -109,12 +109,6 @@ def _describable(value: Any) -> bool:
 def digest(value: Any) -> str:
     """Return a short digest of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def file_name(name: str) -> str:
-    """Return the name of a model as that of a file: letters, digits, dots and dashes, different names kept apart."""
-    plain = re.sub(r"[^\w.-]+", "_", name)
-    return plain if plain == name else f"{plain}-{digest(name)[:4]}"
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

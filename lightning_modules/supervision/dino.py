@@ -1,6 +1,5 @@
 """DINO (Caron et al., ICCV 2021; thesis 2.7.1.2): self-distillation with no labels, heads and loss from lightly."""
 
-import math
 from typing import Any
 
 import torch
@@ -10,8 +9,9 @@ from lightly.models.utils import update_momentum
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim import Optimizer
 
-from lightning_modules.supervision.schedule import adamw_with_cosine
+from lightning_modules.supervision.schedule import adamw_with_cosine, decayed_apart, half_cosine
 from lightning_modules.supervision.vit import TrainableViT
 
 
@@ -25,11 +25,21 @@ class DINO(LightningModule):
         model_args: further arguments of ``timm.create_model``.
         prototypes: outputs of the heads.
         hidden: width of the heads.
+        bottleneck: their width before the prototypes; a quarter of ``hidden`` if None.
         momentum: of the teacher at the start; it rises to 1 along a cosine.
         teacher_temperature: of the teacher's softmax; the student's is 0.1.
+        first_teacher_temperature: where it starts, to rise in a line to ``teacher_temperature``; there all along if
+            None.
+        teacher_warmup: epochs of that rise.
         freeze_last_layer: epochs at the start during which the last layer of the head is held still, as DINO does.
-        lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to a hundredth of it.
+        norm_last_layer: keep the prototypes at length 1, which DINO does for ViT-B.
+        drop_path: largest share of samples for which a block of the student is left out, in the last block; linear in
+            depth.
+        lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to ``lr_floor``.
+        lr_floor: share of ``lr`` at the end.
         weight_decay: of AdamW.
+        last_weight_decay: where it ends, along a cosine as DINO does; it stays as it is if None.
+        decay_all: let biases and gains decay too, which DINO does not.
         warmup: steps.
     """
 
@@ -45,20 +55,30 @@ class DINO(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 0.04,
         warmup: int = 100,
+        first_teacher_temperature: float | None = None,
+        teacher_warmup: int = 0,
+        bottleneck: int | None = None,
+        norm_last_layer: bool = True,
+        drop_path: float = 0.0,
+        lr_floor: float = 0.01,
+        last_weight_decay: float | None = None,
+        decay_all: bool = True,
     ):
         super().__init__()
         self.save_hyperparameters()
-        self.network = TrainableViT(model, model_args)
-        self.head = DINOProjectionHead(
-            self.network.vit.embed_dim, hidden, hidden // 4, prototypes, freeze_last_layer=freeze_last_layer
-        )
+        self.network = TrainableViT(model, (model_args or {}) | ({"drop_path_rate": drop_path} if drop_path else {}))
+        sizes = self.network.vit.embed_dim, hidden, bottleneck or hidden // 4, prototypes
+        self.head = DINOProjectionHead(*sizes, freeze_last_layer=freeze_last_layer, norm_last_layer=norm_last_layer)
         self.teacher = TrainableViT(model, model_args).requires_grad_(False)
-        self.teacher_head = DINOProjectionHead(self.network.vit.embed_dim, hidden, hidden // 4, prototypes)
+        self.teacher_head = DINOProjectionHead(*sizes, norm_last_layer=norm_last_layer)
         self.teacher_head.requires_grad_(False)
         self.teacher.load_state_dict(self.network.state_dict())
         self.teacher_head.load_state_dict(self.head.state_dict())
         self.criterion = DINOLoss(prototypes, teacher_temp=teacher_temperature)
         self.momentum, self.lr, self.weight_decay, self.warmup = momentum, lr, weight_decay, warmup
+        self.teacher_temperature, self.teacher_warmup = teacher_temperature, teacher_warmup
+        self.first_teacher_temperature = first_teacher_temperature
+        self.lr_floor, self.last_weight_decay, self.decay_all = lr_floor, last_weight_decay, decay_all
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
         views = batch["views"].images
@@ -66,13 +86,27 @@ class DINO(LightningModule):
         with torch.no_grad():
             wanted = [self.teacher_head(self.teacher(view)[0]) for view in views[:2]]
         said = [self.head(self.network(view)[0]) for view in views]
-        loss = self.criterion(wanted, said)
+        loss = self.criterion(wanted, said, teacher_temp=self.temperature(self.current_epoch))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(views[0]))
         return loss
+
+    def temperature(self, epoch: int) -> float:
+        """Return the temperature of the teacher's softmax in an epoch, counted from 0."""
+        if self.first_teacher_temperature is None or epoch >= self.teacher_warmup:
+            return self.teacher_temperature
+        share = epoch / max(1, self.teacher_warmup - 1)
+        return self.first_teacher_temperature + share * (self.teacher_temperature - self.first_teacher_temperature)
 
     def on_after_backward(self) -> None:
         """Hold the last layer of the head still during the first ``freeze_last_layer`` epochs."""
         self.head.cancel_last_layer_gradients(self.current_epoch)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Move the weight decay along its cosine, but for the group that does not decay."""
+        if self.last_weight_decay is None:
+            return
+        decay = half_cosine(self.weight_decay, self.last_weight_decay, self._progress())
+        optimizer.param_groups[0]["weight_decay"] = decay
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the teacher's ViT alone, for ``networks.ViTFeatures``."""
@@ -80,14 +114,22 @@ class DINO(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        trained: Any = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return adamw_with_cosine(
-            trained, self.lr, self.weight_decay, self.warmup, self.trainer.estimated_stepping_batches
+            trained if self.decay_all else decayed_apart([self]),
+            self.lr,
+            self.weight_decay,
+            self.warmup,
+            self.trainer.estimated_stepping_batches,
+            floor=self.lr_floor,
         )
+
+    def _progress(self) -> float:
+        """Return the share of the training that is done."""
+        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
 
     def _follow(self) -> None:
         """Move the teacher towards the student."""
-        progress = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
-        momentum = 1 - (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        momentum = half_cosine(self.momentum, 1.0, self._progress())
         update_momentum(self.network, self.teacher, momentum)
         update_momentum(self.head, self.teacher_head, momentum)

@@ -1,10 +1,12 @@
 """The ViT that the supervisions of chapter 2 train."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
 from networks.vit_features import create_vit
 
 # Of the data rather than of a checkpoint: the networks start from random weights.
@@ -33,3 +35,49 @@ class TrainableViT(nn.Module):
         h, w = (side // self.vit.patch_embed.patch_size[0] for side in images.shape[-2:])
         patches = tokens[:, self.vit.num_prefix_tokens :]
         return tokens[:, 0], patches.transpose(1, 2).unflatten(2, (h, w))
+
+
+def hold_patch_embedding(vit: Any) -> None:
+    """Freeze the patch embedding of a new ``vit`` at random weights, as MoCo-v3 does to train stably (its 4.2).
+
+    The weights are uniform within MoCo-v3's bound, with biases of 0.
+    """
+    projection = vit.patch_embed.proj
+    fan_in = projection.weight[0].numel()
+    bound = math.sqrt(6 / (fan_in + vit.embed_dim))
+    nn.init.uniform_(projection.weight, -bound, bound)
+    if projection.bias is not None:
+        nn.init.zeros_(projection.bias)
+    vit.patch_embed.requires_grad_(False)
+
+
+def fix_positions(vit: Any) -> None:
+    """Put fixed 2-D sine-cosine position embeddings into ``vit``, as MoCo-v3 and MAE have; prefix tokens get zeros.
+
+    Raises:
+        UserError: the ViT has no table of absolute positions over a square grid.
+    """
+    from lightly.models.utils import initialize_2d_sine_cosine_positional_embedding
+
+    table, (h, w) = getattr(vit, "pos_embed", None), vit.patch_embed.grid_size
+    if table is None or h != w or vit.embed_dim % 4:
+        raise UserError(
+            "fixed positions need a ViT with a table of absolute positions, a square img_size and an embed_dim that is "
+            "a multiple of 4: choose another model, or keep its own positions with model.fixed_positions=false"
+        )
+    prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
+    initialize_2d_sine_cosine_positional_embedding(table, num_prefix_tokens=prefix)
+
+
+def require_native_size(vit: Any, images: Tensor) -> None:
+    """Refuse images (B, 3, H, W) of another size than the one that ``vit`` is built for.
+
+    Raises:
+        UserError: says both sizes.
+    """
+    height, width = vit.patch_embed.img_size
+    if tuple(images.shape[-2:]) != (height, width):
+        raise UserError(
+            f"this ViT is built for images of {width}x{height} pixels, not {images.shape[-1]}x{images.shape[-2]}: "
+            "change the size of the data's crops, or the ViT's with model_args: {img_size: ...}"
+        )

@@ -346,7 +346,6 @@ def test_pictures_at_both_scales_are_the_same():
     ("changes", "named"),
     [
         ({"tasks": ["imges"]}, "imges"),
-        ({"tasks": []}, "tasks"),
         ({"subjects": 0}, "subjects"),
         ({"size": 4}, "size"),
         ({"image_size": 0}, "image_size"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.claims import Verdict, effect_of, examine, overall, value_of
+from experiments.claims import CONSTANT, Verdict, effect_of, examine, overall, value_of
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 finite = st.floats(-100, 100).map(lambda value: round(value, 6))
@@ -105,6 +105,16 @@ def test_weighted_sum_of_cells():
     assert value_of({("a", "x"): 1.0, ("b", "x"): -2.0}, lambda *cell: figures.get(cell)) == 1.0
     assert value_of({("a", "x"): 1.0, ("c", "x"): -2.0}, lambda *cell: figures.get(cell)) is None
     assert value_of({("a", "x"): 1.0, ("d", "x"): -2.0}, lambda *cell: figures.get(cell)) is None
+
+
+def test_figure_is_compared_with_a_number():
+    above = [{("LiFT", "32"): 1.0, CONSTANT: -9.5}]
+    finding = examine(above, lambda row, column, seed: figure(row, column, seed) and 10.0 + 0.1 * seed, range(3))
+    assert finding.effects[0].mean == pytest.approx(0.6)
+    assert finding.verdict is HOLDS
+    assert value_of({("b", "x"): 1.0, CONSTANT: 2.0}, lambda *_: None) is None
+    mean = examine([*above, {("LiFT", "32"): -1.0, CONSTANT: 9.5}], figure, range(3), across="mean")
+    assert mean.effects[0].mean == pytest.approx(0)
 
 
 def test_more_seeds_narrow_the_interval():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from errors import UserError
-from experiments.records import Records, digest_of, inputs_of, run_id
+from experiments.records import Records, digest_of, inputs_of, read_metrics, run_id
 from experiments.runs import launch
 from tests.experiments.world import World
 
@@ -45,6 +45,15 @@ def test_record_says_what_ran_from_what_and_where(world):
     assert ["PCK@0.1", "LiFT", 64, 0.412, None, 7] in content["metrics"]
     assert str(world.root) not in path.read_text()
     assert path.stat().st_size < 2000
+
+
+def test_tables_of_a_report_are_no_figures(tmp_path):
+    (tmp_path / "knn.csv").write_text(
+        "protocol,metric,method,image_size,value,standard_error,count\nknn,a,FS,64,0.5,nan,0\n"
+    )
+    (tmp_path / "table_2_1.csv").write_text("Model,k-NN top-1\nFS,50.00 (6)\n")
+    (tmp_path / "table_2_4.csv").write_text("")
+    assert read_metrics(tmp_path) == [["a", "FS", 64, 0.5, None, 0]]
 
 
 def test_figure_is_found_and_scaled(world):

@@ -5,7 +5,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
-from datamodules.views import RandomViews
+from datamodules.views import RandomViews, Views
 from lightning_modules.supervision.dino import DINO
 from tests.lightning_modules.supervision.test_vit import MODEL, TINY
 
@@ -93,3 +93,68 @@ def test_what_is_kept_is_the_teacher(trained):
     kept = module.backbone_state()
     assert all(torch.equal(value, module.teacher.vit.state_dict()[name]) for name, value in kept.items())
     assert any(not torch.equal(value, module.network.vit.state_dict()[name]) for name, value in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("first", "warmup", "wanted"),
+    [(None, 0, [0.07] * 4), (0.04, 3, [0.04, 0.055, 0.07, 0.07]), (0.04, 1, [0.04, 0.07, 0.07, 0.07])],
+)
+def test_the_teacher_warms_up(first, warmup, wanted):
+    module = DINO(MODEL, TINY, 8, 16, teacher_temperature=0.07, first_teacher_temperature=first, teacher_warmup=warmup)
+    assert [module.temperature(epoch) for epoch in range(4)] == pytest.approx(wanted)
+
+
+def test_the_temperature_reaches_the_loss():
+    views = torch.rand(2, 4, 3, 32, 32)
+    losses = []
+    for first in (None, 0.5):
+        torch.manual_seed(0)
+        module = DINO(MODEL, TINY, 8, 16, first_teacher_temperature=first, teacher_warmup=2).eval()
+        module.log, module._follow = lambda *args, **kwargs: None, lambda: None
+        with torch.no_grad():
+            wanted = torch.stack([module.teacher_head(module.teacher(view)[0]) for view in views])
+            said = torch.stack([module.head(module.network(view)[0]) for view in views]).flip(0)
+            softened = (wanted / (first or 0.04)).softmax(2)
+            losses.append(-(softened * (said / 0.1).log_softmax(2)).sum(2).mean())
+            loss = module.training_step({"views": Views(list(views), torch.zeros(2, 4, 4))}, 0)
+        torch.testing.assert_close(loss, losses[-1])
+    assert not torch.isclose(*losses)
+
+
+class Decaying(Recorded):
+    def on_before_optimizer_step(self, optimizer):
+        super().on_before_optimizer_step(optimizer)
+        self.decays.append([group["weight_decay"] for group in optimizer.param_groups])
+
+
+@pytest.mark.parametrize("decay_all", [True, False])
+def test_weight_decay_follows_its_cosine(decay_all):
+    module = Decaying(MODEL, TINY, prototypes=8, hidden=16, last_weight_decay=0.4, decay_all=decay_all)
+    module.steps, module.losses, module.decays = [], [], []
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(torch.rand(16, 3, 32, 32), batch_size=4))
+    wanted = [0.4 - 0.36 * 0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert [decays[0] for decays in module.decays] == pytest.approx(wanted)
+    assert [decays[1:] for decays in module.decays] == [[] if decay_all else [0.0]] * 4
+
+
+def test_drop_path_is_the_students_alone():
+    module = DINO(MODEL, TINY, prototypes=8, hidden=16, drop_path=0.3)
+    rates = [
+        getattr(network.vit.blocks[-1].drop_path1, "drop_prob", 0.0) for network in (module.network, module.teacher)
+    ]
+    assert rates == [pytest.approx(0.3), 0.0]
+
+
+def test_prototypes_may_leave_length_1():
+    for normalised in (True, False):
+        module = DINO(MODEL, TINY, prototypes=8, hidden=16, bottleneck=6, norm_last_layer=normalised)
+        assert module.head.last_layer.weight_g.requires_grad is not normalised
+        assert module.head.last_layer.weight_v.shape == (8, 6)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.supervision.schedule import adamw_with_cosine, cosine_schedule
+from lightning_modules.supervision.schedule import adamw_with_cosine, cosine_schedule, decayed_apart, half_cosine
 
 
 def test_end_points():
@@ -37,3 +37,26 @@ def test_the_optimiser_follows_it():
         optimizer.step()
         scheduler.step()
     assert rates == pytest.approx([0.5 * cosine_schedule(step, 8, 2) for step in range(9)])
+
+
+def test_half_cosine():
+    assert [half_cosine(0.2, 1.0, share) for share in (0, 0.5, 1, 7)] == pytest.approx([0.2, 0.6, 1, 1])
+
+
+def test_the_optimiser_takes_floor_betas_and_groups():
+    modules = torch.nn.Linear(3, 2), torch.nn.LayerNorm(2)
+    modules[1].bias.requires_grad_(False)
+    groups = decayed_apart(modules)
+    assert [len(group["params"]) for group in groups] == [1, 2], "a frozen bias is left out"
+    made = adamw_with_cosine(groups, 0.5, 0.04, warmup=0, steps=4, floor=0.0, betas=(0.9, 0.95), eps=1e-6)
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.04, 0.0]
+    assert {(group["betas"], group["eps"]) for group in optimizer.param_groups} == {((0.9, 0.95), 1e-6)}
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0, 0])
+
+
+def test_empty_groups_are_left_out():
+    assert [len(group["params"]) for group in decayed_apart([torch.nn.LayerNorm(2)])] == [2]

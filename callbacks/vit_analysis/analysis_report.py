@@ -1,0 +1,44 @@
+"""Figures, tables and page of chapter 2, at the end of an analysis."""
+
+from pathlib import Path
+from typing import Protocol, cast
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from callbacks.dense_evaluation import Result, write_results
+from callbacks.vit_analysis.layer_evaluation import layered_of
+from callbacks.vit_analysis.observations import observe
+from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays, write_arrays
+from callbacks.vit_analysis.report.draw import draw_report
+
+TABLE = "results/table_2_1.md"
+
+
+class _DescribesModels(Protocol):
+    def described(self) -> list[dict]: ...
+
+
+class AnalysisReport(Callback):
+    """Draws the figures, tables and index.html of chapter 2 from what the other callbacks have left in ``arrays/``.
+
+    Also writes results/observations.csv: the scalars behind the observations of table 2.3, one row a model or pair of
+    models. List it last. The report can be drawn again without the models: ``python -m callbacks.vit_analysis.report``.
+    """
+
+    prints_results = True  # so that Lightning's own table of a test is left out
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        described = cast(_DescribesModels, pl_module).described()
+        write_arrays(folder, [AnalysedModel(**{**model, "grid": tuple(model["grid"])}) for model in described])
+        size = next(iter(layered_of(pl_module).values())).data_size
+        models = {model.name: (model, model.arrays) for model in read_arrays(folder, [])}
+        nan = float("nan")
+        rows = [Result("observations", *row[:2], size, row[2], nan, 0) for row in observe(models)]
+        write_results(rows, folder / "results" / "observations.csv")
+        draw_report(folder)
+        if (folder / TABLE).is_file():
+            print((folder / TABLE).read_text())
+        print(f"figures and tables: {folder / 'index.html'}")

@@ -1,0 +1,149 @@
+"""From the arrays of a run to its pictures, tables and page."""
+
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from callbacks.figures import LARGEST_PNG, save_figure
+from callbacks.vit_analysis.report import how, what, why
+from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
+from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
+from callbacks.vit_analysis.report.page import Content, Shown, page
+from callbacks.vit_analysis.report.tables import as_csv, as_markdown, tables
+
+CATALOGUE = {"how": how.EXHIBITS, "what": what.EXHIBITS, "why": why.EXHIBITS}
+TABLES = ("2.1", "2.4", "2.5", "2.6")
+DPI = 150
+CONFIG = "cli_config.yaml"  # the run's configuration, which command_line.run_folder saves
+
+
+def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
+    """Draw all that the arrays of a run allow: pictures/figure_2_*.png, results/table_2_*.{csv,md} and index.html.
+
+    A file that is damaged, and a figure that cannot be drawn, are told on the page and in a warning, and the rest is
+    drawn. Pictures and tables of an earlier report are removed first, so that the folder holds one report.
+
+    Args:
+        folder: of the run, with its ``arrays``.
+        problems: takes what went wrong.
+
+    Returns:
+        the files that were written, the page last.
+
+    Raises:
+        UserError: the folder has no arrays, or models.json is damaged.
+    """
+    folder, problems = Path(folder), [] if problems is None else problems
+    models = read_arrays(folder, problems)
+    for pattern in ("pictures/figure_2_*.png", "results/table_2_*.csv", "results/table_2_*.md"):
+        for path in folder.glob(pattern):
+            path.unlink()
+    written: list[Path] = []
+    absent: list[str] = []
+    figures: dict[str, list[tuple[Exhibit, list[Shown]]]] = {}
+    for section, exhibits in CATALOGUE.items():
+        figures[section] = []
+        for exhibit in exhibits:
+            shown = _draw(exhibit, models, folder, written, problems)
+            if shown:
+                figures[section].append((exhibit, shown))
+            else:
+                absent.append(f"Figure {exhibit.number}")
+    sheets = []
+    for table in _tables(models, problems):
+        stem = folder / "results" / f"table_{table.number.replace('.', '_')}"
+        stem.parent.mkdir(exist_ok=True)
+        stem.with_suffix(".csv").write_text(as_csv(table), encoding="utf-8")
+        stem.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
+        written += [stem.with_suffix(".csv"), stem.with_suffix(".md")]
+        sheets.append((table, f"results/{stem.name}.csv", f"results/{stem.name}.md"))
+    absent += [f"Table {number}" for number in TABLES if number not in {table.number for table, _, _ in sheets}]
+    data, embedded = describe_data(folder)
+    for problem in problems:
+        warnings.warn(problem, stacklevel=2)
+    content = Content(models, data, embedded, figures, sheets, absent, problems)
+    (folder / "index.html").write_text(page(content), encoding="utf-8")
+    return [*written, folder / "index.html"]
+
+
+def describe_data(folder: Path) -> tuple[str, list[str]]:
+    """Return a sentence about the data of a run from its saved configuration, and which of them are embedded worlds.
+
+    Both are empty where the configuration is missing or does not name the data.
+    """
+    import yaml
+
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text())
+        names = list(dict.fromkeys(path.rpartition(".")[2] for path in _classes(config["data"])))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return "", []
+    names = [name for name in names if name != "Collection"]
+    embedded = [name for name in names if name.endswith("World")]
+    told = [f"embedded world {name}" if name in embedded else name for name in names]
+    return (f"Data: {', '.join(told)}." if told else ""), embedded
+
+
+def _classes(config: Any) -> list[str]:
+    """Return every class path in a part of a configuration."""
+    if isinstance(config, list):
+        return [name for one in config for name in _classes(one)]
+    if not isinstance(config, dict):
+        return []
+    own = config.get("class_path")
+    inner = [name for key, value in config.items() if key != "views" for name in _classes(value)]
+    return [*([own] if isinstance(own, str) else []), *inner]
+
+
+def _draw(
+    exhibit: Exhibit, models: Sequence[AnalysedModel], folder: Path, written: list[Path], problems: list[str]
+) -> list[Shown]:
+    shown = []
+    try:
+        for drawing in exhibit.draw(models):
+            if drawing.figure is not None:
+                shown.append(_save(exhibit, drawing, folder))
+                written.append(folder / shown[-1].path)
+    except Exception as error:  # after hours of analysis one figure must not cost the others
+        problems.append(f"Figure {exhibit.number} could not be drawn in full: {type(error).__name__}: {error}")
+        warnings.warn(traceback.format_exc(), stacklevel=2)
+    return shown
+
+
+def _save(exhibit: Exhibit, drawing: Drawing, folder: Path) -> Shown:
+    from PIL import Image
+
+    path = f"pictures/figure_{exhibit.number.replace('.', '_')}_{drawing.suffix}.png"
+    figure: Any = drawing.figure
+    save_figure(figure, folder / path, DPI)
+    with Image.open(folder / path) as picture:
+        size = picture.size
+    if size[0] < int(figure.get_figwidth() * DPI):
+        size = _save_with_palette(figure, folder / path)
+    return Shown(path, drawing.title, *size)
+
+
+def _save_with_palette(figure: Any, path: Path) -> tuple[int, int]:
+    """Write a figure in 256 colours and return its size, because large grids of maps lose less so than by shrinking."""
+    from PIL import Image
+
+    dpi: float = DPI
+    while True:
+        figure.savefig(path, dpi=dpi)
+        with Image.open(path) as full:
+            picture = full.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture.save(path, optimize=True)
+        if path.stat().st_size <= LARGEST_PNG or dpi < 40:
+            return picture.size
+        dpi *= 0.85
+
+
+def _tables(models: Sequence[AnalysedModel], problems: list[str]) -> list[Any]:
+    try:
+        return tables(models)
+    except Exception as error:  # as above
+        problems.append(f"The tables could not be made: {type(error).__name__}: {error}")
+        warnings.warn(traceback.format_exc(), stacklevel=2)
+        return []

@@ -1,0 +1,88 @@
+"""configs/paper/vit_analysis.yaml names the ViTs of table 2.2: the right architectures, and tags that timm has."""
+
+import pytest
+import timm
+import torch
+import yaml
+
+import cli
+from networks.vit_layers import check_layers
+from tests.helpers.runs import ROOT
+
+CONFIG = "configs/paper/vit_analysis.yaml"
+MODELS = yaml.safe_load((ROOT / CONFIG).read_text())["model"]["init_args"]["models"]
+TABLE_2_2 = {  # layers, heads, tokens a side
+    "FS S/32": (12, 6, 7),
+    "FS S/16": (12, 6, 14),
+    "FS B/32": (12, 12, 7),
+    "FS B/16": (12, 12, 14),
+    "FS B/8": (12, 12, 28),
+    "FS L/16": (24, 16, 14),
+    "CLIP B/32": (12, 12, 7),
+    "CLIP B/16": (12, 12, 14),
+    "CLIP L/14": (24, 16, 16),
+    "DINO S/16": (12, 6, 14),
+    "DINO S/8": (12, 6, 28),
+    "DINO B/16": (12, 12, 14),
+    "DINO B/8": (12, 12, 28),
+    "MoCo S/16": (12, 12, 14),
+    "MoCo B/16": (12, 12, 14),
+    "MAE B/16": (12, 12, 14),
+    "MAE L/16": (24, 16, 14),
+    "MAE H/14": (32, 16, 16),
+    "BEiT B/16": (12, 12, 14),
+    "BEiT L/16": (24, 16, 14),
+}
+MEANS = {"FS": 0.5, "CLIP": 0.48145466, "DINO": 0.485, "MoCo": 0.485, "MAE": 0.485, "BEiT": 0.5}
+
+
+def build(entry):
+    """Return the ViT of an entry without memory for its weights."""
+    with torch.device("meta"):
+        return timm.create_model(entry["model"], num_classes=0, **entry.get("model_args", {}))
+
+
+def test_models_are_those_of_the_table_in_its_order():
+    assert list(MODELS) == [*TABLE_2_2, "Random"]
+    assert all(entry["method"] == name.split()[0] for name, entry in MODELS.items())
+
+
+@pytest.mark.parametrize("name", TABLE_2_2)
+def test_architecture_and_normalisation(name):
+    entry = MODELS[name]
+    vit = build(entry)
+    check_layers(vit, entry["model"])
+    layers, heads, side = TABLE_2_2[name]
+    assert (len(vit.blocks), vit.blocks[0].attn.num_heads, vit.patch_embed.grid_size) == (layers, heads, (side, side))
+    assert entry.get("mean", vit.pretrained_cfg["mean"])[0] == MEANS[entry["method"]]
+
+
+def test_tags_name_the_weights_of_the_thesis():
+    tags = {name: entry["model"] for name, entry in MODELS.items() if entry["weights"] == "timm"}
+    assert set(tags.values()) <= set(timm.list_pretrained())
+    endings = {"FS": ".augreg_in21k_ft_in1k", "CLIP": "_clip_quickgelu_224.openai", "DINO": ".dino", "MAE": ".mae"}
+    assert all(tag.endswith(endings[name.split()[0]]) for name, tag in tags.items())
+    # None of timm's: MoCo-v3, BEiT before fine-tuning, and DINO S/8 after 300 epochs.
+    assert set(MODELS) - set(tags) == {"DINO S/8", "MoCo S/16", "MoCo B/16", "BEiT B/16", "BEiT L/16", "Random"}
+
+
+@pytest.mark.parametrize("name", ["BEiT B/16", "BEiT L/16"])
+def test_beit_shares_its_relative_positions_and_scales_its_layers(name):
+    names = set(build(MODELS[name]).state_dict())
+    # What the authors' file has for the ViT itself (unilm/beit/modeling_pretrain.py).
+    assert {"cls_token", "norm.weight", "rel_pos_bias.relative_position_bias_table"} <= names
+    block = {key.removeprefix("blocks.0.") for key in names if key.startswith("blocks.0.")}
+    assert {"gamma_1", "gamma_2", "attn.q_bias", "attn.v_bias"} <= block
+    assert not any("relative_position" in key for key in block)
+    assert not {"pos_embed", "fc_norm.weight", "attn.k_bias"} & (names | block)
+
+
+@pytest.mark.slow
+def test_command_line_takes_it(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["test", f"--config={CONFIG}", "--print_config"])
+    assert caught.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["models"]["BEiT L/16"]["model_args"]["init_values"] == 1e-5
+    tasks = [part["init_args"].get("task") for part in printed["data"]["init_args"]["parts"]]
+    assert tasks[-2:] == ["video", "dense-video"]
