@@ -12,7 +12,17 @@ from networks.weights import load_weights
 
 Facet = Literal["key", "query", "value", "token"]
 _SLICE = {"query": 0, "key": 1, "value": 2}
-_HEADS = ("head", "fc_norm", "decoder", "mask_token", "projection_head", "predictor", "momentum_encoder")
+_HEADS = (
+    "head",
+    "fc_norm",
+    "decoder",
+    "mask_token",
+    "projection_head",
+    "predictor",
+    "momentum_encoder",
+    "lm_head",
+    "rel_pos_bias.relative_position_index",
+)
 
 
 class ViTFeatures(nn.Module):

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from callbacks.vit_analysis.report.arrays import folder_name
+from callbacks.vit_analysis.report.arrays import folder_name, write_npz
 from networks.vit_layers import Layered
 
 Arrays = dict[str, np.ndarray]
@@ -44,18 +44,18 @@ class ArrayStore:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
             return None
 
     def keep(self, model: str, protocol: str, settings: dict[str, Any], arrays: Arrays) -> None:
         """Write arrays, whole or not at all."""
         if self.writes:
-            write_arrays(self._path(model, protocol, settings), arrays)
+            write_npz(self._path(model, protocol, settings), arrays)
 
     def show(self, protocol: str, models: dict[str, Arrays]) -> None:
         """Write the arrays of a protocol into the run's folder, where the report finds them."""
         for name, arrays in models.items():
-            write_arrays(self.shown / folder_name(name) / f"{protocol}.npz", arrays)
+            write_npz(self.shown / folder_name(name) / f"{protocol}.npz", arrays)
 
     def _path(self, model: str, protocol: str, settings: dict[str, Any]) -> Path:
         key = digest([self.models[model], protocol, settings, self.data])
@@ -94,9 +94,7 @@ def describe(data: Any) -> Any:
         return {str(key): describe(value) for key, value in data.items()}
     if isinstance(data, _PLAIN):
         return str(data) if isinstance(data, Path) else data
-    arguments = getattr(data, "arguments", None)
-    own = vars(data) if arguments is None else arguments
-    kept = {key: value for key, value in own.items() if not key.startswith("_") and key not in _INDIFFERENT}
+    kept = {key: value for key, value in vars(data).items() if not key.startswith("_") and key not in _INDIFFERENT}
     return [type(data).__name__, {key: describe(value) for key, value in kept.items() if _describable(value)}]
 
 
@@ -109,12 +107,3 @@ def _describable(value: Any) -> bool:
 def digest(value: Any) -> str:
     """Return a short digest of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays as .npz, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, path)

@@ -6,7 +6,15 @@ import torch
 import yaml
 
 import cli
-from networks.vit_layers import check_layers
+from networks.vit_layers import LayeredViT, check_layers
+from tests.helpers.replicas import make_davis, make_spair
+from tests.helpers.replicas_vit import (
+    make_coco_instances,
+    make_imagenet_50,
+    make_imagenet_parts,
+    make_part_imagenet,
+    make_retrieval,
+)
 from tests.helpers.runs import ROOT
 
 CONFIG = "configs/paper/vit_analysis.yaml"
@@ -75,6 +83,61 @@ def test_beit_shares_its_relative_positions_and_scales_its_layers(name):
     assert {"gamma_1", "gamma_2", "attn.q_bias", "attn.v_bias"} <= block
     assert not any("relative_position" in key for key in block)
     assert not {"pos_embed", "fc_norm.weight", "attn.k_bias"} & (names | block)
+
+
+def test_the_authors_file_of_beit_loads(tmp_path):
+    entry = MODELS["BEiT B/16"]
+    small = entry["model_args"] | {"img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    state = timm.create_model(entry["model"], num_classes=0, **small).state_dict()
+    of_training = {
+        "lm_head.weight": torch.ones(8, 24),
+        "lm_head.bias": torch.ones(8),
+        "mask_token": torch.ones(1, 1, 24),
+    }
+    of_training["rel_pos_bias.relative_position_index"] = torch.zeros(5, 5, dtype=torch.long)
+    torch.save({"model": state | of_training}, tmp_path / "beit.pth")
+    vit = LayeredViT(entry["model"], str(tmp_path / "beit.pth"), small)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in vit.vit.state_dict().items())
+
+
+def test_it_runs_on_replicas_of_all_its_data(tmp_path, monkeypatch, capsys):
+    """All protocols and data of the file; of its ViTs one, cut down to two blocks of random weights, and chance."""
+    data = tmp_path / "data"
+    make_imagenet_50(data / "imagenet")
+    make_part_imagenet(data / "PartImageNet")
+    make_coco_instances(data)
+    for name in ("roxford5k", "rparis6k"):
+        make_retrieval(data / "revisited", name)
+    make_spair(data)
+    make_davis(data)
+    monkeypatch.setenv("DATA_ROOT", str(data))
+    config = yaml.safe_load((ROOT / CONFIG).read_text())
+    small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    models = {"FS B/16": MODELS["FS B/16"], "Random": MODELS["Random"]}
+    models = {name: entry | {"weights": None, "model_args": small} for name, entry in models.items()}
+    config["model"]["init_args"]["models"] = models
+    neighbours = make_imagenet_parts(data / "imagenet with val")
+    for part in config["data"]["init_args"]["parts"]:
+        if part["class_path"].endswith("ImageNetNeighbours"):
+            part["init_args"]["root"] = str(neighbours)
+        if "num_workers" in part["init_args"]:
+            part["init_args"]["num_workers"] = 0
+    for callback in config["trainer"]["callbacks"]:
+        options = callback.get("init_args", {})
+        # The replicas have a handful of samples.
+        options |= {key: 2 for key in options if key.endswith("clusters")} | {key: 1 for key in options if key == "k"}
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    words = [f"--runs_dir={tmp_path / 'runs'}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    run = cli.main(["test", f"--config={tmp_path / 'few.yaml'}", *words]).run_folder
+    protocols = {path.stem for path in (run / "arrays").glob("FS*/*.npz")}
+    assert protocols == {
+        "attention", "saliency", "similarity", "clustering", "knn", "retrieval", "probe", "keypoints", "video",
+        "dense-video",
+    }  # fmt: skip
+    table = (run / "results" / "table_2_5.md").read_text()
+    assert "ROxford5k" in table
+    assert "RParis6k" in table
+    assert "FS B/16" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -117,9 +117,7 @@ def test_the_model_is_left_as_it_was_even_after_an_error() -> None:
 def test_several_observers_share_one_pass() -> None:
     vit, calls = layered(), []
     vit.vit.blocks[0].register_forward_hook(lambda *_: calls.append("pass"))
-    vit.visit(
-        pictures(vit), [lambda view: calls.append(f"a{view.layer}"), lambda view: calls.append(f"b{view.layer}")]
-    )
+    vit.visit(pictures(vit), [lambda view: calls.append(f"a{view.layer}"), lambda view: calls.append(f"b{view.layer}")])
     assert calls == ["pass", "a0", "b0", "a1", "b1", "a2", "b2"]
 
 

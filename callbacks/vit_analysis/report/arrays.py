@@ -140,16 +140,20 @@ def write_arrays(folder: Path, models: Sequence[AnalysedModel]) -> None:
     top.mkdir(parents=True, exist_ok=True)
     for model in models:
         for protocol, arrays in model.arrays.items():
-            path = top / folder_name(model.name) / f"{protocol}.npz"
-            path.parent.mkdir(exist_ok=True)
-            partial = path.with_suffix(".partial")  # an interrupted run leaves whole files only
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
-            os.replace(partial, path)
+            write_npz(top / folder_name(model.name) / f"{protocol}.npz", arrays)
     described = [{f.name: getattr(model, f.name) for f in fields(model) if f.name != "arrays"} for model in models]
     partial = top / "models.partial"
     partial.write_text(json.dumps(described, indent=2) + "\n")
     os.replace(partial, top / "models.json")
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .npz, whole or not at all; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
+    os.replace(partial, path)
 
 
 def read_arrays(folder: Path, problems: list[str] | None = None) -> list[AnalysedModel]:

@@ -79,5 +79,5 @@ def test_mistakes_name_the_model(models: dict[str, AnalysedViT], size: int, mess
 
 
 def test_there_is_nothing_to_train() -> None:
-    with pytest.raises(UserError, match="run python cli.py test"):
+    with pytest.raises(UserError, match=r"run python cli\.py test"):
         ViTAnalysis({"a": entry()}, 32).training_step({}, 0)
