@@ -23,6 +23,8 @@ CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs"
 EVALUATIONS = [f"configs/paper/lift_{name}.yaml" for name in ("spair", "davis", "voc07", "voc12", "coco20k")]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
+    "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
+    "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",
     "configs/logging/wandb.yaml": "tests/test_cli.py",  # W&B serves one run folder a process
 }
 QUIET = [
@@ -35,6 +37,15 @@ QUIET = [
 WORLD = {"scenes": 6, "crops": 2, "image_size": 64, "batch_size": 4, "held_out": 4}
 EVALUATED = {"image_sizes": [32], "pairs": 3, "videos": 1, "frames": 3, "discoveries": 2}
 TINY_VIT = {"depth": 1, "embed_dim": 48, "num_heads": 3}
+SIX = ("supervised", "clip", "dino", "moco", "mae", "beit")
+# configs/supervision/ in seconds: heads, decoders and vocabularies of a size that two steps can pay for.
+SMALL_HEADS = {
+    "dino": {"prototypes": 16, "hidden": 16, "bottleneck": 8},
+    "moco": {"hidden": 16, "projection": 8},
+    "clip": {"embedding": 16, "text_width": 16, "text_depth": 1, "text_heads": 2},
+    "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "beit": {"tokenizer.vocabulary": 8, "tokenizer.batches": 1},
+}
 
 
 def words(options: dict, prefix: str) -> list[str]:
@@ -114,6 +125,49 @@ def supervision(case: Case) -> None:
         assert set(file.keys()) == set(run.model.backbone_state())
 
 
+def one_of_six(case: Case) -> None:
+    few = {"subjects": 24, "batch_size": 12}
+    run = case.run(*words(few, "data"), *words(small_heads(case.config), "model"), "--trainer.max_steps=2")
+    assert run.trainer.global_step == 2
+    backbone = run.run_folder / "backbone.safetensors"
+    assert backbone.stat().st_size < 3_000_000
+    with safe_open(backbone, "pt") as file:
+        assert {"command", "seed", "commit"} <= file.metadata().keys()
+    same = yaml.safe_load((ROOT / "configs/vit_analysis.yaml").read_text())["model"]["init_args"]["models"]["FS"]
+    create_vit(same["model"], str(backbone), same["model_args"])  # one architecture; loading is strict
+    create_vit(same["model"], str(run.run_folder / "checkpoints" / "last.ckpt"), same["model_args"])
+
+
+def small_heads(config: str) -> dict:
+    return SMALL_HEADS.get(Path(config).stem, {})
+
+
+def paper_supervision(case: Case) -> None:
+    """The thesis' recipe on a replica of its data, with its ViT cut down to one block."""
+    data = case.folder / "data"
+    lines = ["path\tcaption"]
+    for k in range(4):
+        for part in ("train", "val"):
+            save_photo(data / "imagenet" / part / f"n0144076{k % 2}" / f"{part}_{k}.JPEG", 70, 60, seed=k)
+        save_photo(data / "captions" / f"{k}.jpg", 70, 60, seed=k)
+        lines.append(f"{k}.jpg\ta photo of number {k}")
+    (data / "captions" / "captions.tsv").write_text("\n".join(lines) + "\n")
+    case.monkeypatch.setenv("DATA_ROOT", str(data))
+    asked = yaml.safe_load((ROOT / case.config).read_text())["model"]["init_args"]
+    tiny = asked.get("model_args", {}) | TINY_VIT
+    if "beit" not in case.config:
+        tiny |= {"img_size": 224}
+    run = case.run(
+        f"--model.model_args={json.dumps(tiny)}",
+        *words(small_heads(case.config), "model"),
+        *words({"batch_size": 2, "num_workers": 0}, "data"),
+        *("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"),
+        *("--trainer.precision=32", "--trainer.sync_batchnorm=false"),
+    )
+    assert run.trainer.global_step == 2
+    assert (run.run_folder / "backbone.safetensors").is_file()
+
+
 def paper(case: Case) -> None:
     """The thesis' recipe on a replica of ImageNet, with its ViT cut down to one block of random weights."""
     for part in ("train", "val"):
@@ -191,7 +245,9 @@ CASES: dict[str, Callable[[Case], None]] = {
     "configs/hardware/gpu.yaml": understood,
     "configs/hardware/slurm.yaml": understood,
     "configs/supervision/dense_contrastive.yaml": supervision,
-    "configs/supervision/dino.yaml": supervision,
+    "configs/supervision/dino_lift_backbone.yaml": supervision,
+    **{f"configs/supervision/{name}.yaml": one_of_six for name in SIX},
+    **{f"configs/paper/supervision/{name}.yaml": paper_supervision for name in SIX},
     "configs/paper/lift.yaml": paper,
     **{f"configs/paper/lift_{name}.yaml": paper for name in ("vit_s16", "moco_s16", "dino_s8", "dino_b16", "dino_b8")},
 }
