@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
 from PIL import Image
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info
@@ -15,11 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.images import find_images, read_image, unreadable_images
-from datamodules.loading import eval_loader, rank_and_world_size, train_loader
+from datamodules.loading import eval_loader, step_generator, train_loader
 from datamodules.resizing import squash, to_tensor
 from datamodules.views import RandomViews
 from errors import UserError
-from seeding import derived_seed
 
 Crop = Literal["squash", "center", "random"]
 
@@ -284,8 +282,7 @@ class ImageFolder(LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Draw the views of a training batch, as a function of (seed, step, rank)."""
         if self.views is not None and self.trainer is not None and self.trainer.training:
-            seed = derived_seed(self.seed, self.trainer.global_step, rank_and_world_size()[0])
-            batch["views"] = self.views(batch["image"], torch.Generator().manual_seed(seed % 2**63))
+            batch["views"] = self.views(batch["image"], step_generator(self.seed, self.trainer.global_step))
         return batch
 
     def _held_out(self, paths: Sequence[Path]) -> set[Path]:

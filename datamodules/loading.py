@@ -27,6 +27,11 @@ def rank_and_world_size() -> tuple[int, int]:
     return 0, 1
 
 
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the CPU generator for what a whole training batch draws: a function of (seed, step, rank)."""
+    return torch.Generator().manual_seed(derived_seed(seed, step, rank_and_world_size()[0]) % 2**63)
+
+
 class SeededDataset(Dataset):
     """A map-style dataset whose random transforms depend on (seed, epoch, index) alone.
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from datamodules.davis import DAVIS2017
 from datamodules.discovery import DiscoveryDataModule
 from datamodules.image_folder import FilesToPredict, ImageFiles, ImageFolder
-from datamodules.loading import eval_loader, rank_and_world_size, train_loader
+from datamodules.loading import eval_loader, step_generator, train_loader
 from datamodules.procedural.photographs import render_crop, render_warp
 from datamodules.procedural.samples import (
     HELD_OUT_WORLD,
@@ -25,7 +25,6 @@ from datamodules.procedural.scenes import Scene, render_scene
 from datamodules.spair import SPair71k
 from datamodules.views import RandomViews
 from errors import UserError
-from seeding import derived_seed
 
 TASKS = ("images", "keypoints", "warps", "video", "discovery")
 
@@ -134,9 +133,7 @@ class SceneWorld(LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Draw the views of a training batch, as a function of (seed, step, rank)."""
         if self.views is not None and self.trainer is not None and self.trainer.training:
-            rank, _ = rank_and_world_size()
-            seed = derived_seed(self.seed, self.trainer.global_step, rank)
-            batch["views"] = self.views(batch["image"], torch.Generator().manual_seed(seed % 2**63))
+            batch["views"] = self.views(batch["image"], step_generator(self.seed, self.trainer.global_step))
         return batch
 
     def _loaders(self, tasks: list[str]) -> dict[str, DataLoader]:

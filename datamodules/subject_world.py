@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from datamodules.davis import DAVIS2017
 from datamodules.evaluation import Stacked, at_least, known_tasks
 from datamodules.image_folder import ImageFiles
-from datamodules.loading import eval_loader, rank_and_world_size, train_loader
+from datamodules.loading import eval_loader, step_generator, train_loader
 from datamodules.procedural import analysis_samples as analysis
 from datamodules.procedural.samples import HELD_OUT_WORLD, OnDemand, Rendered, squashed
 from datamodules.procedural.subjects import describe, render_subject
@@ -224,9 +224,7 @@ class SubjectWorld(LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Crop and recolour a training batch, or draw its views, as a function of (seed, step, rank)."""
         if self.trainer is not None and self.trainer.training:
-            rank, _ = rank_and_world_size()
-            seed = derived_seed(self.seed, self.trainer.global_step, rank)
-            batch |= self.augmented(batch["image"], torch.Generator().manual_seed(seed % 2**63))
+            batch |= self.augmented(batch["image"], step_generator(self.seed, self.trainer.global_step))
         return batch
 
     def augmented(self, images: Tensor, generator: torch.Generator) -> dict[str, Any]:
