@@ -2,7 +2,7 @@
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import chain
@@ -107,13 +107,7 @@ class DenseEvaluation(Callback, ABC):
         """Return the side of the square images of this batch in pixels."""
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._metrics, self._kept = {}, {}
-        for name in self._layered(pl_module):
-            kept = store_of(trainer, pl_module).find(
-                name, self.protocol or self.task, measured_with(self, [self.task], trainer)
-            )
-            if kept is not None:
-                self._kept[name] = kept
+        self._metrics, self._kept = {}, self.kept(trainer, pl_module)
 
     def on_validation_batch_end(  # noqa: D102
         self,
@@ -159,6 +153,19 @@ class DenseEvaluation(Callback, ABC):
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{protocol}.csv")
 
+    def kept(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Arrays]:
+        """Return what was measured before of dense features of several layers, by their name."""
+        found = {}
+        for name in self._layered(pl_module):
+            store, settings = store_of(trainer, pl_module), plain_settings(self)
+            found[name] = store.find(name, self.protocol or self.task, [self.task], settings)
+        return {name: arrays for name, arrays in found.items() if arrays is not None}
+
+    def needed_tasks(self, trainer: Trainer, pl_module: LightningModule) -> set[str]:
+        """Return the task, or nothing if all dense features were measured before."""
+        known = self.kept(trainer, pl_module)
+        return set() if known.keys() == dense_features_of(pl_module, self.methods).keys() else {self.task}
+
     def _layered(self, pl_module: LightningModule) -> dict[str, Layered]:
         """Return those of the dense features that give several layers."""
         if not isinstance(pl_module, HasLayers):
@@ -176,9 +183,7 @@ class DenseEvaluation(Callback, ABC):
                     continue
                 estimates = [by_layer[layer].compute() for layer in sorted(by_layer)]
                 self._kept[name] = {key: np.array([float(e[key].value) for e in estimates]) for key in estimates[0]}
-                store_of(trainer, pl_module).keep(
-                    name, protocol, measured_with(self, [self.task], trainer), self._kept[name]
-                )
+                store_of(trainer, pl_module).keep(name, protocol, [self.task], plain_settings(self), self._kept[name])
             for metric, values in self._kept[name].items():
                 label = f"dense {metric}" if self.task.startswith("dense-") else metric
                 results += layer_results(protocol, label, name, vit.data_size, values)
@@ -224,24 +229,15 @@ def layer_results(protocol: str, metric: str, method: str, size: int, values: np
     return [row(metric, values[best]), row(f"{metric} layer", best + 1), *each]
 
 
-def measured_with(callback: Callback, tasks: Collection[str], trainer: Trainer) -> dict[str, Any]:
-    """Return what a protocol's figures depend on besides the model and the arguments of the data.
-
-    Args:
-        callback: its public attributes with plain values count.
-        tasks: of the protocol; the loaders that bring them count, for data may leave tasks out.
-        trainer: has the loaders.
-    """
+def plain_settings(callback: Callback) -> dict[str, Any]:
+    """Return what a protocol's figures depend on besides model and data: its public attributes with plain values."""
     plain = (str, int, float, bool, list, tuple, type(None))
     skipped = {"results", "methods"}
-    settings = {
+    return {
         key: value
         for key, value in vars(callback).items()
         if not key.startswith("_") and key not in skipped and isinstance(value, plain)
     }
-    loaders = trainer.test_dataloaders
-    names = sorted(loaders) if isinstance(loaders, Mapping) else []
-    return settings | {"loaders": [name for name in names if name.partition("@")[0] in tasks]}
 
 
 def write_results(results: list[Result], path: Path) -> None:

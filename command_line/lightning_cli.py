@@ -250,7 +250,9 @@ class CommandLine(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            passes = getattr(self.model, "passes", None)
+            for _ in passes() if subcommand == "test" and passes else [None]:  # over the data, where one is not enough
+                super()._run_subcommand(subcommand)
             _say(f"the run is in {os.path.relpath(self.run_folder)}")
         except BaseException as error:
             self._end_children()

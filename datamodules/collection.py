@@ -42,9 +42,9 @@ class Collection(LightningDataModule):
         self.found: list[LightningDataModule] = []
         self.tasks: set[str] | None = None
 
-    def only(self, tasks: Iterable[str]) -> None:
-        """Narrow the evaluation to those of its tasks that are named, such as "images" or "video"."""
-        self.tasks = set(tasks) if self.tasks is None else self.tasks & set(tasks)
+    def only(self, tasks: Iterable[str] | None) -> None:
+        """Narrow the evaluation to those of its tasks that are named, such as "images" or "video"; None takes all."""
+        self.tasks = None if tasks is None else set(tasks)
 
     def prepare_data(self) -> None:  # noqa: D102
         for part in self.parts:

@@ -143,21 +143,22 @@ class SubjectWorld(LightningDataModule):
         self.images, self.saliency, self.objects, self.parts = images, saliency, objects, parts
         self.neighbours, self.queries, self.instances, self.distractors = neighbours, queries, instances, distractors
         self.pairs, self.videos, self.frames = pairs, videos, frames
-        self.tasks = known_tasks(tasks, TASKS) if tasks else []  # training alone needs none
+        self.all_tasks = known_tasks(tasks, TASKS) if tasks else []  # training alone needs none
+        self.tasks = list(self.all_tasks)
         self.train_set: Rendered | None = None
         self.held_out_set: Rendered | None = None
 
-    def only(self, tasks: Iterable[str]) -> None:
+    def only(self, tasks: Iterable[str] | None) -> None:
         """Narrow the evaluation to those of its tasks that are named.
 
         Args:
-            tasks: names out of ``TASKS``; the ones that are not evaluated anyway stay so.
+            tasks: names out of ``TASKS``; the ones that are not evaluated anyway stay so. None takes all that are.
 
         Raises:
             UserError: an unknown task.
         """
-        named = list(tasks)
-        self.tasks = [task for task in known_tasks(named, TASKS) if task in self.tasks] if named else []
+        named = self.all_tasks if tasks is None else list(tasks)
+        self.tasks = [task for task in known_tasks(named, TASKS) if task in self.all_tasks] if named else []
 
     def setup(self, stage: str) -> None:  # noqa: D102
         if stage == "predict":

@@ -1,12 +1,12 @@
 """Figures, tables and page of chapter 2, at the end of an analysis."""
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.dense_evaluation import Result, write_results
-from callbacks.vit_analysis.layer_evaluation import layered_of
+from callbacks.dense_evaluation import DenseEvaluation, Result, write_results
+from callbacks.vit_analysis.layer_evaluation import LayerEvaluation, layered_of
 from callbacks.vit_analysis.observations import observe
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import draw_report
@@ -27,11 +27,24 @@ class AnalysisReport(Callback):
 
     prints_results = True  # so that Lightning's own table of a test is left out
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        if not trainer.is_global_zero:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave out the test data that nobody needs, because what they give was measured before."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if stage != "test" or not hasattr(data, "only"):
             return
-        folder = Path(trainer.default_root_dir)
+        evaluations = [c for c in trainer.callbacks if isinstance(c, LayerEvaluation | DenseEvaluation)]  # type: ignore[attr-defined]
+        data.only(None)  # an earlier pass has left some out
+        loaders = data.test_dataloader()
+        needed = {task for each in evaluations for task in each.needed_tasks(trainer, pl_module)}
+        # Lightning does nothing at all without data, so that the least remains.
+        least = min(loaders, key=lambda name: len(loaders[name])).partition("@")[0]
+        data.only(needed or {least})
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         described = cast(_DescribesModels, pl_module).described()
+        if not trainer.is_global_zero or len(layered_of(pl_module)) < len(described):
+            return  # another pass, with the other models, is to come
+        folder = Path(trainer.default_root_dir)
         write_arrays(folder, [AnalysedModel(**{**model, "grid": tuple(model["grid"])}) for model in described])
         size = next(iter(layered_of(pl_module).values())).data_size
         models = {model.name: (model, model.arrays) for model in read_arrays(folder, [])}

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import Result, layer_results, measured_with, write_results
+from callbacks.dense_evaluation import Result, layer_results, plain_settings, write_results
 from callbacks.vit_analysis.store import Arrays, store_of
 from errors import UserError
 from networks.vit_layers import HasLayers, Layered, Observer
@@ -55,14 +55,24 @@ class LayerEvaluation(Callback, ABC):
         vit.visit(batch["image"], observers, attention=any(peer.needs_attention for peer, _ in peers))
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        models, store = layered_of(pl_module), store_of(trainer, pl_module)
-        self.results, self.arrays, self._states, self._finished = [], {}, {}, False
+        models = layered_of(pl_module)
+        self.results, self._states, self._finished = [], {}, False
+        self.arrays = self.kept(trainer, pl_module)
         for name, vit in models.items():
-            known = store.find(name, self.protocol, measured_with(self, self.tasks, trainer))
-            if known is not None:
-                self.arrays[name] = known
-            elif self.measures(vit):
+            if name not in self.arrays and self.measures(vit):
                 self._states[name] = self.new_state(vit).to(pl_module.device)
+
+    def kept(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Arrays]:
+        """Return the arrays of the models that were measured before, by name."""
+        store, settings = store_of(trainer, pl_module), plain_settings(self)
+        found = {name: store.find(name, self.protocol, self.tasks, settings) for name in layered_of(pl_module)}
+        return {name: arrays for name, arrays in found.items() if arrays is not None}
+
+    def needed_tasks(self, trainer: Trainer, pl_module: LightningModule) -> set[str]:
+        """Return the tasks of which this protocol still needs the data: none if all models were measured before."""
+        kept, models = self.kept(trainer, pl_module), layered_of(pl_module)
+        missing = any(name not in kept and self.measures(vit) for name, vit in models.items())
+        return set(self.tasks) if missing else set()
 
     def measures(self, vit: Layered) -> bool:
         """Whether this protocol has anything to measure of a model; attention has not of random features."""
@@ -118,12 +128,12 @@ class LayerEvaluation(Callback, ABC):
                 continue
             arrays = {key: _numpy(value) for key, value in state.compute().items()}
             self.arrays[name] = arrays
-            store.keep(name, self.protocol, measured_with(self, self.tasks, trainer), arrays)
+            store.keep(name, self.protocol, self.tasks, plain_settings(self), arrays)
         if not self.arrays:
             return
         self.results = self._results(layered_of(pl_module))
+        store.show(self.protocol, self.arrays)
         if trainer.is_global_zero:
-            store.show(self.protocol, self.arrays)
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
 
     def _results(self, models: dict[str, Layered]) -> list[Result]:

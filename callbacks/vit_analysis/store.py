@@ -4,6 +4,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from networks.vit_layers import Layered
 Arrays = dict[str, np.ndarray]
 _PLAIN = (str, int, float, bool, type(None), Path)
 # Of a datamodule: what changes how fast the data come, or which of its tasks are asked for, but not the data.
-_INDIFFERENT = {"num_workers", "tasks", "trainer", "allow_zero_length_dataloader_with_multiple_devices"}
+_INDIFFERENT = {"num_workers", "tasks", "all_tasks", "trainer", "allow_zero_length_dataloader_with_multiple_devices"}
 
 
 class ArrayStore:
@@ -32,34 +33,58 @@ class ArrayStore:
         shown: of the arrays that this run reports, ``<run>/arrays``.
         models: fingerprint by name of the model.
         data: what the data depend on.
-        writes: whether this process writes.
+        loaders: names of all that the data have, "<task>@...", also where a run is narrowed to some of them.
+        writes: whether this process writes, and reads for all.
     """
 
-    def __init__(self, folder: Path, shown: Path, models: dict[str, str], data: Any, writes: bool = True):
-        self.folder, self.shown, self.models, self.data, self.writes = folder, shown, models, data, writes
+    def __init__(
+        self,
+        folder: Path,
+        shown: Path,
+        models: dict[str, str],
+        data: Any,
+        loaders: Sequence[str] = (),
+        writes: bool = True,
+    ):
+        self.folder, self.shown, self.models, self.data = folder, shown, models, data
+        self.loaders, self.writes = list(loaders), writes
 
-    def find(self, model: str, protocol: str, settings: dict[str, Any]) -> Arrays | None:
-        """Return what was kept, None if nothing was or the file is damaged."""
-        path = self._path(model, protocol, settings)
+    def find(self, model: str, protocol: str, tasks: Collection[str], settings: dict[str, Any]) -> Arrays | None:
+        """Return what was kept, None if nothing was or the file is damaged; all processes return the same.
+
+        Args:
+            model: its name.
+            protocol: its name.
+            tasks: of the protocol; which loaders bring them counts, for data may lack some.
+            settings: of the protocol.
+        """
+        found = [self._read(self._path(model, protocol, tasks, settings)) if self.writes else None]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast_object_list(found)  # the folder need not be there on every machine
+        return found[0]
+
+    def keep(self, model: str, protocol: str, tasks: Collection[str], settings: dict[str, Any], arrays: Arrays) -> None:
+        """Write arrays, whole or not at all; see ``find`` for the arguments."""
+        if self.writes:
+            write_npz(self._path(model, protocol, tasks, settings), arrays)
+
+    def show(self, protocol: str, models: dict[str, Arrays]) -> None:
+        """Write the arrays of a protocol into the run's folder, where the report finds them."""
+        for name, arrays in models.items():
+            if self.writes:
+                write_npz(self.shown / folder_name(name) / f"{protocol}.npz", arrays)
+
+    def _path(self, model: str, protocol: str, tasks: Collection[str], settings: dict[str, Any]) -> Path:
+        loaders = [name for name in self.loaders if name.partition("@")[0] in tasks]
+        key = digest([self.models[model], protocol, settings, sorted(loaders), self.data])
+        return self.folder / f"{folder_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
+
+    def _read(self, path: Path) -> Arrays | None:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
             return None
-
-    def keep(self, model: str, protocol: str, settings: dict[str, Any], arrays: Arrays) -> None:
-        """Write arrays, whole or not at all."""
-        if self.writes:
-            write_npz(self._path(model, protocol, settings), arrays)
-
-    def show(self, protocol: str, models: dict[str, Arrays]) -> None:
-        """Write the arrays of a protocol into the run's folder, where the report finds them."""
-        for name, arrays in models.items():
-            write_npz(self.shown / folder_name(name) / f"{protocol}.npz", arrays)
-
-    def _path(self, model: str, protocol: str, settings: dict[str, Any]) -> Path:
-        key = digest([self.models[model], protocol, settings, self.data])
-        return self.folder / f"{folder_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
 
 
 def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
@@ -67,11 +92,18 @@ def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
     store = getattr(module, "_array_store", None)
     folder = Path(trainer.default_root_dir)
     if store is None or store.shown != folder / "arrays":
-        models = {name: fingerprint(vit) for name, vit in module.layered().items()}  # type: ignore[operator]
-        data = describe(trainer.datamodule) if trainer.datamodule is not None else None  # type: ignore[attr-defined]
-        world = trainer.world_size
-        store = ArrayStore(folder.parent / "arrays", folder / "arrays", models, [data, world], trainer.is_global_zero)
+        data = getattr(trainer, "datamodule", None)
+        loaders = trainer.test_dataloaders if data is None else data.test_dataloader()
+        names = list(loaders) if isinstance(loaders, Mapping) else []
+        described = None if data is None else describe(data)
+        world = trainer.world_size  # decides which images share a batch, and with that CKA
+        store = ArrayStore(
+            folder.parent / "arrays", folder / "arrays", {}, [described, world], names, trainer.is_global_zero
+        )
         module._array_store = store  # type: ignore[assignment]
+    for name, vit in module.layered().items():  # type: ignore[operator]
+        if name not in store.models:
+            store.models[name] = fingerprint(vit)
     return store
 
 

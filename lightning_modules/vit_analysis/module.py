@@ -1,7 +1,9 @@
 """The ViTs of an analysis (thesis chapter 2): which ones, with which weights, under which name."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -52,18 +54,22 @@ class ViTAnalysis(LightningModule):
             on the command line: ``--model.models.mine.model=<timm name> --model.models.mine.weights=<file>``.
         image_size: side in pixels at which the data bring square pictures; dense tasks bring pictures with twice that
             as their shorter side.
+        models_at_once: how many are measured in one pass over the data, all if None. Fewer need less memory, of which
+            k-NN takes most (the class tokens of all its pictures at all layers), and read the data more often.
 
     Raises:
-        UserError: no models, an ``image_size`` below 1, a ViT that cannot be built or analysed, or a probe layer that
-            it does not have.
+        UserError: no models, an ``image_size`` or ``models_at_once`` below 1, a ViT that cannot be built or analysed,
+            or a probe layer that it does not have.
     """
 
-    def __init__(self, models: dict[str, AnalysedViT], image_size: int = 224):
+    def __init__(self, models: dict[str, AnalysedViT], image_size: int = 224, models_at_once: int | None = None):
         super().__init__()
         if not models:
             raise UserError("ViTAnalysis needs models: name at least one, such as models: {mine: {model: ...}}")
         if image_size < 1:
             raise UserError(f"image_size is {image_size}; give the side of the data's square pictures in pixels")
+        if models_at_once is not None and models_at_once < 1:
+            raise UserError(f"models_at_once is {models_at_once}; it has to be at least 1, or null for all models")
         self.names = list(models)
         self.entries = [entry if isinstance(entry, AnalysedViT) else AnalysedViT(**entry) for entry in models.values()]
         # A list, not a dict: names such as "FS B/16" hold characters that parameters may not.
@@ -71,9 +77,20 @@ class ViTAnalysis(LightningModule):
             build(name, entry, image_size) for name, entry in zip(self.names, self.entries, strict=True)
         )
 
+        self.models_at_once, self._offered = models_at_once or len(self.names), len(self.names)
+
+    def passes(self) -> Iterator[None]:
+        """Yield once for every pass over the test data, each with ``models_at_once`` more models on offer.
+
+        In the last pass all are; those of earlier passes are taken from what was kept of them.
+        """
+        for end in range(self.models_at_once, len(self.names) + self.models_at_once, self.models_at_once):
+            self._offered = end
+            yield
+
     def layered(self) -> dict[str, Layered]:
-        """Return the ViTs by name."""
-        return dict(zip(self.names, self.networks, strict=True))  # type: ignore[arg-type]
+        """Return the ViTs by name: in an early pass the first ones only."""
+        return dict(islice(zip(self.names, self._vits(), strict=True), self._offered))
 
     def dense_features(self) -> dict[str, Layered]:
         """Return the ViTs by name: each gives the patch tokens of all its layers."""
@@ -91,8 +108,11 @@ class ViTAnalysis(LightningModule):
                 "image_size": vit.image_size,
                 "grid": list(vit.grid),
             }
-            for (name, vit), entry in zip(self.layered().items(), self.entries, strict=True)
+            for name, vit, entry in zip(self.names, self._vits(), self.entries, strict=True)
         ]
+
+    def _vits(self) -> list[Layered]:
+        return cast(list[Layered], list(self.networks))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: the callbacks pass the batch through the ViTs, once for all of them."""

@@ -88,8 +88,10 @@ def test_narrowing_to_tasks(root):
     data = ready(coco(root), parts(root), davis(root))
     data.only(["saliency", "video", "keypoints"])
     assert list(data.test_dataloader()) == ["saliency@16/COCO", "saliency@16/PartImageNet", "video@16"]
-    data.only(["video", "objects"])
+    data.only(["video", "keypoints"])
     assert list(data.test_dataloader()) == ["video@16"]
+    data.only(None)
+    assert len(data.test_dataloader()) == 5
 
 
 def test_narrowing_to_what_is_unique_lifts_a_clash(root):

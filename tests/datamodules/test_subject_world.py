@@ -215,6 +215,8 @@ def test_only_narrows_the_evaluation():
     assert list(made.test_dataloader()) == ["images@32", "video@32"]
     made.only([])
     assert made.test_dataloader() == {}
+    made.only(None)
+    assert list(made.test_dataloader()) == ["images@32", "parts@64", "video@32"]
     with pytest.raises(UserError, match="imges"):
         made.only(["imges"])
 

@@ -157,3 +157,21 @@ def test_rows_tell_the_best_layer() -> None:
     assert [row.metric for row in rows[2:]] == ["top-1 @1", "top-1 @2", "top-1 @3", "top-1 @4"]
     assert [row.metric for row in layer_results("probe", "CLS", "FS", 64, np.array(0.5))] == ["CLS"]
     assert layer_results("knn", "top-1", "FS", 64, np.full(3, np.nan)) == []
+
+
+def test_models_are_measured_in_groups_and_reported_together(tmp_path) -> None:
+    """Two passes for three models: in the first two of them, in the last the third, next to what is kept."""
+    entries = {name: AnalysedViT("vit_tiny_patch16_224", None, model_args=TINY) for name in ("a", "b", "c")}
+    torch.manual_seed(0)
+    module, folder = ViTAnalysis(entries, SIZE, models_at_once=2), tmp_path / "r"
+    done = passes(module)
+    trainer, seen = quiet_trainer(folder, [Counting()]), []
+    for _ in module.passes():
+        trainer.test(module, dataloaders=loaders("images"), verbose=False)
+        seen.append(list(done))
+        done.clear()
+    assert [sorted(set(names)) for names in seen] == [["a", "b"], ["c"]]
+    assert {method for _, method in rows(folder, "counting")} == {"a", "b", "c"}
+    assert sum(1 for _ in ViTAnalysis(entries, SIZE).passes()) == 1
+    with pytest.raises(UserError, match="models_at_once is 0"):
+        ViTAnalysis(entries, SIZE, models_at_once=0)
