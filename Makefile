@@ -22,10 +22,10 @@ fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes 
 	$(RUN) cli.py fit --config configs/lift.yaml
 
 SEED ?= 0
-ZOO ?= weights/supervision
+ZOO ?= $(if $(filter 0,$(SEED)),weights/supervision,runs/zoo-$(SEED))
 METHODS := supervised clip dino moco mae beit
 
-zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into ZOO=weights/supervision (about 20 minutes on 2 cores)
+zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weights/supervision (or SEED=1 into runs/zoo-1; about 20 minutes on 2 cores)
 	@mkdir -p $(ZOO)
 	@set -e; for method in $(METHODS); do \
 		echo "== $$method, seed $(SEED)"; \

@@ -117,7 +117,8 @@ def _strings(value: Any) -> Iterator[str]:
 def read_metrics(folder: Path) -> list[list[Any]]:
     """Return the rows of a run's ``results/*.csv`` as ``Record.metrics``, to six significant digits.
 
-    Other CSV files, such as the tables that a report makes of them, are passed over.
+    Other CSV files, such as the tables that a report makes of them, are passed over, and so are figures of single
+    layers ("k-NN top-1 @3"), of which an analysis has thousands.
     """
     rows: list[list[Any]] = []
     for path in sorted(folder.glob("*.csv")):
@@ -126,6 +127,8 @@ def read_metrics(folder: Path) -> list[list[Any]]:
             if not COLUMNS.issubset(reader.fieldnames or ()):
                 continue
             for row in reader:
+                if " @" in row["metric"]:
+                    continue
                 value, error = _number(row["value"]), _number(row["standard_error"])
                 size, count = int(float(row["image_size"])), int(float(row["count"]))
                 rows.append([row["metric"], row["method"], size, value, error, count])

@@ -16,13 +16,12 @@ from math import tan
 import numpy as np
 
 from callbacks.vit_analysis.report.arrays import AnalysedModel, Protocols
-from callbacks.vit_analysis.report.local_heads import LOCAL, spread_of
+from callbacks.vit_analysis.report.local_heads import CENTRED, LOCAL, spread_of
 from callbacks.vit_analysis.report.style import RANDOM, main_models
 
 Scalars = dict[str, float]
 Row = tuple[str, str, float]
 
-CENTRED = 0.5  # tokens: attention whose centre of mass is farther from the query is offset, as in the report's figures
 DIAGONAL = tan(np.pi / 8)  # smaller through larger component: nearer to a diagonal than to an axis
 PLATEAU = 0.95  # of the best IoU
 INITIAL, HALF, LATE = 1 / 6, 1 / 2, 3 / 4  # shares of the depth

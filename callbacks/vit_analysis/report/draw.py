@@ -10,6 +10,7 @@ from callbacks.figures import LARGEST_PNG, save_figure
 from callbacks.vit_analysis.report import how, what, why
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
 from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
+from callbacks.vit_analysis.report.local_heads import offset_local_heads
 from callbacks.vit_analysis.report.page import Content, Shown, page
 from callbacks.vit_analysis.report.tables import as_csv, as_markdown, tables
 
@@ -59,6 +60,9 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
         stem.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
         written += [stem.with_suffix(".csv"), stem.with_suffix(".md")]
         sheets.append((table, f"results/{stem.name}.csv", f"results/{stem.name}.md"))
+    heads = folder / "results" / "offset_local_heads.csv"
+    heads.parent.mkdir(exist_ok=True)
+    heads.write_text(_offset_heads(models), encoding="utf-8")
     absent += [f"Table {number}" for number in TABLES if number not in {table.number for table, _, _ in sheets}]
     data, embedded = describe_data(folder)
     for problem in problems:
@@ -66,6 +70,16 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     content = Content(models, data, embedded, figures, sheets, absent, problems)
     (folder / "index.html").write_text(page(content), encoding="utf-8")
     return [*written, folder / "index.html"]
+
+
+def _offset_heads(models: Sequence[AnalysedModel]) -> str:
+    """Return all offset local heads of all models as CSV."""
+    names = ["layer", "head", "x", "y", "distance", "spread", "strength"]
+    lines = [",".join(["model", *names])]
+    for model in models:
+        for row in offset_local_heads(model):
+            lines.append(",".join([f'"{model.name}"', *(f"{row[name]:.3g}" for name in names)]))
+    return "\n".join([*lines, ""])
 
 
 def describe_data(folder: Path) -> tuple[str, list[str]]:

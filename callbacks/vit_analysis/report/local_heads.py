@@ -7,6 +7,7 @@ import numpy as np
 from callbacks.vit_analysis.report.arrays import AnalysedModel
 
 LOCAL = 0.5  # of the spread of uniform attention; heads up to it count as local
+CENTRED = 0.5  # tokens; local heads whose centre of mass is farther from the query are offset
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,37 @@ def spread_of(aligned: np.ndarray) -> Spread:
     return Spread(share[..., (height - 1) // 2, (width - 1) // 2], offset, sides, overall)
 
 
+def offset_local_heads(model: AnalysedModel) -> list[dict[str, float]]:
+    """Return every Offset Local Attention Head of a model (section 2.3.2): where it is and where it looks.
+
+    Returns:
+        rows with "layer" and "head" from 1, "x" and "y", the offset in tokens, y downwards, "distance", its length,
+        "spread", 1 for uniform attention, and "strength", the share of the head's attention that lies within one token
+        (along each axis) of the offset.
+    """
+    aligned = model.get("attention", "aligned")
+    if aligned is None:
+        return []
+    spread = spread_of(aligned)
+    distance = np.hypot(spread.offset[..., 0], spread.offset[..., 1])
+    rows = []
+    for layer, head in np.argwhere((spread.overall <= LOCAL) & (distance > CENTRED)):
+        x, y = spread.offset[layer, head]
+        row = {"layer": layer + 1, "head": head + 1, "x": x, "y": y, "distance": distance[layer, head]}
+        share = aligned[layer, head] / aligned[layer, head].sum()
+        row |= {"spread": spread.overall[layer, head], "strength": _near(share, x, y)}
+        rows.append({name: float(value) for name, value in row.items()})
+    return rows
+
+
+def _near(share: np.ndarray, x: float, y: float) -> float:
+    """Return how much of an AAAM lies within one token of (x, y) along each axis."""
+    height, width = share.shape
+    rows = np.abs(np.arange(height) - (height - 1) / 2 - y) <= 1
+    columns = np.abs(np.arange(width) - (width - 1) / 2 - x) <= 1
+    return float(share[np.ix_(rows, columns)].sum())
+
+
 def offset_local_head(model: AnalysedModel) -> Head | None:
     """Return the local head whose attention lies farthest from the token itself (Figure 2.14); None without one.
 
@@ -85,7 +117,7 @@ def kinds_of_heads(model: AnalysedModel) -> dict[str, Head | None]:
     narrow, wide = spread.sides.min(-1), spread.sides.max(-1)
     finite = np.where(np.isfinite(wide), wide, 0)
     ratio = np.divide(finite, narrow, out=np.ones_like(finite), where=(narrow > 0) & np.isfinite(narrow))
-    centred = np.hypot(spread.offset[..., 0], spread.offset[..., 1]) <= 0.5
+    centred = np.hypot(spread.offset[..., 0], spread.offset[..., 1]) <= CENTRED
     candidates = {
         "strict": (spread.centre, spread.centre >= 0.5, "on itself {:.0%}", spread.centre),
         "soft": (

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from callbacks.vit_analysis.report.local_heads import kinds_of_heads, offset_local_head, spread_of
+from callbacks.vit_analysis.report.arrays import AnalysedModel
+from callbacks.vit_analysis.report.local_heads import kinds_of_heads, offset_local_head, offset_local_heads, spread_of
 from tests.callbacks.vit_analysis.report import synthetic
 
 
@@ -52,3 +53,29 @@ def test_a_model_without_local_heads_has_none():
     model = synthetic.AnalysedModel("m", "FS", 2, 2, 8, 40, (5, 5), arrays)
     assert offset_local_head(model) is None
     assert set(kinds_of_heads(model).values()) == {None}
+
+
+def test_every_offset_head_is_listed_with_its_strength():
+    """Layer 1: one head on itself, one two tokens to the right; layer 2: uniform, and three quarters one token up."""
+    grid = (8, 8)
+    itself, right, up, uniform = np.eye(64), np.zeros((64, 64)), np.zeros((64, 64)), np.full((64, 64), 1 / 64)
+    for query in range(64):
+        y, x = divmod(query, 8)
+        right[query, 8 * y + x + 2 if x < 6 else query] = 1
+        up[query, query - 8 if y else query] = 1
+    maps = np.stack(
+        [
+            [aligned(itself, grid), aligned(right, grid)],
+            [aligned(uniform, grid), aligned(0.9 * up + 0.1 * uniform, grid)],
+        ]
+    )
+    model = AnalysedModel("m", "FS", 2, 2, 8, 64, grid, {"attention": {"aligned": maps}})
+    first, second = offset_local_heads(model)
+    assert (first["layer"], first["head"]) == (1, 2)
+    assert (first["x"], first["y"]) == pytest.approx((2 * 6 / 8, 0))  # the two last columns stay where they are
+    assert first["distance"] == pytest.approx(1.5)
+    assert first["strength"] == pytest.approx(6 / 8)
+    assert (second["layer"], second["head"]) == (2, 2)
+    assert second["y"] == pytest.approx(-0.9 * 7 / 8)
+    assert second["strength"] > 0.9
+    assert offset_local_heads(AnalysedModel("m", "FS", 2, 2, 8, 64, grid)) == []
