@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 EXPORTS = {
+    "BYOLViews": "datamodules.byol_views",
     "COCO20k": "datamodules.discovery",
     "COCOInstances": "datamodules.coco_instances",
     "Collection": "datamodules.collection",

@@ -160,8 +160,8 @@ HEAD = """\
 Written by `python -m experiments report {method}` from `experiments/{method}/`; not to be edited by hand.
 
 Two kinds of figures stand here and must not be mixed up. *Embedded scale* is what this repository measures offline in
-minutes: a small ViT on procedural scenes and bundled photographs. *The thesis' scale* is what the thesis prints for
-large ViTs on real data sets, next to what this repository measured with the same recipe where somebody has run it.
+minutes: small networks on worlds that it renders itself. *The thesis' scale* is what the thesis prints for large
+networks on real data sets, next to what this repository measured with the same recipe where somebody has run it.
 An embedded figure says whether a claim carries over to a small world; it is no reproduction of a printed number.
 
 A claim is a set of comparisons, such as "LiFT minus base at 64 px". Each is taken between runs of one seed and averaged

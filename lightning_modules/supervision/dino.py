@@ -33,6 +33,8 @@ class DINO(LightningModule):
         teacher_warmup: epochs of that rise.
         freeze_last_layer: epochs at the start during which the last layer of the head is held still, as DINO does.
         norm_last_layer: keep the prototypes at length 1, which DINO does for ViT-B.
+        batch_norm: normalise over the batch in the heads, an option of the official code that is off there. Short
+            trainings need it: at first class tokens hardly differ between pictures, and without it they collapse.
         drop_path: largest share of samples for which a block of the student is left out, in the last block; linear in
             depth.
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to ``lr_floor``.
@@ -59,6 +61,7 @@ class DINO(LightningModule):
         teacher_warmup: int = 0,
         bottleneck: int | None = None,
         norm_last_layer: bool = True,
+        batch_norm: bool = False,
         drop_path: float = 0.0,
         lr_floor: float = 0.01,
         last_weight_decay: float | None = None,
@@ -68,9 +71,9 @@ class DINO(LightningModule):
         self.save_hyperparameters()
         self.network = TrainableViT(model, (model_args or {}) | ({"drop_path_rate": drop_path} if drop_path else {}))
         sizes = self.network.vit.embed_dim, hidden, bottleneck or hidden // 4, prototypes
-        self.head = DINOProjectionHead(*sizes, freeze_last_layer=freeze_last_layer, norm_last_layer=norm_last_layer)
+        self.head = DINOProjectionHead(*sizes, batch_norm, freeze_last_layer, norm_last_layer)
         self.teacher = TrainableViT(model, model_args).requires_grad_(False)
-        self.teacher_head = DINOProjectionHead(*sizes, norm_last_layer=norm_last_layer)
+        self.teacher_head = DINOProjectionHead(*sizes, batch_norm, norm_last_layer=norm_last_layer)
         self.teacher_head.requires_grad_(False)
         self.teacher.load_state_dict(self.network.state_dict())
         self.teacher_head.load_state_dict(self.head.state_dict())
