@@ -126,14 +126,18 @@ class Layered(nn.Module):
         sides = [max(1, round(side * self.image_size / self.data_size)) for side in images.shape[-2:]]
         return F.interpolate(images, sides, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
-    def _square(self, images: Tensor) -> Tensor:
+    def check(self, images: Tensor) -> None:
+        """Check that images (B, 3, S, S) have the side that one pass expects.
+
+        Raises:
+            UserError: they have not.
+        """
         if tuple(images.shape[-2:]) != (self.data_size, self.data_size):
             height, width = images.shape[-2:]
             raise UserError(
                 f"this ViT is set up for pictures of {self.data_size}x{self.data_size} pixels, not {width}x{height}: "
                 f"give the side of the data as --model.image_size={height}"
             )
-        return self._at_own_size(images)
 
 
 class LayeredViT(Layered):
@@ -188,7 +192,8 @@ class LayeredViT(Layered):
         return super().train(False)
 
     def visit(self, images: Tensor, observers: Sequence[Observer], attention: bool = False) -> None:  # noqa: D102
-        self._pass(self._square(images), observers, attention)
+        self.check(images)
+        self._pass(self._at_own_size(images), observers, attention)
 
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         with watched(self.vit, self.prefix, self.grid, observers, attention):
@@ -216,7 +221,8 @@ class RandomFeatures(Layered):
         self.uniform = uniform
 
     def visit(self, images: Tensor, observers: Sequence[Observer], attention: bool = False) -> None:  # noqa: D102
-        self._pass(self._square(images), observers, attention)
+        self.check(images)
+        self._pass(self._at_own_size(images), observers, attention)
 
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         h, w = self.grid

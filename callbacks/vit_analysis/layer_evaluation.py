@@ -51,6 +51,7 @@ class LayerEvaluation(Callback, ABC):
 
     def observe(self, vit: Layered, batch: Mapping[str, Any], peers: list[tuple["LayerEvaluation", Metric]]) -> None:
         """Let one batch pass through one ViT; ``peers`` are the callbacks that look on, with their states."""
+        vit.check(batch["image"])  # before anything is counted
         observers = [peer.observer(state, vit, batch) for peer, state in peers]
         vit.visit(batch["image"], observers, attention=any(peer.needs_attention for peer, _ in peers))
 

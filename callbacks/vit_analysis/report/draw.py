@@ -23,6 +23,8 @@ CONFIG = "cli_config.yaml"  # the run's configuration, which command_line.run_fo
 def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     """Draw all that the arrays of a run allow: pictures/figure_2_*.png, results/table_2_*.{csv,md} and index.html.
 
+    results/offset_local_heads.csv lists every such head with its offset and strength (2.3.2).
+
     A file that is damaged, and a figure that cannot be drawn, are told on the page and in a warning, and the rest is
     drawn. Pictures and tables of an earlier report are removed first, so that the folder holds one report.
 
