@@ -63,14 +63,15 @@ def aligned_attention(rows: Tensor, grid: tuple[int, int]) -> Tensor:
         (H, 2h - 1, 2w - 1) float64; index (h - 1 + dy, w - 1 + dx) is attention to what lies dy below and dx right.
     """
     height, width = grid
-    summed = rows.sum(0).double()
-    stride = 2 * width - 1  # of the canvas, in which key minus query is one difference for both directions
-    down, right = (torch.arange(side, device=rows.device) for side in grid)
-    token = (down[:, None] * stride + right).flatten()
-    place = token - token[:, None] + (height - 1) * stride + width - 1
-    canvas = summed.new_zeros(len(summed), (2 * height - 1) * stride)
-    canvas.scatter_add_(1, place.flatten().expand(len(summed), -1), summed.flatten(1))
-    return canvas.unflatten(1, (2 * height - 1, stride))
+    # Images first, then one direction after the other: height + width additions of blocks in place of one a query.
+    summed = rows.sum(0).unflatten(2, grid).unflatten(1, grid)  # (H, y and x of the query, y and x of the key)
+    beside = summed.new_zeros(len(summed), height, height, 2 * width - 1)
+    for x in range(width):
+        beside[..., width - 1 - x : 2 * width - 1 - x] += summed[:, :, x]
+    canvas = beside.new_zeros(len(summed), 2 * height - 1, 2 * width - 1, dtype=torch.float64)
+    for y in range(height):
+        canvas[:, height - 1 - y : 2 * height - 1 - y] += beside[:, y]
+    return canvas
 
 
 def coverage(grid: tuple[int, int]) -> Tensor:
