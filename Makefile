@@ -34,7 +34,7 @@ zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weight
 		cp runs/$$method/zoo-$(SEED)/backbone.safetensors $(ZOO)/$$method.safetensors; \
 	done
 
-analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 4 minutes on 2 cores)
+analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 2 minutes on 2 cores)
 	$(RUN) cli.py test --config configs/vit_analysis.yaml
 
 check: $(READY) ## linter, formatter in check mode, type checker
