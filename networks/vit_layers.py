@@ -1,5 +1,6 @@
 """A ViT seen layer by layer: what every block computes, from one pass over the images (thesis 2.2.4)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class BlockView:
 Observer = Callable[[BlockView], None]
 
 
-class Layered(nn.Module):
+class Layered(nn.Module, ABC):
     """Base of what the analysis of chapter 2 can look at: features of several layers from one pass.
 
     Args:
@@ -90,7 +91,8 @@ class Layered(nn.Module):
         Raises:
             UserError: images of another size.
         """
-        raise NotImplementedError
+        self.check(images)
+        self._pass(self._at_own_size(images), observers, attention)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the patch tokens of every layer, (B, C, h, w) by "1" to "L".
@@ -116,9 +118,9 @@ class Layered(nn.Module):
         self._pass(images, [keep], attention=False)
         return maps
 
+    @abstractmethod
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         """Do one pass over images (B, 3, image_size, image_size)."""
-        raise NotImplementedError
 
     def _at_own_size(self, images: Tensor) -> Tensor:
         if self.data_size == self.image_size:
@@ -191,10 +193,6 @@ class LayeredViT(Layered):
         """Stay in evaluation mode: the ViT is frozen."""
         return super().train(False)
 
-    def visit(self, images: Tensor, observers: Sequence[Observer], attention: bool = False) -> None:  # noqa: D102
-        self.check(images)
-        self._pass(self._at_own_size(images), observers, attention)
-
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         with watched(self.vit, self.prefix, self.grid, observers, attention):
             self.vit.forward_features((images - self.mean) / self.std)
@@ -219,10 +217,6 @@ class RandomFeatures(Layered):
     def __init__(self, dim: int, patch_size: int, image_size: int, data_size: int | None = None, uniform: bool = False):
         super().__init__(1, 1, dim, patch_size, image_size, data_size)
         self.uniform = uniform
-
-    def visit(self, images: Tensor, observers: Sequence[Observer], attention: bool = False) -> None:  # noqa: D102
-        self.check(images)
-        self._pass(self._at_own_size(images), observers, attention)
 
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         h, w = self.grid

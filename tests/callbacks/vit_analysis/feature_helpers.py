@@ -38,7 +38,7 @@ class Written(Layered):
         super().__init__(len(features), 1, features[0].shape[1], 4, SIZE, None)
         self.features = features
 
-    def visit(self, images: Tensor, observers: Any, attention: bool = False) -> None:
+    def _pass(self, images: Tensor, observers: Any, attention: bool = False) -> None:
         rows = (images[:, 0, 0, 0] * 2**16).round().long()
         for layer, features in enumerate(self.features):
             own = features[rows][:, None]

@@ -74,7 +74,7 @@ class Looking(Layered):
         super().__init__(1, maps.shape[0], 8, 4, SIZE, None)
         self.maps = maps  # (H, N)
 
-    def visit(self, images: Tensor, observers: Any, attention: bool = False) -> None:
+    def _pass(self, images: Tensor, observers: Any, attention: bool = False) -> None:
         rows = torch.zeros(len(images), len(self.maps), 18, 18)
         rows[:, :, 0, 2:] = self.maps
         rows[:, :, 2:, 2:] = self.maps.flip(0)[:, None]
