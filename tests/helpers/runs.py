@@ -47,8 +47,16 @@ def _fit(runs_dir: Path, name: str, processes: int) -> list[str]:
 
 
 def run_here(command: list[str]) -> Path:
-    """Run a command line in this process; return the run folder."""
-    return cli.main(command).run_folder
+    """Run a command line in this process, with one thread as ``start`` has; return the run folder.
+
+    On some processors sums are rounded differently with another number of threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return cli.main(command).run_folder
+    finally:
+        torch.set_num_threads(threads)
 
 
 def start(command: list[str], **options: Any) -> subprocess.Popen:
