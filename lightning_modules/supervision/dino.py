@@ -33,8 +33,9 @@ class DINO(LightningModule):
         teacher_warmup: epochs of that rise.
         freeze_last_layer: epochs at the start during which the last layer of the head is held still, as DINO does.
         norm_last_layer: keep the prototypes at length 1, which DINO does for ViT-B.
-        batch_norm: normalise over the batch in the heads, an option of the official code that is off there. Short
-            trainings need it: at first class tokens hardly differ between pictures, and without it they collapse.
+        batch_norm: normalise over the batch in the heads, an option of the official code that is off there.
+            Meant to counter that class tokens hardly differ between pictures at first; whether it does was not isolated
+            (docs/results/vit_analysis_training.md).
         drop_path: largest share of samples for which a block of the student is left out, in the last block; linear in
             depth.
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to ``lr_floor``.

@@ -5,6 +5,7 @@ at hand, a codebook of k-means over patches stands in for it.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from errors import UserError
 from networks.weights import read_state_dict
 
 
-class VisualTokens(nn.Module):
+class VisualTokens(nn.Module, ABC):
     """Turns pictures (B, 3, S, S) float32 RGB in [0, 1] into ids (B, h, w) int64 on the grid of a ViT's patches.
 
     Args:
@@ -43,9 +44,9 @@ class VisualTokens(nn.Module):
     def learn(self, pictures: Iterable[Tensor]) -> None:
         """Learn the ids from batches of training pictures; not all of them need to be drawn."""
 
+    @abstractmethod
     def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return the ids; ``grid`` is (h, w)."""
-        raise NotImplementedError
 
 
 class Codebook(VisualTokens):
