@@ -29,9 +29,9 @@ from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
 from benchmarks.timing import Case, Times, compare, hardware, interleave, peak_memory, slug, summary, synchronise
 from datamodules.procedural.scenes import render_scene
 from lightning_modules.lift.module import LiFT
-from lightning_modules.lift.network import Lifted
 from networks.correspondence import match_keypoints
 from networks.dense import AtLargerImage
+from networks.lift_block import Lifted
 from networks.tokencut import discover_box
 from networks.vit_features import ViTFeatures
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.lift.network import LiFTBlock
+from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
 
 

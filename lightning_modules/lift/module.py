@@ -11,8 +11,8 @@ from torchmetrics import MeanMetric
 
 from errors import UserError
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
-from lightning_modules.lift.network import LiFTBlock, Lifted
 from networks.dense import AtLargerImage, Upsampled
+from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.lift.network import LiFTBlock, Lifted
 from networks.complexity import macs, parameter_count, thesis_macs, thesis_vit_macs
+from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 
 S16 = {"dim": 384, "depth": 12, "patch_size": 16}

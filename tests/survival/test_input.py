@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from lightning_modules.lift.network import LiFTBlock
+from networks.lift_block import LiFTBlock
 from tests.helpers.image_files import AWKWARD, save_awkward
 from tests.helpers.survival import REPOSITORY, fit, run, saved, spoil, step
 

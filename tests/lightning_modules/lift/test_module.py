@@ -6,10 +6,10 @@ from torch.utils.data import DataLoader
 
 from errors import UserError
 from lightning_modules.lift.module import LiFT, fingerprint
-from lightning_modules.lift.network import LiFTBlock
 from networks.dense import HasDenseFeatures
+from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
-from tests.lightning_modules.lift.test_network import official
+from tests.networks.test_lift_block import official
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are trying to `self.log"),

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from errors import UserError
-from lightning_modules.lift.network import LiFTBlock, Lifted
+from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 
 TINY = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
