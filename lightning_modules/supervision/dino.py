@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.supervision.schedule import adamw_with_cosine, decayed_apart, half_cosine
+from lightning_modules.schedule import adamw_with_cosine, decayed_apart, half_cosine
 from lightning_modules.supervision.vit import TrainableViT
 
 

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.supervision.schedule import adamw_with_cosine, half_cosine
+from lightning_modules.schedule import adamw_with_cosine, half_cosine
 from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_patch_embedding
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from errors import UserError
-from lightning_modules.supervision.schedule import adamw_with_cosine, decayed_apart
+from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import TrainableViT
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.supervision.schedule import adamw_with_cosine, cosine_schedule, decayed_apart, half_cosine
+from lightning_modules.schedule import adamw_with_cosine, cosine_schedule, decayed_apart, half_cosine
 
 
 def test_end_points():

@@ -1,4 +1,4 @@
-"""The optimiser that the self-supervised trainings share."""
+"""Learning rates and optimisers that several trainings share."""
 
 import math
 from collections.abc import Iterable

@@ -1,0 +1,167 @@
+"""A detector of mmdet's collection, trained in the plain way; the base of the methods that train one otherwise."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from errors import UserError
+from lightning_modules.schedule import cosine_schedule
+from networks.detection.build import build_detector
+from networks.detection.samples import predictions_of, preprocess, proposals_of, to_samples
+
+
+class Detector(LightningModule):
+    """Trains any detector of mmdet on batches of ``datamodules.detection_samples``, without mmengine's Runner.
+
+    Args:
+        config: of the detector: "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py" for one of mmdet's collection, or
+            the path of an mmengine configuration.
+        num_classes: of the data set; as in ``config`` if None.
+        overrides: changes of the model's configuration, {"backbone.depth": 18}.
+        weights: file with weights of the whole detector.
+        backbone_weights: file with weights of its backbone.
+        optimizer: "sgd" with momentum 0.9, or "adamw".
+        lr: learning rate.
+        weight_decay: of all trained parameters.
+        warmup_steps: over which the rate rises linearly from a thousandth of ``lr``.
+        milestones: steps at which the rate is divided by 10; along a cosine to 1 % over the training if None.
+        clip: largest norm of the gradient; no limit if None.
+
+    Raises:
+        UserError: a configuration that is not there or cannot be built, weights that do not fit, ``lr`` not positive.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        num_classes: int | None = None,
+        overrides: dict[str, Any] | None = None,
+        weights: str | None = None,
+        backbone_weights: str | None = None,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        lr: float = 0.01,
+        weight_decay: float = 1e-4,
+        warmup_steps: int = 500,
+        milestones: list[int] | None = None,
+        clip: float | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        if lr <= 0:
+            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.01")
+        self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
+        self.warmup_steps, self.milestones, self.clip = warmup_steps, milestones, clip
+        self.detector = self.build(config, overrides, num_classes, weights, backbone_weights)
+
+    def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
+        """Return the detector that this method trains."""
+        return build_detector(config, overrides, *args)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that the detector tells apart, where it says so in the usual place."""
+        head = getattr(self.detector, "roi_head", self.detector)
+        box_head = getattr(head, "bbox_head", None)
+        return getattr(box_head[-1] if isinstance(box_head, torch.nn.ModuleList) else box_head, "num_classes", None)
+
+    def on_fit_start(self) -> None:
+        """Check that detector and data agree on the number of classes."""
+        self._check_classes()
+
+    def on_test_start(self) -> None:
+        """Check that detector and data agree on the number of classes."""
+        self._check_classes()
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+        return self.total(self.losses(batch), batch)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return the detections, see `predict_step`."""
+        return self.predict_step(batch, batch_idx)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return the detections, see `predict_step`."""
+        return self.predict_step(batch, batch_idx)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return the detections of every picture.
+
+        Returns:
+            "boxes" (M, 4) float32 xyxy in pixels of the original picture, "scores" (M,) descending, "labels" (M,) and,
+            if the detector segments, "masks", M compressed RLE.
+        """
+        inputs, samples = self.inputs(batch, training=False)
+        return predictions_of(self.detector.predict(inputs, samples, rescale=True))
+
+    def proposals(self, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
+        """Return the region proposals, in pixels of the original pictures.
+
+        Raises:
+            UserError: the detector makes no proposals.
+        """
+        if not hasattr(self.detector, "rpn_head"):
+            raise UserError(
+                f"{type(self.detector).__name__} makes no region proposals: leave out the callback that asks for them, "
+                "or choose a two-stage detector such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+            )
+        inputs, samples = self.inputs(batch, training=False)
+        features = self.detector.extract_feat(inputs)
+        return proposals_of(self.detector.rpn_head.predict(features, samples, rescale=True))
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the detector's own losses by name, those of the same name over its levels summed."""
+        inputs, samples = self.inputs(batch, training=True)
+        return summed(self.detector.loss(inputs, samples))
+
+    def inputs(self, batch: dict[str, Any], training: bool, view: str = "image") -> tuple[Tensor, list[Any]]:
+        """Return one view of a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples."""
+        return preprocess(self.detector, batch[view], to_samples(batch), training)
+
+    def total(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
+        """Log losses and return the sum of those that are called so; others are figures to look at."""
+        loss = torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
+        size = len(batch["image"])
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:  # noqa: D102
+        parameters = [each for each in self.parameters() if each.requires_grad]
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "sgd":
+            optimizer = torch.optim.SGD(parameters, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
+        else:
+            optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        steps = float(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int, steps: float) -> float:
+        """Return the share of the learning rate at ``step`` of ``steps``."""
+        if step < self.warmup_steps:
+            return 0.001 + 0.999 * step / self.warmup_steps
+        if self.milestones is None:
+            return cosine_schedule(step, steps, self.warmup_steps)
+        return 0.1 ** sum(step >= each for each in self.milestones)
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Limit the norm of the gradient, where the configuration asks for it."""
+        if self.clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+
+    def _check_classes(self) -> None:
+        classes = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if classes is not None and self.num_classes is not None and self.num_classes != len(classes):
+            raise UserError(
+                f"the detector tells {self.num_classes} classes apart, the data have {len(classes)}: give "
+                f"--model.init_args.num_classes={len(classes)}"
+            )
+
+
+def summed(losses: Mapping[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
+    """Return mmdet's losses, which may be lists over levels, as one number each."""
+    return {name: sum(value) if isinstance(value, list) else value.mean() for name, value in losses.items()}  # type: ignore[misc]

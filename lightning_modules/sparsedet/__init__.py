@@ -1,0 +1,1 @@
+"""SparseDet: detection from sparsely annotated pictures (thesis chapter 3)."""

@@ -1,0 +1,126 @@
+"""What SparseDet is compared with, under the same detector: two views alone, pseudo labels, Co-mining."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from errors import UserError
+from lightning_modules.detector import Detector
+from lightning_modules.sparsedet.health import merge_quality
+from lightning_modules.sparsedet.merging import Labelled, merged
+from lightning_modules.sparsedet.two_stage import (
+    Features,
+    averaged,
+    detected,
+    ground_truth,
+    plain_losses,
+    relabelled,
+    two_views,
+)
+
+
+class TwoViewDetector(Detector):
+    """Plain training that sees both views: the control without which an augmentation's gain passes for a method's.
+
+    Both views have the sparse annotations; the loss is the mean of both views' plain losses. Detects in the picture
+    itself.
+    """
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the detector's losses, averaged over the two views."""
+        f_o, f_a, samples = two_views(self.detector, batch, training=True)
+        return averaged([plain_losses(self.detector, features, samples) for features in (f_o, f_a)])
+
+
+class _SelfLabelling(Detector):
+    """Base of the methods that add the detector's own detections to the annotations.
+
+    Args:
+        config: of a two-stage detector, see `Detector`.
+        num_classes: of the data set; as in ``config`` if None.
+        overrides: changes of the model's configuration.
+        weights: file with weights of the whole detector.
+        backbone_weights: file with weights of its backbone.
+        optimizer: "sgd" with momentum 0.9, or "adamw".
+        lr: learning rate.
+        weight_decay: of all trained parameters.
+        warmup_steps: over which the rate rises.
+        milestones: steps at which the rate is divided by 10; along a cosine if None.
+        clip: largest norm of the gradient; no limit if None.
+        threshold: score above which a detection becomes a label.
+        start: steps before that.
+
+    Raises:
+        UserError: as `Detector`, or a threshold outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        config: str,
+        num_classes: int | None = None,
+        overrides: dict[str, Any] | None = None,
+        weights: str | None = None,
+        backbone_weights: str | None = None,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        lr: float = 0.01,
+        weight_decay: float = 1e-4,
+        warmup_steps: int = 1000,
+        milestones: list[int] | None = None,
+        clip: float | None = None,
+        threshold: float = 0.9,
+        start: int = 0,
+    ):
+        super().__init__(
+            config, num_classes, overrides, weights, backbone_weights, optimizer, lr, weight_decay, warmup_steps,
+            milestones, clip,
+        )  # fmt: skip
+        if not 0 <= threshold <= 1:
+            raise UserError(f"threshold is {threshold}; it has to be in [0, 1]")
+        self.threshold, self.start = threshold, start
+
+    def labels_from(self, features: Features, samples: Sequence[Any]) -> list[Labelled]:
+        """Return the annotations and what the detector is sure of in these features."""
+        annotated = ground_truth(samples)
+        if self.global_step < self.start:
+            return annotated
+        was_training = self.detector.training
+        self.detector.eval()
+        try:
+            found = detected(self.detector, features, samples)
+        finally:
+            self.detector.train(was_training)
+        return [merged(own, new, self.threshold) for own, new in zip(annotated, found, strict=True)]
+
+
+class PseudoLabels(_SelfLabelling):
+    """Trains on the annotations and on what the detector itself is sure of in the same picture.
+
+    The idea of Niitani et al. (2019), thesis [96], without their part-aware rules, and in one training instead of two,
+    so that it takes as many steps as what it is compared with.
+    """
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the detector's losses on the merged labels."""
+        inputs, samples = self.inputs(batch, training=True)
+        features = self.detector.extract_feat(inputs)
+        targets = self.labels_from(features, samples)
+        figures = merge_quality(targets, ground_truth(samples), batch)
+        return plain_losses(self.detector, features, relabelled(samples, targets)) | figures
+
+
+class CoMining(_SelfLabelling):
+    """Co-mining: what the detector is sure of in one view becomes a label of the other (Wang et al. 2021).
+
+    The published method trains RetinaNet; here the labels serve both stages. Its two branches share their weights, as
+    there; the threshold is an option because that of a focal loss says nothing about a softmax.
+    """
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the detector's losses of both views, each on the other's labels, averaged."""
+        f_o, f_a, samples = two_views(self.detector, batch, training=True)
+        from_o, from_a = self.labels_from(f_o, samples), self.labels_from(f_a, samples)
+        figures = merge_quality(from_o, ground_truth(samples), batch)
+        views = [(f_o, from_a), (f_a, from_o)]
+        losses = [plain_losses(self.detector, f, relabelled(samples, targets)) for f, targets in views]
+        return averaged(losses) | figures

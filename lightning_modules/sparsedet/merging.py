@@ -1,0 +1,63 @@
+"""Merged ground truth (thesis 3.2.5): the sparse annotations together with confident detections."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_iou
+
+
+class Labelled(NamedTuple):
+    """Boxes (N, 4) xyxy with their labels (N,) int64."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Detections(NamedTuple):
+    """Boxes (M, 4) xyxy with labels (M,) int64 and scores (M,) in [0, 1]."""
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+def merged(annotated: Labelled, found: Detections, tau_m: float, iou: float = 0.5, keep_all: bool = True) -> Labelled:
+    """Combine annotations with the detections above ``tau_m`` by class-specific NMS, annotations first.
+
+    Annotations carry score 1. The thesis ensures that none is discarded; the official code runs plain NMS, in which
+    two overlapping annotations of a class suppress one another.
+
+    Args:
+        annotated: the sparse ground truth.
+        found: detections of the same picture.
+        tau_m: least score, exclusive.
+        iou: above which a detection is another view of a box that is there already.
+        keep_all: whether every annotation stays, as the thesis has it.
+
+    Returns:
+        The annotations, then the detections that are left, by descending score.
+    """
+    sure = found.scores > tau_m
+    boxes = torch.cat([annotated.boxes.float(), found.boxes[sure].float()])
+    labels = torch.cat([annotated.labels, found.labels[sure]])
+    # Above every score that a detection can have, so that annotations win against ties.
+    scores = torch.cat([boxes.new_full((len(annotated.boxes),), 2.0), found.scores[sure].float()])
+    kept = batched_nms(boxes, scores, labels, iou)
+    count = len(annotated.boxes)
+    if keep_all:
+        # What only a suppressed annotation would have suppressed goes too: it lies on an annotation all the same.
+        kept = torch.cat([torch.arange(count, device=kept.device), kept[kept >= count]])
+        kept = _apart(boxes, labels, kept, count, iou)
+    else:
+        kept = torch.cat([kept[kept < count].sort().values, kept[kept >= count]])
+    return Labelled(boxes[kept], labels[kept])
+
+
+def _apart(boxes: Tensor, labels: Tensor, kept: Tensor, count: int, iou: float) -> Tensor:
+    """Leave out the detections among ``kept`` that overlap any of the first ``count`` boxes of their class."""
+    if not count or len(kept) == count:
+        return kept
+    own, rest = kept[:count], kept[count:]
+    covered = (box_iou(boxes[rest], boxes[own]) > iou) & (labels[rest][:, None] == labels[own])
+    return torch.cat([own, rest[~covered.any(1)]])

@@ -1,0 +1,105 @@
+"""Between batches of ``datamodules.detection_samples`` and mmdet's ``DetDataSample``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_samples(batch: Mapping[str, Any]) -> list[Any]:
+    """Return the annotations of a batch as mmdet takes them, one ``DetDataSample`` a picture."""
+    from mmdet.structures import DetDataSample
+
+    samples = []
+    for k, image in enumerate(batch["image"]):
+        height, width = image.shape[1:]
+        original = tuple(batch["size"][k].tolist())
+        factor = (width / original[1], height / original[0])
+        meta = {"img_shape": (height, width), "ori_shape": original, "scale_factor": factor}
+        sample = DetDataSample(metainfo=meta | {"img_id": batch["image_id"][k]})
+        masks = batch["masks"][k] if "masks" in batch else None
+        sample.gt_instances = as_instances(batch["boxes"][k], batch["labels"][k], masks, (height, width))
+        sample.ignored_instances = as_instances(batch["ignored"][k])
+        samples.append(sample)
+    return samples
+
+
+def as_instances(
+    boxes: Tensor, labels: Tensor | None = None, masks: Tensor | None = None, size: tuple[int, int] = (0, 0)
+) -> Any:
+    """Return boxes, and what else is known of them, as mmdet's ``InstanceData``.
+
+    Args:
+        boxes: (N, 4) xyxy pixels.
+        labels: (N,) int64.
+        masks: (N, H, W) bool.
+        size: H and W.
+    """
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+
+    instances = InstanceData(bboxes=boxes)
+    if labels is not None:
+        instances.labels = labels
+    if masks is not None:
+        instances.masks = BitmapMasks(masks.to("cpu", torch.uint8).numpy(), *size)
+    return instances
+
+
+def preprocess(detector: Any, images: Sequence[Tensor], samples: list[Any], training: bool) -> tuple[Tensor, list[Any]]:
+    """Normalise and pad pictures as the detector's configuration says.
+
+    Args:
+        detector: of mmdet.
+        images: B x (3, H, W) uint8 RGB; mmdet's configurations are written for BGR.
+        samples: of the same pictures; they learn the padded shapes.
+        training: whether to augment batches, where the configuration does.
+
+    Returns:
+        The batch (B, 3, H, W) float32 and the samples.
+    """
+    data = {"inputs": [image.flip(0) for image in images], "data_samples": samples}
+    data = detector.data_preprocessor(data, training)
+    return data["inputs"], data["data_samples"]
+
+
+def predictions_of(samples: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the detections in mmdet's samples.
+
+    Returns:
+        For every picture "boxes" (M, 4) float32 xyxy in pixels of the original, "scores" (M,) float32, descending,
+        "labels" (M,) int64 and, if the detector segments, "masks", M compressed RLE.
+    """
+    predictions = []
+    for sample in samples:
+        found = sample.pred_instances
+        order = found.scores.argsort(descending=True, stable=True)
+        prediction: dict[str, Any] = {
+            "boxes": found.bboxes[order].float(),  # numpy, and so the metrics, know no bfloat16
+            "scores": found.scores[order].float(),
+            "labels": found.labels[order],
+        }
+        if "masks" in found:
+            prediction["masks"] = compressed(found.masks[order])
+        predictions.append(prediction)
+    return predictions
+
+
+def proposals_of(results: Sequence[Any]) -> list[dict[str, Tensor]]:
+    """Return region proposals, for every picture "boxes" (P, 4) float32 xyxy and "scores" (P,), descending."""
+    proposals = []
+    for each in results:
+        order = each.scores.argsort(descending=True, stable=True)
+        proposals.append({"boxes": each.bboxes[order].float(), "scores": each.scores[order].float()})
+    return proposals
+
+
+def compressed(masks: Tensor) -> list[dict[str, Any]]:
+    """Return masks (M, H, W) bool as compressed COCO RLE."""
+    from pycocotools import mask as rle
+
+    if not len(masks):
+        return []
+    return rle.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
