@@ -7,6 +7,12 @@ from importlib import import_module
 from typing import Any
 
 EXPORTS = {
+    "COCOEvaluation": "callbacks.detection.coco_evaluation",
+    "DetectionPicture": "callbacks.detection.detection_picture",
+    "LVISEvaluation": "callbacks.detection.lvis_evaluation",
+    "MinedBoxPicture": "callbacks.detection.mined_box_picture",
+    "ProposalRecall": "callbacks.detection.proposal_recall",
+    "VOCEvaluation": "callbacks.detection.voc_evaluation",
     "AnalysisReport": "callbacks.vit_analysis.analysis_report",
     "AttentionAnalysis": "callbacks.vit_analysis.attention_analysis",
     "AttentionSaliency": "callbacks.vit_analysis.attention_saliency",

@@ -1,4 +1,4 @@
-"""Writes the trained ViT alone, small enough to keep."""
+"""Writes the trained backbone alone, small enough to keep."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ class _HasBackbone(Protocol):
 class BackboneWriter(Callback):
     """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
 
-    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` loads. The header of the file
+    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of the file
     keeps command, seed and git commit.
     """
 
@@ -29,7 +29,7 @@ class BackboneWriter(Callback):
         if not trainer.is_global_zero:
             return
         state = cast(_HasBackbone, pl_module).backbone_state()
-        halved = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in state.items()}
+        halved = {key: _halved(value.detach().cpu()) for key, value in state.items()}
         made_by = {
             "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
             "seed": os.environ.get("PL_GLOBAL_SEED", "none"),
@@ -37,3 +37,8 @@ class BackboneWriter(Callback):
             "steps": str(trainer.global_step),
         }
         save_file(halved, Path(trainer.default_root_dir) / "backbone.safetensors", metadata=made_by)
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Return floating-point values in float16, counters as they are."""
+    return (value.to(torch.float16) if value.is_floating_point() else value).contiguous()

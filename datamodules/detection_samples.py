@@ -122,7 +122,7 @@ def as_sample(item: AnnotatedImage, with_masks: bool) -> Sample:
         "image": torch.from_numpy(np.ascontiguousarray(item.read())).permute(2, 0, 1).contiguous(),
         "boxes": boxes[kept],
         "labels": labels[kept],
-        "ignored": boxes[valid & item.ignored],
+        "ignored": boxes[valid & item.ignored & ~item.removed],
         "removed_boxes": boxes[valid & item.removed],
         "removed_labels": labels[valid & item.removed],
         "image_id": item.image_id,
@@ -153,12 +153,17 @@ def truth_of(item: AnnotatedImage) -> dict[str, Any]:
 
 
 def decoded_masks(item: AnnotatedImage, which: np.ndarray) -> Tensor:
-    """Return (len(which), H, W) bool masks of some annotations at the original size."""
+    """Return (len(which), H, W) bool masks of some annotations at the original size.
+
+    Raises:
+        ValueError: the record was read without masks.
+    """
     from pycocotools import mask as rle
 
-    height, width = item.size
-    if item.masks is None or not len(which):
-        return torch.zeros((len(which), height, width), dtype=torch.bool)
+    if not len(which):
+        return torch.zeros((0, *item.size), dtype=torch.bool)
+    if item.masks is None:
+        raise ValueError(f"picture {item.image_id} has no masks: its annotations were read without them")
     chosen = [item.masks[k] for k in which]
     return torch.from_numpy(np.ascontiguousarray(rle.decode(chosen).transpose(2, 0, 1))).bool()
 

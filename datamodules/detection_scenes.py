@@ -21,7 +21,7 @@ from datamodules.procedural.crowds import Crowd, recognisable, render_crowd
 from datamodules.procedural.object_classes import CLASSES
 from datamodules.procedural.samples import HELD_OUT_WORLD
 from datamodules.second_view import SecondView
-from datamodules.sparse_splits import choose_removed
+from datamodules.sparse_splits import DEFAULTS, check_split, choose_removed
 from errors import UserError
 
 NAMES = tuple(each.name for each in CLASSES)
@@ -64,7 +64,7 @@ class DetectionScenes(DetectionDataModule):
         second_view: draws "second_view", for methods that compare two views.
 
     Raises:
-        UserError: a number below its least, or a split without its percent or level.
+        UserError: a number below its least, or a split without its percent or level, or the other way round.
     """
 
     classes = NAMES
@@ -88,18 +88,19 @@ class DetectionScenes(DetectionDataModule):
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
-        sizes = train_sizes or [image_size]
-        super().__init__(
-            batch_size, num_workers, seed, sizes, 2 * max(*sizes, image_size), image_size, with_masks, second_view
-        )
         at_least(1, scenes=scenes, test_scenes=test_scenes, image_size=image_size)
-        at_least(0, unlabelled_scenes=unlabelled_scenes)
+        at_least(0, unlabelled_scenes=unlabelled_scenes, seed=seed)
+        sizes = [image_size] if train_sizes is None else train_sizes
+        longest = 2 * max([*sizes, image_size])
+        super().__init__(batch_size, num_workers, seed, sizes, longest, image_size, with_masks, second_view)
         if len(objects) != 2 or not 1 <= objects[0] <= objects[1] <= 200:
             raise UserError(f"objects is {objects}; give the fewest and the most of a scene, from 1 to 200")
         if labelled_classes is not None and not 1 <= labelled_classes < len(NAMES):
-            raise UserError(
-                f"labelled_classes is {labelled_classes}; label some of the {len(NAMES)} classes"
-            )
+            raise UserError(f"labelled_classes is {labelled_classes}; label some of the {len(NAMES)} classes")
+        if split is not None:
+            check_split(split, percent, level, seed, DEFAULTS)
+        elif percent is not None or level is not None:
+            raise UserError(f"percent is {percent} and level {level} without a split that they are for: give split")
         self.counts = scenes, test_scenes, unlabelled_scenes
         self.image_size, self.crowd = image_size, Crowd((objects[0], objects[1]), tail=tail)
         self.split, self.percent, self.level = split, percent, level
@@ -214,8 +215,8 @@ def write_coco(folder: Path, images: Sequence[AnnotatedImage], part: str) -> Pat
     return path
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write scenes as the command line asks."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write scenes as asked and return the exit status: 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m datamodules.detection_scenes", description=__doc__)
     parser.add_argument("folder", type=Path, help="gets train2017, val2017 and annotations, as COCO has them")
     parser.add_argument("--scenes", type=int, default=240, help="to train on")
@@ -223,10 +224,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--image_size", type=int, default=128, help="side in pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the world")
     asked = parser.parse_args(arguments)
+    try:
+        at_least(1, scenes=asked.scenes, test_scenes=asked.test_scenes, image_size=asked.image_size)
+        at_least(0, seed=asked.seed)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for part, world, count in (("train", 0, asked.scenes), ("val", HELD_OUT_WORLD, asked.test_scenes)):
         images = [scene_record(asked.seed + world, k, asked.image_size, Crowd()) for k in range(count)]
         print(write_coco(asked.folder, images, part))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

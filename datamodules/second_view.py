@@ -142,6 +142,6 @@ def erase(
         if 0 < height <= bottom - top and 0 < width <= right - left:
             y = top + int(torch.randint(bottom - top - height + 1, (), generator=generator))
             x = left + int(torch.randint(right - left - width + 1, (), generator=generator))
-            image[:, max(y, 0) : y + height, max(x, 0) : x + width] = 0
+            image[:, max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 0
             return True
     return False

@@ -1,5 +1,7 @@
 """Reading the tables: ``experiments/<method>/table_8_1.yaml`` checked and turned into cells and claims.
 
+``section_3_3_7.yaml`` is for numbers that the thesis gives in the text of a section.
+
 A file holds, at ``paper`` and ``embedded`` scale, a grid whose cells say which figure of which run they show; the
 thesis' numbers as printed; and the claims that the text draws from them::
 
@@ -250,7 +252,11 @@ def load_tables(folder: Path | None = None) -> dict[str, Table]:
         folder: holds one folder a method; this package if None.
     """
     paths = (folder or FOLDER).glob("*/*.yaml")
-    ordered = sorted(
-        paths, key=lambda path: [(len(part), part) for part in path.stem.split("_")[1:]] + [(0, path.stem)]
-    )
-    return {path.stem: load_table(path) for path in ordered}
+    return {path.stem: load_table(path) for path in sorted(paths, key=lambda path: _place(path.stem))}
+
+
+def _place(name: str) -> tuple[list[tuple[int, str]], bool, list[tuple[int, str]], str]:
+    """Return what puts tables in order: chapter, then the numbered tables and figures before sections, then number."""
+    kind, *parts = name.split("_")
+    numbers = [(len(part), part) for part in parts]
+    return numbers[:1], kind == "section", numbers[1:], name

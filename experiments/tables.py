@@ -96,7 +96,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """One numbered table or figure of the thesis.
+    """One numbered table or figure of the thesis, or a section with numbers in its text.
 
     Args:
         name: file name without suffix, e.g. "table_8_1".
@@ -122,7 +122,7 @@ class Table:
 
     @property
     def number(self) -> str:
-        """As the thesis counts it, e.g. "Table 8.1"."""
+        """As the thesis counts it, e.g. "Table 8.1" or "Section 3.3.7"."""
         kind, *digits = self.name.split("_")
         return f"{kind.capitalize()} {'.'.join(digits)}"
 

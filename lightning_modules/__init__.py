@@ -5,6 +5,12 @@ from typing import Any
 
 EXPORTS = {
     "LiFT": "lightning_modules.lift.module",
+    "BackboneClassifier": "lightning_modules.backbone_classifier",
+    "Detector": "lightning_modules.detector",
+    "SparseDet": "lightning_modules.sparsedet.module",
+    "CoMining": "lightning_modules.sparsedet.baselines",
+    "PseudoLabels": "lightning_modules.sparsedet.baselines",
+    "TwoViewDetector": "lightning_modules.sparsedet.baselines",
     "BEiT": "lightning_modules.supervision.beit",
     "CLIP": "lightning_modules.supervision.clip",
     "DINO": "lightning_modules.supervision.dino",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from errors import UserError
 from lightning_modules.schedule import cosine_schedule
-from networks.detection.build import build_detector
+from networks.detection.build import build_detector, set_progress
 from networks.detection.samples import predictions_of, preprocess, proposals_of, to_samples
 
 
@@ -77,6 +77,7 @@ class Detector(LightningModule):
         self._check_classes()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+        set_progress(self.global_step, self.current_epoch)
         return self.total(self.losses(batch), batch)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:

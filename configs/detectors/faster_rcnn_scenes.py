@@ -22,9 +22,9 @@ model = {
         "base_channels": 16,
         "num_stages": 4,
         "out_indices": (0, 1, 2, 3),
-        "frozen_stages": -1,
+        "frozen_stages": 1,  # as the detectors of the thesis: stem, first stage and all statistics stay
         "norm_cfg": norm,
-        "norm_eval": False,
+        "norm_eval": True,
         "style": "pytorch",
     },
     "neck": {"type": "FPN", "in_channels": [16, 32, 64, 128], "out_channels": 32, "num_outs": 4},

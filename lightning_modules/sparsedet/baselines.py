@@ -14,6 +14,7 @@ from lightning_modules.sparsedet.two_stage import (
     averaged,
     detected,
     ground_truth,
+    of_two_stages,
     plain_losses,
     relabelled,
     two_views,
@@ -26,6 +27,10 @@ class TwoViewDetector(Detector):
     Both views have the sparse annotations; the loss is the mean of both views' plain losses. Detects in the picture
     itself.
     """
+
+    def build(self, *args: Any) -> Any:
+        """Return the detector, if it is one of two stages."""
+        return of_two_stages(super().build(*args))
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's losses, averaged over the two views."""
@@ -78,6 +83,10 @@ class _SelfLabelling(Detector):
         if not 0 <= threshold <= 1:
             raise UserError(f"threshold is {threshold}; it has to be in [0, 1]")
         self.threshold, self.start = threshold, start
+
+    def build(self, *args: Any) -> Any:
+        """Return the detector, if it is one of two stages."""
+        return of_two_stages(super().build(*args))
 
     def labels_from(self, features: Features, samples: Sequence[Any]) -> list[Labelled]:
         """Return the annotations and what the detector is sure of in these features."""

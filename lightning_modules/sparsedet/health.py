@@ -36,7 +36,7 @@ def merge_quality(
     """Return how many detections joined the ground truth and, where removed boxes are known, how many are right.
 
     Args:
-        targets: B x merged ground truth; annotations come first.
+        targets: B x merged ground truth.
         annotated: B x sparse ground truth.
         batch: may have "removed_boxes" and "removed_labels".
 
@@ -44,10 +44,7 @@ def merge_quality(
         "merged" boxes a picture; "merge_precision", the share of them that hits a removed box of their class;
         "merge_recall", the share of removed boxes that is hit. A share of nothing is left out.
     """
-    added = [
-        Labelled(target.boxes[len(own.boxes) :], target.labels[len(own.boxes) :])
-        for target, own in zip(targets, annotated, strict=True)
-    ]
+    added = [_new(target, own) for target, own in zip(targets, annotated, strict=True)]
     figures = {"merged": mean_count([each.boxes for each in added])}
     if "removed_boxes" not in batch:
         return figures
@@ -55,6 +52,13 @@ def merge_quality(
     right = [same_class_hits(new, gone) for new, gone in zip(added, removed, strict=True)]
     found = [same_class_hits(gone, new) for new, gone in zip(added, removed, strict=True)]
     return figures | share("merge_precision", right) | share("merge_recall", found)
+
+
+def _new(target: Labelled, own: Labelled) -> Labelled:
+    """Return what joined; an annotation may have gone, so that their number says nothing."""
+    same = (target.boxes[:, None] == own.boxes).all(2) & (target.labels[:, None] == own.labels)
+    joined = ~same.any(1)
+    return Labelled(target.boxes[joined], target.labels[joined])
 
 
 def same_class_hits(first: Labelled, second: Labelled, iou: float = 0.5) -> Tensor:

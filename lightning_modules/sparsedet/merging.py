@@ -39,25 +39,23 @@ def merged(annotated: Labelled, found: Detections, tau_m: float, iou: float = 0.
         The annotations, then the detections that are left, by descending score.
     """
     sure = found.scores > tau_m
+    if keep_all:
+        sure &= ~_covered(found, annotated, iou)
+    count = len(annotated.boxes)
     boxes = torch.cat([annotated.boxes.float(), found.boxes[sure].float()])
     labels = torch.cat([annotated.labels, found.labels[sure]])
     # Above every score that a detection can have, so that annotations win against ties.
-    scores = torch.cat([boxes.new_full((len(annotated.boxes),), 2.0), found.scores[sure].float()])
-    kept = batched_nms(boxes, scores, labels, iou)
-    count = len(annotated.boxes)
+    scores = torch.cat([boxes.new_full((count,), 2.0), found.scores[sure].float()])
     if keep_all:
-        # What only a suppressed annotation would have suppressed goes too: it lies on an annotation all the same.
-        kept = torch.cat([torch.arange(count, device=kept.device), kept[kept >= count]])
-        kept = _apart(boxes, labels, kept, count, iou)
+        new = count + batched_nms(boxes[count:], scores[count:], labels[count:], iou)
+        kept = torch.cat([torch.arange(count, device=new.device), new])
     else:
+        kept = batched_nms(boxes, scores, labels, iou)
         kept = torch.cat([kept[kept < count].sort().values, kept[kept >= count]])
     return Labelled(boxes[kept], labels[kept])
 
 
-def _apart(boxes: Tensor, labels: Tensor, kept: Tensor, count: int, iou: float) -> Tensor:
-    """Leave out the detections among ``kept`` that overlap any of the first ``count`` boxes of their class."""
-    if not count or len(kept) == count:
-        return kept
-    own, rest = kept[:count], kept[count:]
-    covered = (box_iou(boxes[rest], boxes[own]) > iou) & (labels[rest][:, None] == labels[own])
-    return torch.cat([own, rest[~covered.any(1)]])
+def _covered(found: Detections, annotated: Labelled, iou: float) -> Tensor:
+    """Return which (M,) detections are another view of an annotation of their class."""
+    alike = found.labels[:, None] == annotated.labels
+    return ((box_iou(found.boxes.float(), annotated.boxes.float()) > iou) & alike).any(1)

@@ -19,11 +19,13 @@ from lightning_modules.sparsedet.two_stage import (
     Proposals,
     embedded,
     ground_truth,
+    of_two_stages,
     relabelled,
     sampled,
     two_views,
 )
-from networks.detection.build import _model_of, _override, build_detector
+from networks.detection.build import build_detector, setup_mmdet
+from networks.detection.configs import override, read_config
 from networks.detection.samples import predictions_of, proposals_of
 
 
@@ -126,14 +128,11 @@ class SparseDet(Detector):
 
     def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
         """Return the detector, its RPN as wide as two views where it is common to them."""
-        import copy
-
-        from mmengine import ConfigDict
-
-        model = ConfigDict(copy.deepcopy(_model_of(config)))
-        for k, v in (overrides or {}).items():
-            _override(model, k, v)
-        return build_detector(widened(model) if self.common else model, None, *args)
+        setup_mmdet()  # before mmengine reads a configuration with bases in the collection
+        model = read_config(config)
+        for key, value in (overrides or {}).items():
+            override(model, key, value)
+        return of_two_stages(build_detector(widened(model) if self.common else model, None, *args))
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the terms of Eq. 3.5 and figures about what was mined and merged."""

@@ -1,6 +1,7 @@
 """Where region proposals come from: the common RPN of thesis 3.2.3, and what it is compared with."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -82,7 +83,7 @@ class Both:
 
     def _best(self, found: Any) -> Any:
         order = found.scores.argsort(descending=True, stable=True)
-        return found[order[: round(self.share * len(order))]]
+        return found[order[: math.ceil(self.share * len(order))]]
 
 
 PROPOSALS: dict[str, Proposing] = {

@@ -15,6 +15,24 @@ Features = tuple[Tensor, ...]  # one map (B, C, h, w) a level
 Proposals = list[Any]  # of one batch: mmdet's InstanceData with bboxes and scores
 
 
+def of_two_stages(detector: Any) -> Any:
+    """Return a detector of mmdet if its stages can be taken one by one.
+
+    Raises:
+        UserError: it has not an RPN of anchors and one head for boxes, or it has a head for masks, which would be left
+            untrained.
+    """
+    from mmdet.models import RPNHead, StandardRoIHead
+
+    rpn_head, roi_head = getattr(detector, "rpn_head", None), getattr(detector, "roi_head", None)
+    if isinstance(rpn_head, RPNHead) and isinstance(roi_head, StandardRoIHead) and not detector.with_mask:
+        return detector
+    raise UserError(
+        f"{type(detector).__name__} has other stages than an RPN of anchors and one head for boxes, which the method needs: "
+        "choose a Faster R-CNN, such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+    )
+
+
 def two_views(detector: Any, batch: Mapping[str, Any], training: bool) -> tuple[Features, Features, list[Any]]:
     """Return the features f_o and f_a of a batch's pictures and of their second views (thesis 3.2.2), in one pass.
 
@@ -220,7 +238,11 @@ def plain_losses(detector: Any, features: Features, samples: Sequence[Any]) -> d
     for sample in objects:
         sample.gt_instances = as_instances(sample.gt_instances.bboxes, torch.zeros_like(sample.gt_instances.labels))
     losses, proposals = detector.rpn_head.loss_and_predict(features, objects, proposal_cfg=config)
-    losses = {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
+    losses = {
+        # As mmdet does, because an RPN's losses may have the names of the box head's.
+        name if "rpn" in name else f"rpn_{name}": sum(value) if isinstance(value, list) else value
+        for name, value in losses.items()
+    }
     return losses | detector.roi_head.loss(features, proposals, list(samples))
 
 

@@ -1,0 +1,242 @@
+"""Speed of detector training and evaluation, side by side with the plain way of doing the same work.
+
+    python benchmarks/detection.py [--quick] [--device cpu|cuda] [--only step sparsedet loading] [--output FOLDER]
+
+* step: a step of ``lightning_modules.Detector`` under Lightning, with everything around it, against the same mmdet model
+  in a bare PyTorch loop that is handed mmdet's own samples. The two take turns, step by step, within one training.
+* sparsedet: a step of SparseDet that mines and merges against one of the plain detector, forward, backward, optimiser.
+* loading: how long a training that has two workers waits for its batches, as a share of its time.
+
+COCO's evaluation is timed by benchmarks/coco_evaluation.py. Ratios are ours / plain, medians over rounds that alternate
+between the two in one process, because times from different runs on a shared machine say little.
+"""
+
+import argparse
+import copy
+import datetime
+import json
+import os
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.timing import Case, Times, compare, hardware, slug, summary, synchronise
+from datamodules.detection_scenes import DetectionScenes
+from datamodules.second_view import SecondView
+from lightning_modules.detector import Detector
+from lightning_modules.sparsedet.module import SparseDet
+from networks.detection.samples import to_samples
+
+SCENES = "configs/detectors/faster_rcnn_scenes.py"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the work; the defaults are those that the reached ratios are stated for."""
+
+    config: str = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+    image_size: int = 320
+    batch: int = 2
+    rounds: int = 15
+    loading_steps: int = 60
+    device: str = "cpu"
+
+
+QUICK = Settings(config=SCENES, image_size=64, rounds=2, loading_steps=6)
+
+
+def world(settings: Settings, workers: int = 0, scenes: int = 8) -> DetectionScenes:
+    """Return the data: scenes of which half of the annotations are missing, in two views."""
+    data = DetectionScenes(
+        scenes=scenes,
+        test_scenes=1,
+        image_size=settings.image_size,
+        split="1",
+        percent=50,
+        batch_size=settings.batch,
+        num_workers=workers,
+        second_view=SecondView(),
+    )
+    data.setup("fit")
+    return data
+
+
+class BareLoop:
+    """Training as one would write it around mmdet without any framework.
+
+    Args:
+        module: whose detector and optimiser are copied.
+    """
+
+    def __init__(self, module: Detector):
+        self.detector = copy.deepcopy(module.detector).to(module.device).train()
+        parameters = [each for each in self.detector.parameters() if each.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=module.lr, momentum=0.9, weight_decay=module.weight_decay)
+
+    def step(self, data: dict[str, Any]) -> None:
+        """Take a step on what mmdet's own pipeline would have loaded."""
+        inputs = self.detector.data_preprocessor(data, True)
+        loss, _ = self.detector.parse_losses(self.detector(**inputs, mode="loss"))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+class TakingTurns(pl.Callback):
+    """Times Lightning's steps, and after each of them one of a bare loop."""
+
+    def __init__(self, device: str):
+        self.ours, self.plain, self.device = Times([], []), Times([], []), device
+        self.started: tuple[float, float] | None = None
+        self.bare: BareLoop | None = None
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        ended = self._now()
+        samples = to_samples(batch)
+        data = {"inputs": [image.flip(0) for image in batch["image"]], "data_samples": samples}
+        self.bare = self.bare or BareLoop(pl_module)
+        begun = self._now()
+        self.bare.step(data)
+        if self.started is not None:  # the first step warms both up
+            self.ours.add(self.started, ended)
+            self.plain.add(begun, self._now())
+        self.started = self._now()
+
+    def _now(self) -> tuple[float, float]:
+        synchronise(self.device)
+        return time.perf_counter(), time.process_time()
+
+
+def step(settings: Settings) -> dict[str, Any]:
+    """Return the time of a step under Lightning over that of a bare loop."""
+    data, turns = world(settings), TakingTurns(settings.device)
+    module = Detector(settings.config, num_classes=12, lr=1e-4, warmup_steps=1)
+    trainer(settings, settings.rounds + 1, turns).fit(module, datamodule=data)
+    bare = turns.bare
+    assert bare is not None
+    pairs = zip(module.detector.parameters(), bare.detector.parameters(), strict=True)
+    apart = max(float((a.detach() - b.detach()).abs().max()) for a, b in pairs)
+    return summary(turns.ours, turns.plain, 1.05, apart)
+
+
+def trainer(settings: Settings, steps: int, *callbacks: pl.Callback) -> pl.Trainer:
+    """Return a trainer that does nothing on the side."""
+    return pl.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        accelerator="gpu" if settings.device == "cuda" else "cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+
+
+def sparsedet(settings: Settings) -> Case:
+    """Return a step of SparseDet, mining and merging at low thresholds, against one of the plain detector."""
+    batch = next(iter(world(settings).train_dataloader()))
+    plain = Detector(settings.config, num_classes=12)
+    thresholds = {"tau_ppm": 0.45, "tau_m": 0.1}
+    ours = SparseDet(settings.config, num_classes=12, mining_start=-1, **thresholds)  # type: ignore[arg-type]
+    moved = {key: [each.to(settings.device) for each in value] for key, value in batch.items() if is_tensors(value)}
+    batch = batch | moved
+
+    def stepper(module: Detector) -> Any:
+        module.to(settings.device).train()
+        optimizer = torch.optim.SGD((p for p in module.parameters() if p.requires_grad), lr=1e-5)
+
+        def take(_: int) -> None:
+            losses = module.losses(batch)
+            optimizer.zero_grad()
+            torch.stack([value for name, value in losses.items() if "loss" in name]).sum().backward()
+            optimizer.step()
+
+        return take
+
+    return Case(stepper(ours), stepper(plain), lambda: 0.0, 1.9)
+
+
+def is_tensors(value: Any) -> bool:
+    """Return whether a part of a batch is a list of tensors."""
+    return isinstance(value, list) and all(isinstance(each, torch.Tensor) for each in value)
+
+
+class Waiting(pl.Callback):
+    """Times how long a training waits for its batches."""
+
+    def __init__(self) -> None:
+        self.waited, self.worked, self.mark = 0.0, 0.0, 0.0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        now = time.perf_counter()
+        if self.mark and batch_idx > 1:  # workers start with the first
+            self.waited += now - self.mark
+        self.mark = now
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        now = time.perf_counter()
+        if batch_idx > 1:
+            self.worked += now - self.mark
+        self.mark = now
+
+
+def loading(settings: Settings) -> dict[str, Any]:
+    """Return which share of a SparseDet training with two workers is spent waiting for batches of two views."""
+    scenes = settings.loading_steps * settings.batch
+    waiting = Waiting()
+    module = SparseDet(settings.config, num_classes=12, warmup_steps=1)
+    data = world(replace(settings), workers=2, scenes=scenes)
+    trainer(settings, settings.loading_steps, waiting).fit(module, datamodule=data)
+    share = waiting.waited / (waiting.waited + waiting.worked)
+    return {"waiting_share": round(share, 4), "reach": 0.05, "reached": share <= 0.05}
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the benchmark; returns what it prints."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    names = ["step", "sparsedet", "loading"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
+    parser.add_argument("--only", nargs="+", default=names, choices=names)
+    parser.add_argument("--output", type=Path, help="folder for the JSON file")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    settings = replace(QUICK if options.quick else Settings(), device=options.device)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    report: dict[str, Any] = {
+        "date": today,
+        "hardware": hardware(options.device),
+        "settings": asdict(settings),
+        "load_average_before": os.getloadavg(),
+    }
+    if "step" in options.only:
+        report["step"] = step(settings)
+    if "sparsedet" in options.only:
+        report["sparsedet"] = compare(sparsedet(settings), settings.rounds, settings.device)
+    if "loading" in options.only:
+        report["loading"] = loading(settings)
+    report["load_average_after"] = os.getloadavg()
+    print(json.dumps(report, indent=2))
+    output = options.output or (None if options.quick else Path(__file__).parent / "results")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / f"detection-{slug(report['hardware']['device'])}-{today}.json"
+        path.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sparsely annotated copies of detection data sets."""

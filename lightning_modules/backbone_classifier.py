@@ -1,0 +1,72 @@
+"""A detector's backbone learns to name the class of a picture, so that the detector does not start from nothing."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_modules.schedule import adamw_with_cosine, decayed_apart
+from networks.detection.build import build_detector
+
+
+class BackboneClassifier(LightningModule):
+    """Trains the backbone that a detector's configuration names, and a linear layer on its pooled last features.
+
+    What ImageNet is to the detectors of the thesis (3.3.3), ``datamodules.SubjectWorld`` is to those of the embedded
+    world. Batches have "image" (B, 3, S, S) float32 RGB in [0, 1] and "label" (B,) int64.
+
+    Args:
+        config: of the detector, see `lightning_modules.Detector`.
+        classes: number of classes.
+        overrides: changes of the model's configuration.
+        lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to 1 %.
+        weight_decay: of AdamW; biases and gains do not decay.
+        warmup: steps.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        classes: int,
+        overrides: dict[str, Any] | None = None,
+        lr: float = 3e-3,
+        weight_decay: float = 0.05,
+        warmup: int = 50,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        detector: Any = build_detector(config, overrides)
+        self.backbone, self.preprocessor = detector.backbone, detector.data_preprocessor
+        with torch.no_grad():
+            width = self.backbone(torch.zeros(1, 3, 64, 64))[-1].shape[1]
+        self.head = nn.Linear(width, classes)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, classes) of images (B, 3, S, S) in [0, 1]."""
+        inputs = self.preprocessor({"inputs": list(255 * images.flip(1)), "data_samples": None})["inputs"]
+        return self.head(self.backbone(inputs)[-1].mean((2, 3)))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+        loss = F.cross_entropy(self(batch["image"]), batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+        if batch.get("task") == "images":
+            self.accuracy(self(batch["image"]), batch["label"])
+            self.log("val/accuracy", self.accuracy, prog_bar=True, on_epoch=True, add_dataloader_idx=False)
+
+    def backbone_state(self) -> dict[str, Tensor]:
+        """Return the weights of the backbone alone, for ``backbone_weights`` of a detector."""
+        return self.backbone.state_dict()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW with linear warm-up and cosine decay over the whole training."""
+        steps = self.trainer.estimated_stepping_batches
+        return adamw_with_cosine(decayed_apart([self.backbone, self.head]), self.lr, self.weight_decay, self.warmup, steps)

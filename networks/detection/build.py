@@ -1,0 +1,200 @@
+"""Detectors of mmdet's collection, or of one's own mmengine configuration, as plain modules."""
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from errors import UserError
+from networks.detection import configs
+from networks.detection.checkpoints import load_backbone, load_detector
+from networks.detection.ops import ensure_ops
+
+# Modules that register what mmdet's collection lacks.
+OUR_MODELS = ("networks.detection.centernet2", "networks.detection.vit_pyramid")
+
+
+@functools.cache
+def setup_mmdet() -> None:
+    """Make mmdet's models and ours buildable; calls after the first do nothing.
+
+    Installs the operators, registers the models with mmdet as the default scope, and lets the loggers of mmengine and
+    mmdet speak from warnings on. mmengine's message hub, from which some heads read the time, starts at 0.
+    """
+    ensure_ops()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mmdet.utils import register_all_modules
+        from mmengine.logging import MMLogger
+
+        register_all_modules(init_default_scope=True)
+    for name in ("mmengine", "mmdet"):
+        MMLogger.get_instance(name, logger_name=name).setLevel(logging.WARNING)
+    if importlib.util.find_spec("pkg_resources") is None:
+        _find_packages_without_setuptools()
+    for name in OUR_MODELS:
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)
+    set_progress(0, 0)
+
+
+def set_progress(step: int, epoch: int) -> None:
+    """Tell heads whose losses change during training (TOOD, BoxInst) where it stands, before each of its steps.
+
+    Args:
+        step: training steps done.
+        epoch: epochs done.
+    """
+    from mmengine.logging import MessageHub
+
+    hub = MessageHub.get_current_instance()
+    hub.update_info("iter", step)
+    hub.update_info("epoch", epoch)
+
+
+def build_detector(
+    config: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    num_classes: int | None = None,
+    weights: str | None = None,
+    backbone_weights: str | None = None,
+    skip_mismatched: bool = False,
+) -> nn.Module:
+    """Build and initialise a detector.
+
+    Some things of a configuration are changed, because they need a network, GPUs or mmengine's runner: weights are
+    never downloaded (name files instead); synchronised batch normalisation becomes the ordinary one
+    (``Trainer(sync_batchnorm=True)`` brings it back); images are not resized in batches, the data module does that;
+    branches for stuff are left out with a warning.
+
+    Args:
+        config: path of an mmengine configuration, "mmdet::" and a path in mmdet's collection, or a dictionary; see
+            `networks.detection.configs.read_config`.
+        overrides: dotted keys within the model and their values, {"backbone.depth": 18}; see
+            `networks.detection.configs.override`.
+        num_classes: K, set in all heads but an RPN's; None keeps the configuration's.
+        weights: file with weights of the whole detector, see `networks.detection.checkpoints.load_detector`.
+        backbone_weights: file with weights of the backbone alone, see `networks.detection.checkpoints.load_backbone`.
+        skip_mismatched: load what fits of either file and warn about the rest, instead of refusing the file.
+
+    Returns:
+        The detector of mmdet, in training mode, on the CPU.
+
+    Raises:
+        UserError: the configuration or an override is wrong, describes something else than a detector of images, or
+            needs what is not there; a file of weights does not fit.
+    """
+    setup_mmdet()
+    model = configs.read_config(config)
+    for key, value in (overrides or {}).items():
+        configs.override(model, key, value)
+    _refuse(model)
+    configs.remove_stuff(model)
+    configs.remove_downloads(model)
+    configs.remove_batch_augments(model)
+    configs.use_local_batch_norm(model)
+    if num_classes is not None:
+        if num_classes < 1:
+            raise UserError(f"num_classes is {num_classes}; a detector needs one class or more")
+        configs.set_num_classes(model, num_classes)
+
+    teacher_weights = model.pop("teacher_ckpt", None)
+    detector = _build(model)
+    if teacher_weights is not None:
+        load_detector(detector.teacher_model, teacher_weights)
+    if hasattr(detector, "teacher_model"):
+        detector.register_forward_pre_hook(_move_teacher)
+    if backbone_weights is not None:
+        load_backbone(detector, backbone_weights, skip_mismatched)
+    if weights is not None:
+        load_detector(detector, weights, skip_mismatched)
+    if weights is None and backbone_weights is None:
+        _warn_of_frozen(detector)
+    return detector
+
+
+def _build(model: dict[str, Any]) -> Any:
+    from mmdet.registry import MODELS
+    from mmengine.logging import MMLogger
+
+    try:
+        detector = MODELS.build(model)
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError, ImportError, IndexError) as error:
+        raise UserError(
+            f"the configuration cannot be built: {error}; check it, and the overrides, against the arguments of "
+            f"{model['type']}"
+        ) from error
+    # Some backbones warn that they start from scratch, although their weights are loaded right afterwards.
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        detector.init_weights()
+    finally:
+        logger.setLevel(level)
+    return detector
+
+
+def _refuse(model: Mapping[str, Any]) -> None:
+    """Raise an error for models that cannot be trained or tested with images and boxes alone."""
+    from mmdet.models.detectors import BaseDetector, SemiBaseDetector
+    from mmdet.registry import MODELS
+
+    name = model["type"] if isinstance(model["type"], str) else model["type"].__name__
+    kind = MODELS.get(name) if isinstance(model["type"], str) else model["type"]
+    if kind is None:
+        raise UserError(f"no model of the type '{name}' is registered; check the spelling")
+    if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
+        raise UserError(f"'{name}' detects nothing in single images; of a tracker take the detector inside it")
+    if issubclass(kind, SemiBaseDetector):
+        raise UserError(f"'{name}' needs mmengine's runner to learn from unlabelled images; take its detector")
+    if "language_model" in model:
+        raise UserError(f"'{name}' is prompted with text, which data sets of boxes lack; choose another detector")
+    if model.get("roi_head") and not model.get("rpn_head"):
+        raise UserError(f"'{name}' is given proposals from a file; choose a detector with an RPN (faster_rcnn)")
+    teacher = model.get("teacher_ckpt")
+    if teacher is not None and not Path(teacher).is_file():
+        raise UserError(
+            f"the teacher's weights '{teacher}' are not a file: fetch them and override 'teacher_ckpt' with their "
+            "path, or with null for an untrained teacher"
+        )
+
+
+def _move_teacher(detector: Any, inputs: Any) -> None:
+    """Distilling detectors hide their teacher from torch, so that it stays behind when they are moved."""
+    detector.teacher_model.to(next(detector.parameters()).device)
+
+
+def _warn_of_frozen(detector: Any) -> None:
+    frozen = [name for name, weight in detector.backbone.named_parameters() if not weight.requires_grad]
+    if frozen:
+        warnings.warn(
+            f"{len(frozen)} tensors of the backbone ({frozen[0]}, ...) are frozen at random values: give "
+            "backbone_weights, or override 'backbone.frozen_stages' with -1 and 'backbone.norm_cfg.requires_grad' "
+            "with true",
+            stacklevel=3,
+        )
+
+
+def _find_packages_without_setuptools() -> None:
+    """Let configurations have bases in other packages ("mmdet::..."), for which mmengine asks setuptools."""
+    from mmengine.config import config
+
+    def is_installed(package: str) -> bool:
+        return importlib.util.find_spec(package) is not None
+
+    def get_installed_path(package: str) -> str:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"No module named '{package}'")
+        return str(Path(spec.origin).parent)
+
+    config.is_installed = is_installed
+    config.get_installed_path = get_installed_path

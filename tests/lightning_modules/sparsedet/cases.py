@@ -1,0 +1,228 @@
+"""Detectors with few weights, and batches of small pictures that they take."""
+
+import copy
+import functools
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_modules import CoMining, Detector, PseudoLabels, SparseDet, TwoViewDetector
+from tests.helpers.drawn_detection import drawn_batch
+
+FPN = "configs/detectors/faster_rcnn_scenes.py"
+C4 = "mmdet::faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py"
+MASKS = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+CASCADE = "mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"
+FCOS_RPN = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_fcos-rpn_1x_coco.py"
+FCOS = "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py"
+RETINA = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+KINDS = {each.__name__: each for each in (CoMining, Detector, PseudoLabels, SparseDet, TwoViewDetector)}
+# What makes mmdet's ResNet-50 with FPN small.
+PYRAMID: dict[str, Any] = {
+    "backbone.depth": 18,
+    "backbone.base_channels": 8,
+    "backbone.frozen_stages": -1,
+    "neck.in_channels": [8, 16, 32, 64],
+    "neck.out_channels": 16,
+}
+TWO_STAGES: dict[str, Any] = {
+    "roi_head.bbox_roi_extractor.out_channels": 16,
+    "roi_head.bbox_head.in_channels": 16,
+    "roi_head.bbox_head.fc_out_channels": 32,
+    "roi_head.bbox_head.num_classes": 12,
+    "train_cfg.rpn_proposal.max_per_img": 40,
+    "train_cfg.rcnn.sampler.num": 16,
+    "test_cfg.rpn.max_per_img": 40,
+    "test_cfg.rcnn.max_per_img": 5,
+}
+ONE_STAGE: dict[str, Any] = {
+    "bbox_head.num_classes": 12,
+    "bbox_head.in_channels": 16,
+    "bbox_head.feat_channels": 32,
+    "bbox_head.stacked_convs": 1,
+}
+# Batch norm is frozen unless a test asks for it: what a picture gives then does not depend on its neighbours.
+SMALL: dict[str, dict[str, Any]] = {
+    FPN: {
+        "backbone.base_channels": 8,
+        "backbone.norm_eval": True,
+        "neck.in_channels": [8, 16, 32, 64],
+        "neck.out_channels": 16,
+        "rpn_head.in_channels": 16,
+        "rpn_head.feat_channels": 16,
+        "roi_head.bbox_roi_extractor.out_channels": 16,
+        "roi_head.bbox_head.in_channels": 16,
+        "roi_head.bbox_head.fc_out_channels": 32,
+        "train_cfg.rpn_proposal.max_per_img": 40,
+        "train_cfg.rcnn.sampler.num": 16,
+        "test_cfg.rpn.max_per_img": 40,
+    },
+    C4: {
+        "backbone.depth": 18,
+        "backbone.frozen_stages": -1,
+        "rpn_head.in_channels": 256,
+        "rpn_head.feat_channels": 256,
+        "roi_head.shared_head.depth": 18,
+        "roi_head.bbox_roi_extractor.out_channels": 256,
+        "roi_head.bbox_head.in_channels": 512,
+        "roi_head.bbox_head.num_classes": 12,
+        "train_cfg.rpn_proposal.nms_pre": 60,
+        "train_cfg.rpn_proposal.max_per_img": 8,
+        "train_cfg.rcnn.sampler.num": 4,
+        "test_cfg.rpn.max_per_img": 8,
+    },
+    MASKS: PYRAMID
+    | TWO_STAGES
+    | {
+        "rpn_head.in_channels": 16,
+        "rpn_head.feat_channels": 16,
+        "roi_head.mask_roi_extractor.out_channels": 16,
+        "roi_head.mask_head": {"in_channels": 16, "conv_out_channels": 8, "num_convs": 1, "num_classes": 12},
+    },
+    CASCADE: PYRAMID
+    | {key: value for key, value in TWO_STAGES.items() if "sampler" not in key}
+    | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 16},
+    FCOS_RPN: PYRAMID | TWO_STAGES | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 32, "rpn_head.stacked_convs": 1},
+    FCOS: PYRAMID | ONE_STAGE,
+    RETINA: PYRAMID | ONE_STAGE,
+}
+ONE = [(8, 8, 40, 40, 0)]
+TWO = [(4, 4, 28, 28, 0), (30, 34, 60, 62, 1)]
+
+
+def module(kind: str = "SparseDet", config: str = FPN, more: dict[str, Any] | None = None, **options: Any) -> Any:
+    """Return a fresh copy of a small module.
+
+    Args:
+        kind: its class, see ``KINDS``.
+        config: one of ``SMALL``.
+        more: overrides beside those that make the detector small.
+        options: of the class.
+    """
+    found = copy.deepcopy(_module(kind, config, repr(more), repr(sorted(options.items()))))
+    torch.manual_seed(0)
+    return found.train()
+
+
+@functools.cache
+def _module(kind: str, config: str, more: str, options: str) -> Any:
+    torch.manual_seed(0)
+    overrides = {**SMALL[config], **(eval(more) or {})}
+    return KINDS[kind](config=config, overrides=overrides, **dict(eval(options)))
+
+
+def miner(config: str = FPN, **options: Any) -> Any:
+    """Return a SparseDet that mines from its first step on; an untrained RPN gives every box about 0.5."""
+    found = module(config=config, **{"tau_ppm": 0.3, **options})
+    found.mining_start = -1
+    return found
+
+
+def at_step(monkeypatch: Any, step: int) -> None:
+    """Let modules believe that ``step`` steps of a training are done."""
+    monkeypatch.setattr(LightningModule, "global_step", step)
+
+
+def batch(*pictures: list[tuple[int, ...]], size: tuple[int, int] = (64, 64), masks: bool = False) -> dict[str, Any]:
+    """Return a batch of pictures with a second view, darker and noisy, and nothing removed."""
+    found = drawn_batch(list(pictures), size)
+    if not masks:
+        del found["masks"]
+    noise = torch.Generator().manual_seed(1)
+    found |= {
+        "task": "detection",
+        "second_view": [
+            (0.6 * each + 60 * torch.rand(each.shape, generator=noise)).to(torch.uint8) for each in found["image"]
+        ],
+        "removed_boxes": [torch.zeros(0, 4) for _ in pictures],
+        "removed_labels": [torch.zeros(0, dtype=torch.int64) for _ in pictures],
+    }
+    return found
+
+
+def loss_of(losses: dict[str, Tensor]) -> Tensor:
+    """Return the sum of what is called a loss."""
+    return torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
+
+
+def gradients(found: Any, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradients of all trainable parameters; fails where one has none or is not finite."""
+    found.zero_grad()
+    loss_of(losses).backward()
+    result = {name: each.grad for name, each in found.named_parameters() if each.requires_grad}
+    assert [name for name, grad in result.items() if grad is None] == []
+    assert all(grad.isfinite().all() for grad in result.values())
+    return result
+
+
+def sure_of(found: Any, label: int) -> None:
+    """Let the box head call everything an object of a class, with a score of nearly 1, and leave its box as it is."""
+    head = found.detector.roi_head.bbox_head
+    with torch.no_grad():
+        for layer in (head.fc_cls, head.fc_reg):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        head.fc_cls.bias[label] = 20.0
+
+
+def trainer(folder: Any, *callbacks: Callback, **options: Any) -> Trainer:
+    """Return a quiet trainer on the CPU."""
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(
+        default_root_dir=folder, accelerator="cpu", callbacks=list(callbacks), **{"devices": 1} | quiet | options
+    )
+
+
+class Batches(LightningDataModule):
+    """The same batches in every epoch, to train and to test on.
+
+    Args:
+        batches: see ``batch``.
+        classes: their names.
+    """
+
+    test_size = 64
+
+    def __init__(self, batches: list[dict[str, Any]], classes: int = 12):
+        super().__init__()
+        self.batches, self.classes = batches, tuple(f"class {k}" for k in range(classes))
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.batches, batch_size=None, shuffle=False)  # type: ignore[arg-type]
+
+    test_dataloader = val_dataloader = predict_dataloader = train_dataloader
+
+
+class HalfEmpty(Batches):
+    """Annotated pictures on rank 0, pictures without any annotation on all other ranks.
+
+    Args:
+        steps: batches an epoch.
+    """
+
+    def __init__(self, steps: int = 4):
+        super().__init__([])
+        self.steps = steps
+
+    def setup(self, stage: str) -> None:
+        assert self.trainer is not None
+        pictures = (ONE, TWO) if self.trainer.global_rank == 0 else ([], [])
+        self.batches = [batch(*pictures)] * self.steps
+
+
+class StateWriter(Callback):
+    """Writes parameters and losses of every rank into the run folder."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        state = {name: each.detach() for name, each in pl_module.named_parameters()}
+        content = {"losses": self.losses, "parameters": state, "mined": trainer.callback_metrics.get("train/mined")}
+        torch.save(content, f"{trainer.default_root_dir}/rank-{trainer.global_rank}.pt")
