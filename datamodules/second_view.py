@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from datamodules.evaluation import at_least
 from errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
@@ -62,7 +61,8 @@ class SecondView:
             raise UserError(f"erase_area is {erase_area}, shares of a box: they are at most 1")
         if erase_aspect[0] <= 0:
             raise UserError(f"erase_aspect is {erase_aspect}: it has to be above 0")
-        at_least(0, lighting=0 if lighting is None else lighting)
+        if lighting is not None and not lighting >= 0:
+            raise UserError(f"lighting is {lighting}; it has to be at least 0, or null")
         self.contrast, self.brightness, self.saturation = contrast, brightness, saturation
         self.lighting, self.erase_area, self.erase_aspect, self.at_test = lighting, erase_area, erase_aspect, at_test
 

@@ -114,7 +114,16 @@ class Detector(LightningModule):
         return proposals_of(self.detector.rpn_head.predict(features, samples, rescale=True))
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the detector's own losses by name, those of the same name over its levels summed."""
+        """Return the detector's own losses by name, those of the same name over its levels summed.
+
+        Raises:
+            UserError: the detector segments and the batch has no masks to learn from.
+        """
+        if self.detector.with_mask and "masks" not in batch:
+            raise UserError(
+                f"{type(self.detector).__name__} learns masks, which the batch has not: give "
+                "--data.init_args.with_masks=true, or choose a detector of boxes"
+            )
         inputs, samples = self.inputs(batch, training=True)
         return summed(self.detector.loss(inputs, samples))
 
@@ -149,10 +158,13 @@ class Detector(LightningModule):
             return cosine_schedule(step, steps, self.warmup_steps)
         return 0.1 ** sum(step >= each for each in self.milestones)
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Limit the norm of the gradient, where the configuration asks for it."""
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Limit the norm of the gradient as the configuration asks for it, or else as the trainer does."""
         if self.clip is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+            gradient_clip_val, gradient_clip_algorithm = self.clip, "norm"
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _check_classes(self) -> None:
         classes = getattr(getattr(self.trainer, "datamodule", None), "classes", None)

@@ -214,7 +214,7 @@ def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
     while True:
         figure.savefig(path, dpi=dpi)
         with Image.open(path) as image:
-            reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            reduced = image.convert("RGB").quantize(256, kmeans=3)
         reduced.save(path, optimize=True)
         if path.stat().st_size <= LARGEST_PNG or dpi <= 40:
             return

@@ -41,7 +41,7 @@ model = {
         "type": "StandardRoIHead",
         "bbox_roi_extractor": {
             "type": "SingleRoIExtractor",
-            "roi_layer": {"type": "RoIAlign", "output_size": 6, "sampling_ratio": 1},
+            "roi_layer": {"type": "RoIAlign", "output_size": 5, "sampling_ratio": 1},
             "out_channels": 32,
             "featmap_strides": [4, 8, 16, 32],
             "finest_scale": 28,  # 56 is made for pictures of 800 pixels: a box of 28 goes to stride 4 here
@@ -50,7 +50,7 @@ model = {
             "type": "Shared2FCBBoxHead",
             "in_channels": 32,
             "fc_out_channels": 128,
-            "roi_feat_size": 6,
+            "roi_feat_size": 5,
             "num_classes": 12,
             "bbox_coder": {"type": "DeltaXYWHBBoxCoder", "target_stds": [0.1, 0.1, 0.2, 0.2]},
             "reg_class_agnostic": False,
@@ -77,7 +77,7 @@ model = {
             "allowed_border": -1,
             "pos_weight": -1,
         },
-        "rpn_proposal": {"nms_pre": 300, "max_per_img": 120, "nms": {"type": "nms", "iou_threshold": 0.7}},
+        "rpn_proposal": {"nms_pre": 200, "max_per_img": 120, "nms": {"type": "nms", "iou_threshold": 0.7}},
         "rcnn": {
             "assigner": {
                 "type": "MaxIoUAssigner",
@@ -98,7 +98,7 @@ model = {
         },
     },
     "test_cfg": {
-        "rpn": {"nms_pre": 300, "max_per_img": 120, "nms": {"type": "nms", "iou_threshold": 0.7}},
+        "rpn": {"nms_pre": 200, "max_per_img": 120, "nms": {"type": "nms", "iou_threshold": 0.7}},
         "rcnn": {"score_thr": 0.05, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
     },
 }

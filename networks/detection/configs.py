@@ -39,8 +39,6 @@ def read_config(config: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     model = ConfigDict(copy.deepcopy(dict(model)))
     if isinstance(model.get("teacher_config"), str):
         model.teacher_config = _teacher(model.teacher_config)
-    if _type_name(model) == "RPN":  # one configuration lacks what two-stage detectors fill in for their RPN
-        model.rpn_head.setdefault("num_classes", 1)
     return model
 
 

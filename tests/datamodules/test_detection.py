@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as rle
 
 from datamodules.annotations import AnnotatedImage
 from datamodules.detection import DetectionDataModule
@@ -31,8 +32,6 @@ class Squares(DetectionDataModule):
 
 
 def squares(index):
-    from pycocotools import mask as rle
-
     rng = np.random.default_rng(index)
     size = (int(rng.integers(20, 50)), int(rng.integers(20, 50)))
     corners = rng.integers(0, 10, (index % 5, 2))

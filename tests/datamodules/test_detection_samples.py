@@ -151,6 +151,26 @@ def test_half_open_boxes_of_single_pixels_and_of_the_whole_picture():
     assert sample["boxes"].tolist() == [[98, 0, 100, 2], [0, 0, 100, 80], [0, 78, 2, 80]]
 
 
+def test_each_side_has_its_own_factor():
+    sample = as_sample(record(), with_masks=True)
+    resize(sample, (2 * SIZE[0], 3 * SIZE[1]))
+    expected = torch.tensor(BOXES, dtype=torch.float32) * torch.tensor([3, 2, 3, 2])
+    assert torch.equal(sample["boxes"], expected)
+    assert torch.equal(torch.stack([extent(mask) for mask in sample["masks"]]), expected)
+    assert (found(sample["image"]) - expected).abs().max() <= 1
+
+
+def test_resizing_and_mirroring_can_be_exchanged():
+    first, second = (as_sample(record(size=(42, 51)), with_masks=True) for _ in range(2))
+    resize(first, (14, 17))
+    mirror(first)
+    mirror(second)
+    resize(second, (14, 17))
+    assert torch.equal(first["masks"], second["masks"])
+    assert torch.allclose(first["boxes"], second["boxes"], atol=1e-5)
+    assert (first["image"].int() - second["image"].int()).abs().max() <= 1
+
+
 def test_mirroring_twice_changes_nothing():
     sample = as_sample(record(ignored=[1], removed=[2]), with_masks=True)
     sample["second_view"] = sample["image"].flip(0)

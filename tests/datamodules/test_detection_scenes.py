@@ -73,9 +73,10 @@ def test_boxes_and_areas_are_those_of_the_masks():
 
 
 def test_labels_belong_to_the_boxes():
-    for index, image in enumerate(ready().train):
-        scene = render(0, index, 64, crowds.Crowd())
+    for index, image in enumerate(ready(objects=[20, 24], scenes=4).train):
+        scene = render(0, index, 64, crowds.Crowd((20, 24)))
         kept = crowds.recognisable(scene)
+        assert not kept.all()
         assert image.labels.tolist() == [item.class_index for item in np.array(scene.objects, object)[kept]]
         assert np.array_equal(image.boxes, scene.boxes[kept])
         assert np.array_equal(image.read(), scene.image)

@@ -130,14 +130,14 @@ def test_data_are_those_of_the_column(table, scale):
             assert split == found[1]
         if scale == "paper" and "VOCDetection" in effective(trained(cell.runs[0]))["data"]["class_path"]:
             both = ["2007 trainval", "2012 trainval"]
-            assert data["train_sets"] == (both if "Split-4" in column else both[:1])
+            assert data["train"] == (both if "Split-4" in column else both[:1])
 
 
 def test_oracle_on_voc_is_trained_on_the_pictures_of_the_split():
     cells = TABLES["table_3_2"].grids["paper"].cells
     for column, sets in (("Split-4 Extreme", 2), ("Split-5 50%", 1)):
         data = effective(cells["Oracle", column].runs[0])["data"]["init_args"]
-        assert len(data["train_sets"]) == sets
+        assert len(data["train"]) == sets
 
 
 ROW_CLASSES = {

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import Callback
 from safetensors.torch import save_file
 
 from errors import UserError
@@ -21,7 +22,6 @@ from tests.lightning_modules.sparsedet.cases import (
     Batches,
     batch,
     gradients,
-    loss_of,
     module,
     trainer,
 )
@@ -36,6 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory"),
     pytest.mark.filterwarnings("ignore:.*meshgrid"),
 ]
+QUICK = {"limit_val_batches": 0, "enable_checkpointing": False}
 EVERY = [FPN, C4, MASKS, CASCADE, FCOS, RETINA]
 
 
@@ -167,78 +168,60 @@ class TestRate:
         assert found.rate(5000, math.inf) == pytest.approx(1)  # a training without end
 
     def test_drives_the_optimizer(self, tmp_path):
-        found = module("Detector", lr=0.1, warmup_steps=2, milestones=[3])
-        rates = []
+        class Rates(Callback):
+            seen: list[float] = []
 
-        class Watch(Batches):
-            def on_before_batch_transfer(self, batch, dataloader_idx):
-                if self.trainer.training:
-                    rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-                return batch
+            def on_train_batch_start(self, trainer, *_):
+                self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-        run = trainer(tmp_path, max_epochs=1, limit_val_batches=0, enable_checkpointing=False)
-        run.fit(found, datamodule=Watch([batch(ONE)] * 5))
-        # Batches are moved to their device one ahead of the step.
-        assert rates[-2:] == pytest.approx([0.1, 0.01]) or rates[-1] == pytest.approx(0.01)
-        assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
+        run = trainer(tmp_path, Rates(), max_epochs=1, **QUICK)
+        run.fit(module("Detector", lr=0.1, warmup_steps=2, milestones=[3]), datamodule=Batches([batch(ONE)] * 5))
+        assert Rates.seen == pytest.approx([0.0001, 0.05005, 0.1, 0.01, 0.01])
+
+
+class Norms(Callback):
+    """Records the norm of the gradient that the optimiser steps along."""
+
+    def __init__(self):
+        self.seen: list[float] = []
+
+    def on_train_start(self, trainer, pl_module):
+        trainer.optimizers[0].register_step_post_hook(lambda *_: self.seen.append(self.norm(pl_module)))
+
+    def norm(self, module_) -> float:
+        return torch.stack([each.grad.norm() for each in module_.parameters() if each.grad is not None]).norm().item()
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "momentum"), [("sgd", torch.optim.SGD, 0.9), ("adamw", torch.optim.AdamW, None)]
 )
 def test_optimizer(tmp_path, name, kind, momentum):
-    found = module("Detector", optimizer=name, lr=0.02, weight_decay=0.03, more={"backbone.frozen_stages": 1})
-    found.trainer = trainer(tmp_path, max_steps=10)
-    found.trainer.fit_loop.max_epochs = 1
-    found.trainer.strategy.connect(found)
-    found.trainer.fit_loop.epoch_loop.max_steps = 10
-    optimizer = found.configure_optimizers()["optimizer"]
-    assert type(optimizer) is kind
+    options = {"optimizer": name, "lr": 0.02, "weight_decay": 0.03}
+    found = module("Detector", more={"backbone.frozen_stages": 1}, **options)
+    run = trainer(tmp_path, max_steps=1, **QUICK)
+    run.fit(found, datamodule=Batches([batch(ONE)]))
+    (optimizer,) = run.optimizers
+    assert isinstance(optimizer, kind)
     (group,) = optimizer.param_groups
-    assert group["weight_decay"] == 0.03
-    assert group["initial_lr"] == 0.02
-    assert group.get("momentum") == momentum
+    assert (group["initial_lr"], group["weight_decay"], group.get("momentum")) == (0.02, 0.03, momentum)
     trained = {id(each) for each in found.parameters() if each.requires_grad}
     assert {id(each) for each in group["params"]} == trained
     assert len(trained) < len(list(found.parameters()))
 
 
-def step_with(tmp_path, clip, **options):
-    """Return the norm of the gradient that the optimiser sees."""
-    found = module("Detector", clip=clip)
-    norms = []
-
-    class Watch(Batches):
-        pass
-
-    found.on_before_optimizer_step = lambda optimizer: None
-    original = found.optimizer_step
-
-    def optimizer_step(epoch, batch_idx, optimizer, closure):
-        def watched():
-            loss = closure()
-            grads = [each.grad.norm() for each in found.parameters() if each.grad is not None]
-            norms.append(torch.stack(grads).norm().item())
-            return loss
-
-        return original(epoch, batch_idx, optimizer, watched)
-
-    found.optimizer_step = optimizer_step
-    run = trainer(tmp_path, max_steps=1, limit_val_batches=0, enable_checkpointing=False, **options)
-    run.fit(found, datamodule=Watch([batch(ONE, TWO)]))
-    return norms[0]
-
-
 def test_clipping(tmp_path):
-    free = step_with(tmp_path, None)
-    assert free > 0.1
-    assert step_with(tmp_path, 0.05) == pytest.approx(0.05, rel=1e-3)
-    assert step_with(tmp_path, 100.0) == pytest.approx(free)
+    def norm(clip, **trained_with):
+        norms = Norms()
+        run = trainer(tmp_path, norms, max_steps=1, **QUICK, **trained_with)
+        run.fit(module("Detector", clip=clip), datamodule=Batches([batch(ONE, TWO)]))
+        return norms.seen[0]
 
-
-def test_clipping_of_the_trainer(tmp_path):
-    """What a message about losses that are not finite recommends."""
-    assert step_with(tmp_path, None, gradient_clip_val=0.05) == pytest.approx(0.05, rel=1e-3)
+    free = norm(None)
+    assert free > 1
+    assert norm(0.05) == pytest.approx(0.05, rel=1e-3)
+    assert norm(100.0) == pytest.approx(free)
+    # What a message about losses that are not finite recommends.
+    assert norm(None, gradient_clip_val=0.05) == pytest.approx(0.05, rel=1e-3)
 
 
 @pytest.mark.parametrize("lr", [0.0, -0.1])
@@ -325,13 +308,3 @@ def test_loading_from_a_checkpoint(tmp_path):
     torch.testing.assert_close(again.state_dict(), found.state_dict())
     assert again.hparams == found.hparams
 
-
-def test_overfits_two_pictures():
-    found = module("Detector", more={"backbone.norm_eval": False})
-    optimizer, losses = torch.optim.AdamW(found.parameters(), lr=3e-3), []
-    for _ in range(25):
-        optimizer.zero_grad()
-        losses.append(loss_of(found.losses(batch(ONE, TWO))))
-        losses[-1].backward()
-        optimizer.step()
-    assert losses[-1] < 0.5 * losses[0]

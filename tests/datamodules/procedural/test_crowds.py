@@ -6,7 +6,7 @@ import pytest
 from datamodules.procedural import crowds
 from datamodules.procedural.crowds import LEAST_PIXELS, Crowd, recognisable, render_crowd
 from datamodules.procedural.object_classes import CLASSES
-from datamodules.procedural.scenes import Scene, render_scene
+from datamodules.procedural.scenes import Scene, generator, render_scene
 
 SIZE = 64
 
@@ -35,6 +35,14 @@ def test_a_scene_is_a_function_of_seed_and_index():
     assert np.array_equal(first.boxes, again.boxes)
     for other in (render_crowd(3, 8, SIZE, Crowd()), render_crowd(4, 7, SIZE, Crowd()), render_scene(3, 7, SIZE)):
         assert not np.array_equal(first.image, other.image)
+
+
+def test_crowds_have_random_numbers_of_their_own(unpainted, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(crowds, "generator", lambda *key: drawn.append(key) or generator(*key))
+    render_crowd(3, 7, SIZE, Crowd())
+    assert drawn == [(3, 7, crowds.CROWD)]
+    assert crowds.CROWD > 6  # what the other scenes have
 
 
 def test_rendering_leaves_numpy_alone():
