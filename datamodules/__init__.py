@@ -6,6 +6,7 @@ from typing import Any
 EXPORTS = {
     "BYOLViews": "datamodules.byol_views",
     "COCO20k": "datamodules.discovery",
+    "COCODetection": "datamodules.coco_detection",
     "COCOInstances": "datamodules.coco_instances",
     "Collection": "datamodules.collection",
     "DAVIS2017": "datamodules.davis",
@@ -15,6 +16,7 @@ EXPORTS = {
     "ImageNet": "datamodules.imagenet",
     "ImageNet50": "datamodules.imagenet_50",
     "ImageNetNeighbours": "datamodules.imagenet_neighbours",
+    "LVISDetection": "datamodules.lvis_detection",
     "PartImageNet": "datamodules.part_imagenet",
     "RandomViews": "datamodules.views",
     "RevisitedRetrieval": "datamodules.revisited_retrieval",
@@ -22,6 +24,7 @@ EXPORTS = {
     "SecondView": "datamodules.second_view",
     "SceneWorld": "datamodules.scene_world",
     "SubjectWorld": "datamodules.subject_world",
+    "VOCDetection": "datamodules.voc_detection",
     "VOCDiscovery": "datamodules.discovery",
 }
 __all__ = list(EXPORTS)

@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.annotations import AnnotatedImage
 from datamodules.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.coco_json import CocoAnnotations, read_annotations
-from datamodules.coco_records import CocoRecords, records, with_removed
+from datamodules.coco_records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection import DetectionDataModule
 from datamodules.errors import DatasetNotFoundError
 from datamodules.evaluation import at_least, compare_count, first_names
@@ -51,6 +51,11 @@ class COCODetection(DetectionDataModule):
         val_annotations: file to evaluate on in place of annotations/instances_val<year>.json.
         full_annotations: the file that ``train_annotations`` was made from. What it holds beyond them is then known as
             "removed_boxes", for figures about the run; it is never trained on.
+        split: sparse split "1" to "5" or "siod" (thesis 3.3.2), drawn over the annotations to train on; none if None.
+            What it removes is known as "removed_boxes".
+        percent: how much splits 1, 2, 3 and 5 remove.
+        level: "easy", "hard" or "extreme", how much split 4 removes.
+        split_seed: of the split; ``seed`` leaves it alone.
         labelled_classes: classes that are annotated in training, by name, or "voc" for the twenty of PASCAL VOC
             (recall study of thesis section 3.3.7); all if None. Annotations of the others count as removed, and
             evaluation keeps every class: ``known`` and ``unknown`` hold the labels of the two parts.
@@ -82,6 +87,10 @@ class COCODetection(DetectionDataModule):
         train_annotations: str | None = None,
         val_annotations: str | None = None,
         full_annotations: str | None = None,
+        split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
+        percent: float | None = None,
+        level: Literal["easy", "hard", "extreme"] | None = None,
+        split_seed: int = 0,
         labelled_classes: Literal["voc"] | list[str] | None = None,
         train_images_count: int | None = None,
         train_images_percent: float | None = None,
@@ -104,6 +113,7 @@ class COCODetection(DetectionDataModule):
         self.root, self.year = Path(root).expanduser(), year
         self.given = {"train": train_annotations, "val": val_annotations}
         self.full_annotations = full_annotations
+        self.split = drawn_split(split, percent, level, split_seed, full_annotations)
         self.labelled_classes = list(VOC_CLASSES) if labelled_classes == "voc" else labelled_classes
         self.train_images_count, self.train_images_percent = train_images_count, train_images_percent
         self.subset_seed = subset_seed
@@ -152,6 +162,7 @@ class COCODetection(DetectionDataModule):
         removed = None
         if part == "train":
             coco = self._subset(coco)
+            removed = None if self.split is None else self.split.removed(coco)
             if self.full_annotations is not None:
                 coco, removed = with_removed(coco, read_annotations(self._full(self.full_annotations), self.with_masks))
         paths = picture_paths(coco, [self.root, self.root / "images"], f"{part}{self.year}")

@@ -10,6 +10,7 @@ import numpy as np
 from datamodules.annotations import AnnotatedImage, PictureFile, check_boxes
 from datamodules.coco_json import CocoAnnotations
 from datamodules.coco_masks import compressed
+from datamodules.sparse_splits import DEFAULTS, check_split, choose_removed
 from errors import UserError
 
 
@@ -136,6 +137,53 @@ def records(
 
     boxes, kept = check_boxes(coco.boxes, coco.sizes[images], "xywh", name, named, evaluated=evaluated)
     return CocoRecords(coco.only(kept), boxes[kept], removed[kept], tuple(paths), image_id)
+
+
+@dataclass(frozen=True)
+class DrawnSplit:
+    """A sparse split of the training annotations (thesis 3.3.2), drawn when they are read.
+
+    ``python -m datamodules.sparse_annotations`` with the same settings and the same file removes the same annotations.
+
+    Attributes:
+        split: "1" to "5" or "siod".
+        percent: how much splits 1, 2, 3 and 5 remove.
+        level: "easy", "hard" or "extreme", how much split 4 removes.
+        seed: of the choice.
+
+    Raises:
+        UserError: settings that do not go together.
+    """
+
+    split: str
+    percent: float | None
+    level: str | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_split(self.split, self.percent, self.level, self.seed, DEFAULTS)
+
+    def removed(self, coco: CocoAnnotations) -> np.ndarray:
+        """Return (A,) bool, what the split takes away."""
+        images, settings = coco.image_ids[coco.images], (self.split, self.percent, self.level, self.seed)
+        return choose_removed(images, coco.labels, *settings, protected=coco.ignored, ids=coco.ids)
+
+
+def drawn_split(
+    split: str | None, percent: float | None, level: str | None, seed: int, full_annotations: str | None
+) -> DrawnSplit | None:
+    """Return the split that a data module was asked for, None for none.
+
+    Raises:
+        UserError: settings that do not go together.
+    """
+    if split is None:
+        if percent is not None or level is not None:
+            raise UserError(f"percent is {percent} and level {level} without a split that they are for: give split")
+        return None
+    if full_annotations is not None:
+        raise UserError("split draws a split and full_annotations belongs to one that was drawn: give one of them")
+    return DrawnSplit(split, percent, level, seed)
 
 
 def with_removed(sparse: CocoAnnotations, full: CocoAnnotations) -> tuple[CocoAnnotations, np.ndarray]:

@@ -8,13 +8,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from datamodules.annotations import AnnotatedImage
 from datamodules.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.coco_json import CocoAnnotations, read_annotations
-from datamodules.coco_records import CocoRecords, records, stem_as_id, with_removed
+from datamodules.coco_records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection import DetectionDataModule
 from datamodules.errors import DatasetNotFoundError
 from datamodules.evaluation import first_names
@@ -44,6 +45,11 @@ class VOCDetection(DetectionDataModule):
             ``root``.
         full_annotations: the file that ``train_annotations`` was made from. What it holds beyond them is then known as
             "removed_boxes", for figures about the run; it is never trained on.
+        split: sparse split "1" to "5" or "siod" (thesis 3.3.2), drawn over the annotations to train on; none if None.
+            What it removes is known as "removed_boxes"; difficult objects are neither removed nor counted.
+        percent: how much splits 1, 2, 3 and 5 remove.
+        level: "easy", "hard" or "extreme", how much split 4 removes.
+        split_seed: of the split; ``seed`` leaves it alone.
         unlabelled: sets whose pictures are trained on as if nobody had annotated them ("2012 trainval" in table 3.3 of
             the thesis); their objects are known as "removed_boxes".
         batch_size: pictures a batch and process.
@@ -69,6 +75,10 @@ class VOCDetection(DetectionDataModule):
         val: list[str] = ["2007 test"],  # noqa: B006
         train_annotations: str | None = None,
         full_annotations: str | None = None,
+        split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
+        percent: float | None = None,
+        level: Literal["easy", "hard", "extreme"] | None = None,
+        split_seed: int = 0,
         unlabelled: list[str] = [],  # noqa: B006
         batch_size: int = 8,
         num_workers: int = 2,
@@ -85,6 +95,7 @@ class VOCDetection(DetectionDataModule):
         self.sets = {"train": set_names(train, "train"), "val": set_names(val, "val")}
         self.unlabelled = set_names(unlabelled, "unlabelled") if unlabelled else []
         self.train_annotations, self.full_annotations = train_annotations, full_annotations
+        self.split = drawn_split(split, percent, level, split_seed, full_annotations)
         self.train: list[AnnotatedImage] = []
         self.val: CocoRecords | None = None
 
@@ -108,11 +119,12 @@ class VOCDetection(DetectionDataModule):
         return self.val or ()
 
     def _labelled(self) -> CocoRecords:
-        if self.train_annotations is None:
-            return self._records(read_sets(self.root, self.sets["train"]), evaluated=False)
-        coco, removed = self._read(self.train_annotations), None
+        given, removed = self.train_annotations, None
+        coco = read_sets(self.root, self.sets["train"]) if given is None else self._read(given)
         if self.full_annotations is not None:
             coco, removed = with_removed(coco, self._read(self.full_annotations))
+        if self.split is not None:
+            removed = self.split.removed(coco)
         return self._records(coco, evaluated=False, removed=removed)
 
     def _unlabelled(self) -> Sequence[AnnotatedImage]:

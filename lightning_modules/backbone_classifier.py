@@ -42,7 +42,9 @@ class BackboneClassifier(LightningModule):
         detector: Any = build_detector(config, overrides)
         self.backbone, self.preprocessor = detector.backbone, detector.data_preprocessor
         with torch.no_grad():
+            self.backbone.eval()
             width = self.backbone(torch.zeros(1, 3, 64, 64))[-1].shape[1]
+        self.backbone.train()
         self.head = nn.Linear(width, classes)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup

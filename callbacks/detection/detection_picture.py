@@ -207,15 +207,19 @@ def _overlay(mask: RLE, image: Tensor, colour: tuple[float, float, float]) -> np
 
 
 def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
-    """Write a figure that shows photographs as PNG of 256 colours, a third of the bytes, and as small as need be."""
+    """Write a figure that shows photographs as PNG of at most ``LARGEST_PNG`` bytes.
+
+    Where it would take more, it gets 256 colours, which takes a third, and then a lower resolution.
+    """
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        figure.savefig(path, dpi=dpi)
+    figure.savefig(path, dpi=dpi)
+    while path.stat().st_size > LARGEST_PNG:
         with Image.open(path) as image:
-            reduced = image.convert("RGB").quantize(256, kmeans=3)
+            reduced = image.convert("RGB").quantize(256, kmeans=1)
         reduced.save(path, optimize=True)
         if path.stat().st_size <= LARGEST_PNG or dpi <= 40:
             return
         dpi *= 0.85
+        figure.savefig(path, dpi=dpi)

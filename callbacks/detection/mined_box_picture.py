@@ -79,7 +79,7 @@ def draw(pictures: list[dict[str, Any]]) -> Any:
     rows = -(-len(pictures) // columns)
     figure = new_figure(PANEL * columns, PANEL * rows + 0.35)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels:
         panel.set_axis_off()
     for panel, picture in zip(panels, pictures, strict=False):

@@ -1,10 +1,7 @@
 """Files of annotations in COCO's format, with the checks of what a sparse split relies on."""
 
-import gc
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +45,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     try:
         raw = path.read_bytes()
-        with collector_paused():
-            content = json.loads(raw)
+        content = json.loads(raw)
         annotations = content["annotations"]
         places = [places_of(content[name]) for name in ("images", "categories")]
         ids = whole_numbers([each["id"] for each in annotations])
@@ -66,7 +62,8 @@ def read_annotations(path: Path) -> Annotations:
     for owners, name in ((images, "image_id"), (labels, "category_id")):
         if (owners < 0).any():
             lost = annotations[int(np.argmin(owners))]
-            raise UserError(f"{path}: annotation {lost['id']} has the {name} {lost[name]!r}, which is not in the file")
+            wrong = f"annotation {lost['id']} has the {name} {lost[name]!r}, which is not in the file"
+            raise UserError(f"{path}: {wrong}; take it out or get the file again")
     if len(np.unique(ids)) < len(ids):
         values, counts = np.unique(ids, return_counts=True)
         raise UserError(f"{path}: {values[counts > 1][0]} is the id of several annotations; make the ids different")
@@ -98,15 +95,3 @@ def whole_numbers(ids: list[Any]) -> NDArray[np.int64]:
         if type(each) is not int:
             raise TypeError(f"the id {each!r} of an annotation is not a whole number")
     return np.array(ids, np.int64)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep Python from looking for garbage, which doubles the time that millions of small objects take to make."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -88,7 +88,7 @@ def check_paths(source: Path, output: Path, overwrite: bool) -> None:
 
 
 def write_all(texts: dict[Path, str]) -> None:
-    """Write files, all of them or none.
+    """Write files, none of them before all are complete beside their places.
 
     Raises:
         UserError: they cannot be written.

@@ -9,6 +9,7 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from datamodules.coco_detection import VOC_CLASSES, COCODetection
 from datamodules.errors import DatasetNotFoundError
+from datamodules.sparse_annotations.__main__ import main as sparse_annotations
 from datamodules.voc_annotations import CLASSES as VOC_NAMES
 from errors import UserError
 from tests.helpers.replicas_detection import COCO_PARTS, edit_json, make_coco_detection
@@ -261,3 +262,28 @@ def test_workers_give_the_same_batches(root):
         assert one["image_id"] == other["image_id"]
         for a, b in zip(one["boxes"] + one["image"], other["boxes"] + other["image"], strict=True):
             assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("split", ["1", "2", "3", "5", "siod"])
+def test_a_drawn_split_is_that_of_the_tool(root, tmp_path, split):
+    source = root / "annotations" / "instances_train2017.json"
+    settings = ["--split", split, "--seed", "3"] + ([] if split == "siod" else ["--percent", "60"])
+    assert sparse_annotations([*settings, str(source), str(tmp_path / "sparse.json")]) == 0
+    by_tool = ready(root, train_annotations=str(tmp_path / "sparse.json"), full_annotations=str(source))
+    drawn = ready(root, split=split, percent=None if split == "siod" else 60, split_seed=3)
+    assert [each.removed.tolist() for each in drawn.training_images()] == [
+        each.removed.tolist() for each in by_tool.training_images()
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"split": "1"}, {"percent": 50}, {"split": "4", "percent": 50}, {"split": "1", "percent": 101}]
+)
+def test_settings_of_a_split_have_to_go_together(root, settings):
+    with pytest.raises(UserError, match="percent|level"):
+        COCODetection(str(root), **settings)
+
+
+def test_a_split_is_drawn_or_given(root):
+    with pytest.raises(UserError, match="full_annotations"):
+        COCODetection(str(root), split="1", percent=50, full_annotations="instances.json")

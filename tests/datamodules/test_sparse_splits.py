@@ -5,9 +5,10 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 from itertools import combinations
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from datamodules.sparse_splits import DEFAULTS, LEVELS, RULES, SplitOptions, choose_removed
@@ -16,6 +17,11 @@ from errors import UserError
 WITH_PERCENT = "1", "2", "3", "5"
 PERCENT = st.integers(0, 100) | st.integers(0, 1000).map(lambda number: number / 10)
 WHOLE = ["floor", "round", "ceil"]  # roundings without chance
+
+
+def given(*strategies):
+    """Return hypothesis' given without its limit of time, which a busy machine exceeds."""
+    return lambda test: hypothesis.settings(deadline=None)(hypothesis.given(*strategies)(test))
 
 
 @st.composite
@@ -247,7 +253,7 @@ SYMMETRIC = {  # images, labels, setting, share that goes of each annotation
 @pytest.mark.parametrize("split", RULES)
 def test_every_annotation_is_removed_equally_often(split):
     images, labels, chosen, share = SYMMETRIC[split]
-    n = 3000
+    n = 2000
     often = sum(
         choose_removed(np.array(images), np.array(labels), split, seed=seed, **chosen).astype(int) for seed in range(n)
     )
@@ -260,10 +266,10 @@ def test_every_annotation_is_removed_equally_often(split):
 def test_every_half_of_an_image_is_as_likely():
     seen = Counter(
         tuple(np.flatnonzero(choose_removed(np.zeros(4, int), np.arange(4), "4", level="hard", seed=seed)).tolist())
-        for seed in range(3000)
+        for seed in range(1800)
     )
     assert set(seen) == set(combinations(range(4), 2))
-    assert all(abs(count - 500) < 4.5 * math.sqrt(500 * 5 / 6) for count in seen.values())
+    assert all(abs(count - 300) < 4.5 * math.sqrt(300 * 5 / 6) for count in seen.values())
 
 
 @pytest.mark.parametrize(("split", "share"), [("1", 0.3), ("2", 0.3)])

@@ -179,3 +179,12 @@ def test_a_picture_that_was_replaced_is_an_error(root):
     shutil.copy(folder / "000012.jpg", folder / "000005.jpg")
     with pytest.raises(UserError, match=r"000005\.jpg has 50 x 40 pixels, its annotations are for 40 x 60"):
         data.training_images()[1].read()
+
+
+def test_a_drawn_split_spares_difficult_objects(root):
+    data = ready(root, split="4", level="extreme")
+    for record in data.training_images():
+        free = ~record.ignored
+        assert not record.removed[record.ignored].any()
+        assert (~record.removed[free]).sum() == min(1, free.sum())
+    assert any(record.removed.any() for record in data.training_images())

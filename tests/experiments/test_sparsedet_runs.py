@@ -190,6 +190,15 @@ def test_option_is_that_of_the_column(name, option):
             assert effective(cell.runs[0])["model"]["init_args"][option] == float(column)
 
 
+def test_labels_of_the_detector_itself_begin_when_and_where_those_of_sparsedet_do():
+    options = effective(TABLES["table_3_1"].grids["embedded"].runs["SparseDet 50%"])["model"]["init_args"]
+    own = {run for run in RUNS["embedded"] if module_of(run).__name__ in ("PseudoLabels", "CoMining")}
+    assert len(own) == 6
+    for run in own:
+        arguments = effective(run)["model"]["init_args"]
+        assert (arguments["start"], arguments["threshold"]) == (options["merging_start"], options["tau_m"])
+
+
 def test_augmentations_are_those_of_the_row():
     names = {"contrast", "brightness", "saturation", "lighting", "erase_area"}
     for row in TABLES["table_3_10"].thesis:
@@ -266,9 +275,9 @@ def parser():
 
 
 def together(runs, scale):
-    """Return one command line with the arguments of several runs; what is given twice is checked twice."""
+    """Return one command line with the arguments of several runs, of which the parser checks all and takes the last."""
     commands = [command_of(run, scale, seed=0, checkpoint_of=lambda source: "some.ckpt") for run in runs]
-    return list(dict.fromkeys(word for command in commands for word in command if word != "--config"))
+    return [*commands[0], *(word for command in commands[1:] for word in command if "=" in word)]
 
 
 GROUPS = {}
@@ -279,11 +288,10 @@ for _scale, _runs in RUNS.items():
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[1]} {' '.join(group[2])} {group[3]}")
 def test_command_line_is_accepted(parser, group):
-    scale, command, configs, _ = group
-    subcommand, *words = together(GROUPS[group], scale)
-    words = [f"--config={word}" if word in configs else word for word in words]
-    import_named_classes([subcommand, *words])
-    config = parser.parse_args([subcommand, *words])[command]
+    scale, command, *_ = group
+    words = together(GROUPS[group], scale)
+    import_named_classes(words)
+    config = parser.parse_args(words)[command]
     run = GROUPS[group][-1]
     assert config.model.class_path == f"lightning_modules.{module_of(run).__name__}"
     for key, text in run.overrides:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.detection.detection_picture import DetectionPicture, class_colour, draw, shown
-from callbacks.figures import LARGEST_PNG
+from callbacks.detection.detection_picture import DetectionPicture, class_colour, draw, save_photographs, shown
+from callbacks.figures import LARGEST_PNG, new_figure
 from errors import UserError
 from tests.callbacks.detection.cases import CLASSES, as_batch, fuzzed, image, mottled, run_test
 
@@ -56,6 +56,21 @@ def test_masks_cover_what_they_cover():
         cover = mask.get_array()[..., 3]
         assert cover[:, :39].mean() > 0.3
         assert cover[:, 41:].max() == 0
+
+
+def test_names_do_not_hide_each_other():
+    case = image([(k, 10, 20 + k, 60 - k, 90) for k in range(3)], size=(100, 100))
+    texts = draw([row(case)], CLASSES).axes[0].texts
+    heights = [text.get_position()[1] for text in texts]
+    assert len(texts) == 3
+    assert np.diff(sorted(heights)).min() > 2
+
+
+def test_large_pictures_are_written_smaller(tmp_path):
+    figure = new_figure(8, 8)
+    figure.subplots().imshow(np.random.default_rng(0).random((600, 600, 3)))
+    save_photographs(figure, tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size <= LARGEST_PNG
 
 
 def test_classes_have_colours_apart():

@@ -48,7 +48,9 @@ ONE_STAGE: dict[str, Any] = {
 SMALL: dict[str, dict[str, Any]] = {
     FPN: {
         "backbone.base_channels": 8,
+        "backbone.frozen_stages": -1,
         "backbone.norm_eval": True,
+        "backbone.norm_cfg.requires_grad": True,
         "neck.in_channels": [8, 16, 32, 64],
         "neck.out_channels": 16,
         "rpn_head.in_channels": 16,

@@ -83,7 +83,7 @@ def test_synchronised_norms_are_ordinary_ones():
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        ({"backbone.depht": 18}, "did you mean 'depth'"),
+        ({"backbone.normcfg": {}}, "did you mean 'norm_cfg'"),
         ({"backbone.wrong": 18}, "cannot be built.*wrong"),
         ({"backbone.type": "ResNett"}, "cannot be built.*ResNett"),
         ({"backbone.depth": 19}, "cannot be built.*19"),
@@ -161,9 +161,9 @@ def test_a_distilled_detector_takes_its_teacher_along():
         "backbone.base_channels": 8,
         "backbone.frozen_stages": -1,
         "neck.in_channels": [8, 16, 32, 64],
-        "neck.out_channels": 8,
-        "bbox_head.in_channels": 8,
-        "bbox_head.feat_channels": 8,
+        "neck.out_channels": 32,
+        "bbox_head.in_channels": 32,
+        "bbox_head.feat_channels": 32,
         "bbox_head.stacked_convs": 1,
     }
     teacher = {f"teacher_config.model.{key}": value for key, value in small_gfl.items()}

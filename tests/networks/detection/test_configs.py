@@ -119,7 +119,7 @@ def test_dictionaries_are_merged_unless_their_type_differs():
     [
         ("bakbone.depth", "no 'bakbone' there; did you mean 'backbone'"),
         ("neck.depth", "no 'neck' there; there are: type, backbone"),
-        ("backbone.deptH", "did you mean 'depth'"),
+        ("backbone.normcfg", "did you mean 'norm_cfg'"),
         ("test_cfg.rcnn.scor_thr", "did you mean 'score_thr'"),
         ("backbone.depth.more", "'more' would lie inside the value 50"),
         ("heads.2.num_classes", "has 2 elements only"),

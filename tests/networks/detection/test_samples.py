@@ -234,6 +234,8 @@ def segmenter():
     roi_layer = {"type": "RoIAlign", "output_size": 14, "sampling_ratio": 1}
     overrides = {
         "type": "MaskRCNN",
+        "backbone.frozen_stages": -1,
+        "backbone.norm_cfg.requires_grad": True,
         "roi_head.mask_head": mask_head,
         "roi_head.mask_roi_extractor": {
             "type": "SingleRoIExtractor",
