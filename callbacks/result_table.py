@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.complexity import Complexity
-from callbacks.dense_evaluation import DenseEvaluation, Result
+from callbacks.dense_evaluation import Result
 
 TITLES = {
     "keypoints": "Keypoint correspondence",
@@ -18,8 +18,15 @@ TITLES = {
     "discovery": "Object discovery",
     "scale_invariance": "Scale invariance",
     "complexity": "Cost",
+    "coco": "Average precision (COCO)",
+    "voc": "Average precision (PASCAL VOC)",
+    "lvis": "Average precision (LVIS)",
+    "proposals": "Recall of proposals",
 }
 COLUMNS = 5  # as many as fit into 80 characters beside the methods
+COLUMNS_OF = {"coco": 7}  # short names, and no standard errors
+# Here methods are boxes and masks, of which neither is better than the other.
+UNRANKED = {Complexity.protocol, "coco", "voc", "lvis", "proposals"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Sheet:
 class ResultTable(Callback):
     """Prints the results of all evaluation callbacks after a test and writes them to results/summary.md.
 
+    These are the callbacks that have a ``protocol`` and ``results``, a list of ``callbacks.dense_evaluation.Result``.
+
     A table shows one metric over the image sizes or, where there is one size only, the metrics of a protocol. The best
     figure of a column is bold; "~" marks those within two standard errors of it, the errors added in squares as if
     the two were independent, which is cautious where they come from the same images.
@@ -64,8 +73,9 @@ class ResultTable(Callback):
         self.metrics = metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        sources = (c for c in trainer.callbacks if isinstance(c, DenseEvaluation | Complexity))  # type: ignore[attr-defined]
-        results = [result for source in sources for result in source.results]
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        sources = (each.results for each in callbacks if hasattr(each, "protocol") and hasattr(each, "results"))
+        results = [result for rows in sources for result in rows if isinstance(result, Result)]
         if not results or not trainer.is_global_zero:
             return
         path = Path(trainer.default_root_dir) / "results" / "summary.md"
@@ -82,8 +92,9 @@ def sheets(results: Iterable[Result]) -> list[Sheet]:
     for result in results:
         protocols.setdefault(result.protocol, []).append(result)
     for protocol, rows in protocols.items():
-        title, ranked = TITLES.get(protocol, protocol), protocol != Complexity.protocol
-        unit = " (%)" if ranked else ""
+        title, ranked = TITLES.get(protocol, protocol), protocol not in UNRANKED
+        percent, most = protocol != Complexity.protocol, COLUMNS_OF.get(protocol, COLUMNS)
+        unit = " (%)" if percent else ""
         sizes = sorted({row.image_size for row in rows})
         metrics = list(dict.fromkeys(row.metric for row in rows))
         if len(sizes) > 1:
@@ -91,15 +102,15 @@ def sheets(results: Iterable[Result]) -> list[Sheet]:
                 columns = {
                     f"{size} px": [r for r in rows if (r.metric, r.image_size) == (metric, size)] for size in sizes
                 }
-                tables.append(_sheet(f"{title}: {metric}{unit}", columns, ranked))
+                tables.append(_sheet(f"{title}: {metric}{unit}", columns, ranked, percent))
             continue
-        for start in range(0, len(metrics), COLUMNS):
-            columns = {metric: [r for r in rows if r.metric == metric] for metric in metrics[start : start + COLUMNS]}
-            tables.append(_sheet(f"{title} at {sizes[0]} px{unit}", columns, ranked))
+        for start in range(0, len(metrics), most):
+            columns = {metric: [r for r in rows if r.metric == metric] for metric in metrics[start : start + most]}
+            tables.append(_sheet(f"{title} at {sizes[0]} px{unit}", columns, ranked, percent))
     return tables
 
 
-def _sheet(title: str, columns: dict[str, list[Result]], ranked: bool) -> Sheet:
+def _sheet(title: str, columns: dict[str, list[Result]], ranked: bool, percent: bool) -> Sheet:
     methods = list(dict.fromkeys(row.method for rows in columns.values() for row in rows))
     cells: dict[str, list[Cell]] = {method: [] for method in methods}
     for rows in columns.values():
@@ -107,14 +118,14 @@ def _sheet(title: str, columns: dict[str, list[Result]], ranked: bool) -> Sheet:
         known = [row for row in rows if not math.isnan(row.value)]
         best = max(known, key=lambda row: row.value) if known and ranked and len(methods) > 1 else None
         for method in methods:
-            cells[method].append(_cell(by_method.get(method), best, ranked))
+            cells[method].append(_cell(by_method.get(method), best, percent))
     return Sheet(title, list(columns), cells, ranked)
 
 
-def _cell(row: Result | None, best: Result | None, ranked: bool) -> Cell:
+def _cell(row: Result | None, best: Result | None, percent: bool) -> Cell:
     if row is None or math.isnan(row.value):
         return Cell("–")
-    if not ranked:
+    if not percent:
         return Cell(f"{row.value:.3f}")
     text = f"{100 * row.value:.1f}"
     if not math.isnan(row.standard_error):

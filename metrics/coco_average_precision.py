@@ -123,7 +123,9 @@ def mask_areas(masks: Sequence[RLE] | None) -> np.ndarray:
     """Return (N,) float64 numbers of pixels of N compressed RLE."""
     from pycocotools import mask as rle
 
-    return rle.area(list(masks)).astype(np.float64) if masks else np.zeros(0)
+    # pycocotools 2.0.11 puts the number of masks into 8 bits on its way, and numpy 2 refuses more than 255.
+    parts = [rle.area(list(masks[k : k + 200])) for k in range(0, len(masks or ()), 200)] if masks else []
+    return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
 def _pictures(sizes: Sequence[tuple[int, int]], federated: Federated | None) -> list[dict[str, Any]]:

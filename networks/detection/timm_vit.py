@@ -41,6 +41,7 @@ class TimmViT(BaseModule):
         stride: of the map, pixels.
         mean: of the channels, that images have to be normalised with, in [0, 1].
         std: likewise.
+        loaded: whether ViT and LiFT came with weights, and may be frozen.
 
     Raises:
         UserError: there is no such model, or weights cannot be read or do not fit; in ``forward``, for an image that
@@ -63,6 +64,7 @@ class TimmViT(BaseModule):
         self.frozen, self.out_channels = frozen, int(self.vit.embed_dim)
         self.patch_size = self.stride = int(self.vit.patch_embed.patch_size[0])
         self.mean, self.std = (tuple(self.vit.pretrained_cfg[key]) for key in ("mean", "std"))
+        self.loaded = weights is not None and (lift is None or lift.get("weights") is not None)
         self.lift, self.lift_frozen = None, False
         if lift is not None:
             if self.patch_size % 2:

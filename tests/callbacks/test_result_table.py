@@ -1,6 +1,7 @@
 import io
 import math
 
+from pytorch_lightning import Callback
 from rich.console import Console
 
 from callbacks.complexity import Complexity
@@ -83,6 +84,33 @@ def test_collects_prints_and_writes_after_a_test(tmp_path, capsys):
     assert "GMACs" not in out
     assert "GMACs (thesis)" in summary
     assert "Object discovery: CorLoc (%)" in summary
+
+
+def test_average_precision_is_one_table_in_which_neither_boxes_nor_masks_are_best():
+    names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR@100"]
+    values = {"boxes": 1.0, "masks": 0.345}
+    rows = [row(name, m, 800, v, math.nan, "coco") for m, v in values.items() for name in names]
+    (sheet,) = sheets(rows)
+    assert sheet.columns == names
+    assert [cells[0].text for cells in sheet.rows.values()] == ["100.0", "34.5"]
+    assert not any(cell.best or cell.close for cells in sheet.rows.values() for cell in cells)
+    lines = printed([sheet]).splitlines()
+    assert lines[0] == "Average precision (COCO) at 800 px (%)"
+    assert max(map(len, lines)) <= 80
+    assert len([line for line in lines if line.strip()]) == 5  # title, head, rule and two rows
+
+
+def test_every_callback_with_a_protocol_and_results_is_shown(tmp_path, capsys):
+    class Evaluation(Callback):
+        protocol, results = "proposals", [row("recall@0.5", "boxes", 800, 0.83, 0.001, "proposals")]
+
+    class Other(Callback):
+        results = ["no results of a protocol"]
+
+    run_test(tmp_path, [ResultTable(), Evaluation(), Other()], discovery_loaders(2))
+    out = capsys.readouterr().out
+    assert "Recall of proposals at 800 px (%)" in out
+    assert "83.0 ± 0.1" in out
 
 
 def test_nothing_to_show(tmp_path, capsys):

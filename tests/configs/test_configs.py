@@ -21,7 +21,11 @@ from tests.helpers.runs import ROOT, start
 
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").glob("**/*.yaml"))
 EVALUATIONS = [f"configs/paper/lift_{name}.yaml" for name in ("spair", "davis", "voc07", "voc12", "coco20k")]
+DETECTION = ["configs/detector.yaml", "configs/sparsedet.yaml", "configs/sparsedet_backbone.yaml"]
+DETECTION += [f"configs/paper/detector_{name}.yaml" for name in ("coco", "lvis")]
+DETECTION += [f"configs/paper/sparsedet_{name}.yaml" for name in ("coco", "voc", "ssl")]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
+    **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",

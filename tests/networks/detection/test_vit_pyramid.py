@@ -175,6 +175,8 @@ def test_building_keeps_the_weights_of_vit_and_lift(module, tmp_path):
         backbone__weights=str(tmp_path / "vit.pth"),
         backbone__lift={"weights": str(tmp_path / "l.ckpt")},
     )
+    assert detector.backbone.loaded
+    assert not shared("halve_strides").backbone.loaded
     for own, given in ((detector.backbone.vit, vit), (detector.backbone.lift, block)):
         state = given.state_dict()
         assert own.state_dict().keys() == state.keys()
@@ -261,6 +263,18 @@ def propose(detector, pictures, training):
     return total_of(detector.rpn_head.loss(maps, samples))
 
 
+def train(loss, parameters, lr, steps):
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.02, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+
+
 @untrained
 def test_proposals_with_lift_are_found_at_places_never_trained_on():
     rng = random.Random(0)
@@ -272,20 +286,29 @@ def test_proposals_with_lift_are_found_at_places_never_trained_on():
 
     detector = build("halve_strides", backbone__lift={"frozen": True})
     learning = [*detector.backbone.parameters(), *detector.neck.parameters(), *detector.rpn_head.parameters()]
-    optimizer = torch.optim.AdamW(learning, 5e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.02, 30)
-    for _ in range(30):
-        loss = propose(detector, drawn(4), training=True)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    train(lambda: propose(detector, drawn(2), training=True), learning, 3e-3, steps=40)
     pictures = drawn(12)
     with torch.no_grad():
         found = propose(detector, pictures, training=False)
     truth = [torch.tensor([[*picture[0][:4]]], dtype=torch.float32) for picture in pictures]
     overlaps = torch.cat([box_iou(each["boxes"][:1], box) for each, box in zip(found, truth, strict=True)])
     assert overlaps.median() > 0.4
+
+
+@pytest.mark.slow
+def test_an_overfit_detector_with_lift_finds_what_was_drawn():
+    detector = build(
+        "halve_strides",
+        backbone__model_args={**VIT["model_args"], "embed_dim": 96},
+        train_cfg__rcnn__sampler__num=32,
+        train_cfg__rpn_proposal__max_per_img=100,
+    )
+    batch = drawn_batch([ONE, OTHER], SIZE)
+    train(lambda: total_of(losses_of(detector, batch)), detector.parameters(), 2e-3, steps=150)
+    for found, boxes, labels in zip(predicted(detector, batch), batch["boxes"], batch["labels"], strict=True):
+        assert found["scores"][0] > 0.5
+        assert found["labels"][0] == labels[0]
+        assert box_iou(found["boxes"][:1], boxes) > 0.7
 
 
 @pytest.mark.parametrize(
