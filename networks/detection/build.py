@@ -109,8 +109,6 @@ def build_detector(
     detector = _build(model)
     if teacher_weights is not None:
         load_detector(detector.teacher_model, teacher_weights)
-    if hasattr(detector, "teacher_model"):
-        detector.register_forward_pre_hook(_move_teacher)
     if backbone_weights is not None:
         load_backbone(detector, backbone_weights, skip_mismatched)
     if weights is not None:
@@ -139,7 +137,22 @@ def _build(model: dict[str, Any]) -> Any:
         detector.init_weights()
     finally:
         logger.setLevel(level)
+    _mend(detector)
     return detector
+
+
+def _mend(detector: Any) -> None:
+    """Make the detectors of mmdet 3.3 run that would fail in a step of Lightning, or with a message that misleads."""
+    from mmcv.ops import MaskedConv2d
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+
+    if hasattr(detector, "teacher_model"):
+        detector.register_forward_pre_hook(_move_teacher)
+    if any(isinstance(module, MaskedConv2d) for module in detector.modules()):
+        detector.register_forward_pre_hook(_allow_one_image)
+    for module in detector.modules():
+        if isinstance(module, BaseDenseHead) and not hasattr(module, "loss_cls"):
+            module.loss_cls = None  # SSD's head has none and is asked for it in prediction
 
 
 def _refuse(model: Mapping[str, Any]) -> None:
@@ -170,6 +183,12 @@ def _refuse(model: Mapping[str, Any]) -> None:
 def _move_teacher(detector: Any, inputs: Any) -> None:
     """Distilling detectors hide their teacher from torch, so that it stays behind when they are moved."""
     detector.teacher_model.to(next(detector.parameters()).device)
+
+
+def _allow_one_image(detector: Any, inputs: Any) -> None:
+    """Guided anchoring predicts at the places that it finds in the first image of a batch."""
+    if not detector.training and len(inputs[0]) > 1:
+        raise UserError("guided anchoring predicts for one image at a time: evaluate with a batch size of 1")
 
 
 def _warn_of_frozen(detector: Any) -> None:

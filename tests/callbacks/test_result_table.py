@@ -105,7 +105,7 @@ def test_every_callback_with_a_protocol_and_results_is_shown(tmp_path, capsys):
         protocol, results = "proposals", [row("recall@0.5", "boxes", 800, 0.83, 0.001, "proposals")]
 
     class Other(Callback):
-        results = ["no results of a protocol"]
+        results = ("no results of a protocol",)
 
     run_test(tmp_path, [ResultTable(), Evaluation(), Other()], discovery_loaders(2))
     out = capsys.readouterr().out

@@ -89,12 +89,7 @@ def test_second_view_at_inference(at_test):
 class TestTwoProcesses:
     """Rank 0 has annotations, rank 1 has none at all."""
 
-    options = {
-        "Detector": {},
-        "PseudoLabels": {"threshold": 0.2},
-        "CoMining": {"threshold": 0.2},
-        "SparseDet": {"mining_start": 1, "tau_ppm": 0.45, "tau_m": 0.2},
-    }
+    options = {"Detector": {}, "SparseDet": {"mining_start": 1, "tau_ppm": 0.45, "tau_m": 0.2}}
 
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", options)
