@@ -71,4 +71,5 @@ class BackboneClassifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         steps = self.trainer.estimated_stepping_batches
-        return adamw_with_cosine(decayed_apart([self.backbone, self.head]), self.lr, self.weight_decay, self.warmup, steps)
+        groups = decayed_apart([self.backbone, self.head])
+        return adamw_with_cosine(groups, self.lr, self.weight_decay, self.warmup, steps)

@@ -80,11 +80,12 @@ class Detector(LightningModule):
         set_progress(self.global_step, self.current_epoch)
         return self.total(self.losses(batch), batch)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+    # Lightning hands to callbacks whatever these return; its types know tensors and mappings only.
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the detections, see `predict_step`."""
         return self.predict_step(batch, batch_idx)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the detections, see `predict_step`."""
         return self.predict_step(batch, batch_idx)
 

@@ -217,7 +217,8 @@ def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
     figure.savefig(path, dpi=dpi)
     while path.stat().st_size > LARGEST_PNG:
         with Image.open(path) as image:
-            reduced = image.convert("RGB").quantize(256, kmeans=1)
+            enough = image.width * image.height // 20  # pixels that still change colour when k-means stops
+            reduced = image.convert("RGB").quantize(256, kmeans=enough)
         reduced.save(path, optimize=True)
         if path.stat().st_size <= LARGEST_PNG or dpi <= 40:
             return

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -57,7 +57,7 @@ class MinedBoxPicture(Callback):
         training = pl_module.training
         pl_module.eval()
         for batch in reversed(self._last):
-            mined = pl_module.mined(batch)
+            mined = cast(Mines, pl_module).mined(batch)
             keys = ("image", "boxes", "removed_boxes")
             pictures += [
                 {key: batch[key][k].cpu() for key in keys} | {"mined": boxes.cpu()} for k, boxes in enumerate(mined)
@@ -103,7 +103,7 @@ def outline(panel: Any, boxes: Tensor, colour: str, style: str, width: float) ->
         panel.add_patch(Rectangle(corner, x2 - x1, y2 - y1, fill=False, edgecolor=colour, ls=style, lw=width))
 
 
-def _line(colour: str, style: str) -> Any:
+def _line(colour: str, style: Any) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, linestyle=style)

@@ -102,13 +102,13 @@ def widened(model: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: the detector has no RPN or no box head.
     """
-    model = copy.deepcopy(dict(model))
-    head = model.get("rpn_head") or {}
-    if "in_channels" not in head or "roi_head" not in model:
+    wide = copy.deepcopy(dict(model))
+    head = wide.get("rpn_head") or {}
+    if "in_channels" not in head or "roi_head" not in wide:
         raise UserError(
-            f"{model.get('type')} has no RPN of anchors and no box head: SparseDet needs a detector of two stages, such as "
-            "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+            f"{wide.get('type')} has no RPN of anchors and no box head: SparseDet needs a detector of two stages, "
+            "such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
         )
     width = 2 * int(head["in_channels"])
-    model["rpn_head"] = {**head, "in_channels": width, "feat_channels": width}
-    return model
+    wide["rpn_head"] = {**head, "in_channels": width, "feat_channels": width}
+    return wide

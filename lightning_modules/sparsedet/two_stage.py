@@ -28,8 +28,8 @@ def of_two_stages(detector: Any) -> Any:
     if isinstance(rpn_head, RPNHead) and isinstance(roi_head, StandardRoIHead) and not detector.with_mask:
         return detector
     raise UserError(
-        f"{type(detector).__name__} has other stages than an RPN of anchors and one head for boxes, which the method needs: "
-        "choose a Faster R-CNN, such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+        f"{type(detector).__name__} has other stages than an RPN of anchors and one head for boxes, which the method "
+        "needs: choose a Faster R-CNN, such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
     )
 
 

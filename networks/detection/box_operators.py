@@ -30,7 +30,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """
     boxes = full_precision(boxes)
     boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
-    # mmcv compares in the precision of the boxes, torchvision in float64: they differ at an IoU of exactly the threshold.
+    # mmcv compares in the precision of the boxes, torchvision in float64: that differs where an IoU is the threshold.
     threshold = torch.tensor(iou_threshold, dtype=boxes.dtype).item()
     return ops.nms(boxes, scores.to(boxes.dtype), threshold)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from errors import UserError
 from networks.detection import configs
@@ -150,6 +150,8 @@ def _mend(detector: Any) -> None:
         detector.register_forward_pre_hook(_move_teacher)
     if any(isinstance(module, MaskedConv2d) for module in detector.modules()):
         detector.register_forward_pre_hook(_allow_one_image)
+    if getattr(detector, "as_two_stage", False):
+        detector.encoder.register_forward_hook(functools.partial(_check_queries, detector.num_queries))
     for module in detector.modules():
         if isinstance(module, BaseDenseHead) and not hasattr(module, "loss_cls"):
             module.loss_cls = None  # SSD's head has none and is asked for it in prediction
@@ -189,6 +191,15 @@ def _allow_one_image(detector: Any, inputs: Any) -> None:
     """Guided anchoring predicts at the places that it finds in the first image of a batch."""
     if not detector.training and len(inputs[0]) > 1:
         raise UserError("guided anchoring predicts for one image at a time: evaluate with a batch size of 1")
+
+
+def _check_queries(queries: int, encoder: Any, inputs: Any, memory: Tensor) -> None:
+    """Two-stage DETRs choose their queries among the positions of all feature maps, which small images have few of."""
+    if memory.shape[1] < queries:
+        raise UserError(
+            f"the detector needs {queries} positions for its queries, and images of this size have {memory.shape[1]}: "
+            "override 'num_queries' with less, or enlarge the images"
+        )
 
 
 def _warn_of_frozen(detector: Any) -> None:

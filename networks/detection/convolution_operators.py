@@ -3,6 +3,8 @@
 See `networks.detection.box_operators` for what the operators have in common.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -56,7 +58,8 @@ def modulated_deform_conv_forward(
         with_bias: whether there is a bias.
     """
     x = full_precision(input)
-    weight, offset, mask = weight.to(x.dtype), offset.to(x.dtype), mask.to(x.dtype)
+    weight = weight.to(x.dtype)
+    offset, mask = (_as_read(each.to(x.dtype), output) for each in (offset, mask))
     geometry = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
     output.copy_(ops.deform_conv2d(x, offset, weight, bias.to(x.dtype) if with_bias else None, *geometry, mask))
 
@@ -89,10 +92,21 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Fill the gradients of `modulated_deform_conv_forward`."""
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    offset, mask = _as_read(offset, grad_output), _as_read(mask, grad_output)
     grads = _deform_conv_gradients(grad_output, input, weight, offset, mask, geometry)
     for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask, grad_bias), grads, strict=True):
         if target.numel():
-            target.copy_(grad)
+            unread = target.numel() // len(target) - grad.numel() // len(grad)
+            target.copy_(pad(grad.flatten(1), (0, unread)).view(target.shape) if unread else grad)
+
+
+def _as_read(x: Tensor, output: Tensor) -> Tensor:
+    """View offsets or weights (B, C, ...) as mmcv reads them: the first numbers of each image in the output's shape.
+
+    It does not look at their shape, and DyHead gives it those of a larger map; its published weights are used to that.
+    """
+    shape = (x.shape[1], *output.shape[2:])
+    return x if x.shape[1:] == shape else x.flatten(1)[:, : math.prod(shape)].unflatten(1, shape)
 
 
 def deform_conv_forward(

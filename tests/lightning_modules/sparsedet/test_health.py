@@ -17,7 +17,11 @@ def test_mining():
     mined = [as_boxes([NEAR_A, C]), as_boxes([B]), as_boxes([])]
     removed = [as_boxes([A, B]), as_boxes([]), as_boxes([A])]
     figures = numbers(mining_quality(mined, removed))
-    assert figures == {"mined": 1.0, "ppm_precision": torch.tensor(1 / 3).item(), "ppm_recall": torch.tensor(1 / 3).item()}
+    assert figures == {
+        "mined": 1.0,
+        "ppm_precision": torch.tensor(1 / 3).item(),
+        "ppm_recall": torch.tensor(1 / 3).item(),
+    }
 
 
 def test_an_overlap_of_half_is_a_hit():

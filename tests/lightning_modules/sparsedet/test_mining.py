@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from lightning_modules.sparsedet.mining import overlapping, pseudo_positives, thinned
 
 boxes_of = st.lists(
-    st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 12)] * 2).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])),
+    st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 12)] * 2).map(
+        lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+    ),
     max_size=8,
 )
 # Fractions that float32 holds exactly, so that "equal to the threshold" is the same for every way to compute it.

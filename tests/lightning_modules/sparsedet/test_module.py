@@ -2,63 +2,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from errors import UserError
-from lightning_modules import SparseDet
 from lightning_modules.sparsedet import module as stages
 from lightning_modules.sparsedet.merging import Labelled
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.two_stage import two_views
 from networks.detection.samples import as_instances
-from tests.lightning_modules.sparsedet.cases import (
-    C4,
-    CASCADE,
-    FCOS_RPN,
-    FPN,
-    MASKS,
-    ONE,
-    RETINA,
-    SMALL,
-    TWO,
-    at_step,
-    batch,
-    gradients,
-    loss_of,
-    miner,
-    module,
-    sure_of,
-)
+from tests.lightning_modules.sparsedet.cases import ONE, TWO, Spy, at_step, batch, miner, module, sure_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
     pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
 ]
-FILTERED = {"train_cfg.rpn_proposal.min_bbox_size": 1000, "test_cfg.rpn.min_bbox_size": 1000}
-PLAIN = {"proposals": "original", "mining": False, "ssl_weight": 0.0, "merging": False}
-
-
-def numbers(losses: dict[str, Tensor]) -> dict[str, float]:
-    return {name: value.item() for name, value in losses.items()}
-
-
-class Spy:
-    """Records the arguments of a function of the module's and calls it."""
-
-    def __init__(self, monkeypatch, name: str):
-        self.calls: list[tuple] = []
-        self.results: list = []
-        original = getattr(stages, name)
-
-        def called(*arguments):
-            self.calls.append(arguments)
-            self.results.append(original(*arguments))
-            return self.results[-1]
-
-        monkeypatch.setattr(stages, name, called)
-
-
-def same_boxes(first: Tensor, second: Tensor) -> bool:
-    """Whether two sets of boxes are the same in any order."""
-    return sorted(map(tuple, first.tolist())) == sorted(map(tuple, second.tolist()))
 
 
 def has_any(boxes: Tensor, others: Tensor) -> bool:
@@ -68,8 +22,8 @@ def has_any(boxes: Tensor, others: Tensor) -> bool:
 class TestOrderOfAStep:
     """Reference: mining before sampling, one cleaned pool for both views, thinned regions for Eq. 3.4 alone."""
 
-    def run(self, monkeypatch, *pictures):
-        found = miner()
+    def run(self, monkeypatch, *pictures, more=None):
+        found = miner(more=more)
         proposing = Spy(monkeypatch, "pseudo_positives")
         sampling, embedding = Spy(monkeypatch, "sampled"), Spy(monkeypatch, "embedded")
         heads: list[Tensor] = []
@@ -134,7 +88,8 @@ class TestOrderOfAStep:
         assert losses["merged"] == sum(map(len, labels_a)) / 2 - 0.5
 
     def test_both_samplings_draw_anew(self, monkeypatch):
-        _, _, sampling, _, _, _ = self.run(monkeypatch, ONE, TWO)
+        few = {"train_cfg.rcnn.sampler.num": 4}
+        _, _, sampling, _, _, _ = self.run(monkeypatch, ONE, TWO, more=few)
         first, second = ([each.priors for each in result] for result in sampling.results)
         assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -315,247 +270,3 @@ class TestSelfSupervision:
         torch.testing.assert_close(doubled, 2 * plain)
         assert none == 0
         assert plain > 0
-
-
-class TestEquivalence:
-    @pytest.mark.parametrize("config", [FPN, C4])
-    def test_without_its_parts_it_is_the_plain_detector(self, config):
-        """Row 1 of table 3.4; the same losses and gradients where every picture is annotated."""
-        ours, theirs = module("SparseDet", config, **PLAIN), module("Detector", config)
-        ours.load_state_dict(theirs.state_dict())
-        sparse = batch(ONE, TWO)
-        torch.manual_seed(3)
-        losses = ours.losses(sparse)
-        torch.manual_seed(3)
-        plain = theirs.losses(sparse)
-        for name, value in plain.items():
-            if "loss" in name:
-                torch.testing.assert_close(losses[name if "rpn" in name else f"{name}_o"], value)
-        torch.testing.assert_close(loss_of(losses), loss_of(plain))
-        expected = gradients(theirs, plain)
-        for name, gradient in gradients(ours, losses).items():
-            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-5)
-
-    def test_pictures_without_annotation_do_not_train_a_detector_without_parts(self):
-        """Where plain training calls them background."""
-        found = module(**PLAIN)
-        assert loss_of(found.losses(batch([], []))) == 0
-        assert loss_of(module("Detector").losses(batch([], []))) > 0
-
-
-# What a batch and its proposals can be like; every one has to reach every parameter, or DDP waits for ever.
-SITUATIONS = {
-    "ordinary": ({}, (ONE, TWO), None),
-    "one empty picture": ({}, (ONE, []), None),
-    "no annotation": ({}, ([], []), None),
-    "nothing mined": ({"tau_ppm": 1.0}, (ONE, TWO), None),
-    "everything mined": ({"tau_ppm": 0.0, "tau_bg": 1.0}, (ONE, TWO), None),
-    "everything mined, no annotation": ({"tau_ppm": 0.0, "tau_bg": 1.0}, ([], []), None),
-    "no proposal": ({}, (ONE, []), FILTERED),
-    "no proposal, no annotation": ({}, ([], []), FILTERED),
-    "no merging": ({"merging": False}, (ONE, TWO), None),
-    "no merging, no annotation": ({"merging": False}, ([], []), None),
-    "nothing but the plain detector, no annotation": (PLAIN, ([], []), None),
-    "one picture": ({}, (ONE,), None),
-    "official code": ({"ssl_unlabelled": False, "lone_weight": 1.0, "keep_annotations": False}, ([], []), None),
-}
-
-
-@pytest.mark.parametrize("situation", SITUATIONS)
-def test_every_parameter_has_a_gradient(situation):
-    options, pictures, more = SITUATIONS[situation]
-    found = miner(more=more, **options)
-    losses = found.losses(batch(*pictures))
-    assert all(value.isfinite() for value in losses.values())
-    gradients(found, losses)
-
-
-@pytest.mark.parametrize("situation", ["ordinary", "everything mined, no annotation", "no proposal, no annotation"])
-@pytest.mark.parametrize("proposals", ["original", "both", "both_halved"])
-def test_every_parameter_has_a_gradient_however_regions_are_proposed(situation, proposals):
-    options, pictures, more = SITUATIONS[situation]
-    found = miner(more=more, proposals=proposals, **options)
-    gradients(found, found.losses(batch(*pictures)))
-
-
-@pytest.mark.parametrize("situation", ["ordinary", "everything mined, no annotation"])
-def test_every_parameter_of_a_c4_detector_has_a_gradient(situation):
-    options, pictures, more = SITUATIONS[situation]
-    found = miner(C4, more=more, **options)
-    losses = found.losses(batch(*pictures))
-    assert losses["mined"] > 0
-    gradients(found, losses)
-
-
-def test_everything_mined_leaves_the_annotations(monkeypatch):
-    found = miner(tau_ppm=0.0, tau_bg=1.0)
-    sampling = Spy(monkeypatch, "sampled")
-    losses = found.losses(batch(ONE, TWO))
-    assert [len(each) for each in sampling.calls[0][1]] == [0, 0]
-    assert [len(each.priors) for each in sampling.results[0]] == [1, 2]
-    assert losses["loss_cls_o"] > 0
-
-
-def test_batch_norm_in_training_mode():
-    found = miner(more={"backbone.norm_eval": False})
-    losses = found.losses(batch(ONE, []))
-    gradients(found, losses)
-
-
-ABLATIONS = {
-    "C-RPN off": {"proposals": "original"},
-    "two sets": {"proposals": "both"},
-    "two halves": {"proposals": "both_halved"},
-    "PPM off": {"mining": False},
-    "SSL off": {"ssl_weight": 0.0},
-    "no second detection loss": {"merging": False},
-    "tau_ppm": {"tau_ppm": 0.6},
-    "tau_m": {"tau_m": 0.8},
-    "PPM later": {"mining_start": 4000},
-    "squared norm": {"ssl_norm": "squared"},
-}
-# Which losses a switch has to change, and which it must not.
-CHANGED = {
-    "C-RPN off": ("loss_rpn_cls", None),
-    "two sets": ("loss_rpn_cls", None),
-    "two halves": ("loss_rpn_cls", None),
-    "PPM off": ("loss_ssl", "loss_rpn_cls"),
-    "SSL off": ("loss_ssl", "loss_cls_o"),
-    "no second detection loss": ("loss_cls_a", "loss_rpn_cls"),
-    "tau_ppm": ("loss_ssl", "loss_rpn_cls"),
-    "tau_m": ("merged", "loss_cls_o"),
-    "PPM later": ("loss_ssl", "loss_rpn_cls"),
-    "squared norm": ("loss_ssl", "loss_cls_o"),
-}
-
-
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_every_switch_of_the_tables_changes_its_part_alone(monkeypatch, name):
-    """Tables 3.4, 3.5, 3.11, 3.12 and section 3.5.2.4."""
-    at_step(monkeypatch, 10)
-    base = {"tau_ppm": 0.3, "mining_start": 9}
-    results = []
-    for options in (base, base | ABLATIONS[name]):
-        found = module(**options)
-        with torch.no_grad():  # scores of 0.85
-            head = found.detector.roi_head.bbox_head
-            head.fc_cls.weight.zero_()
-            head.fc_cls.bias.zero_()
-            head.fc_cls.bias[5] = torch.tensor(12 * 0.85 / 0.15).log()
-        torch.manual_seed(3)
-        results.append(numbers(found.losses(batch(ONE, TWO))))
-    changed, same = CHANGED[name]
-    assert results[0].get(changed) != results[1].get(changed)
-    if same is not None:
-        assert results[0][same] == results[1][same]
-
-
-class TestInference:
-    def test_detections_come_from_the_picture_itself(self, monkeypatch):
-        """Regions from both views, the box head on f_o (3.3.3)."""
-        found = module().eval()
-        sparse = batch(ONE, TWO)
-        seen = []
-        original = found.detector.roi_head.predict
-        spy = lambda x, *rest, **options: seen.append((x, rest[0])) or original(x, *rest, **options)  # noqa: E731
-        monkeypatch.setattr(found.detector.roi_head, "predict", spy)
-        with torch.no_grad():
-            predictions = found.predict_step(sparse, 0)
-            f_o, f_a, samples = two_views(found.detector, sparse, training=False)
-        ((features, regions),) = seen
-        torch.testing.assert_close(features, f_o)
-        expected = found.propose.inference(found.detector, f_o, f_a, samples)
-        assert all(a.bboxes.equal(b.bboxes) for a, b in zip(regions, expected, strict=True))
-        for each in predictions:
-            assert each.keys() == {"boxes", "scores", "labels"}
-            assert each["boxes"].dtype == each["scores"].dtype == torch.float32
-            assert each["scores"].equal(each["scores"].sort(descending=True).values)
-
-    def test_the_second_view_matters_only_through_the_regions(self):
-        """Table 3.6: a clean second view changes the regions; that of an ordinary RPN does not matter."""
-        sparse, clean = batch(ONE, TWO), batch(ONE, TWO)
-        clean["second_view"] = clean["image"]
-        for proposals, same in (("common", False), ("original", True), ("both", False)):
-            found = module(proposals=proposals).eval()
-            with torch.no_grad():
-                first, second = (found.proposals(each)[0]["scores"] for each in (sparse, clean))
-            assert first.equal(second) == same
-
-    def test_boxes_are_in_pixels_of_the_original(self):
-        found = module().eval()
-        sparse = batch(ONE, TWO)
-        halved = batch(ONE, TWO)
-        halved["size"] = [torch.tensor([128, 64])] * 2  # height was halved
-        with torch.no_grad():
-            for method in (lambda each: found.predict_step(each, 0), found.proposals):
-                own, larger = method(sparse)[0]["boxes"], method(halved)[0]["boxes"]
-                assert own[:, 3].max() <= 64
-                assert 64 < larger[:, 3].max() <= 128
-                assert larger[:, 2].max() <= 64
-
-    @pytest.mark.parametrize("proposals", ["common", "both"])
-    def test_proposals_are_sorted(self, proposals):
-        found = module(proposals=proposals).eval()
-        with torch.no_grad():
-            for each in found.proposals(batch(ONE, TWO)):
-                assert each["boxes"].shape == (len(each["scores"]), 4)
-                assert each["scores"].equal(each["scores"].sort(descending=True).values)
-
-    def test_needs_a_second_view(self):
-        sparse = batch(ONE)
-        del sparse["second_view"]
-        for method in (lambda each: module().predict_step(each, 0), module().losses, module().proposals):
-            with pytest.raises(UserError, match="second view"):
-                method(sparse)
-
-
-def test_bf16():
-    found = miner()
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = found.losses(batch(ONE, TWO))
-    assert losses["mined"] > 0
-    assert all(value.dtype == torch.float32 for name, value in losses.items() if "loss" in name)
-    gradients(found, losses)
-    full = miner().losses(batch(ONE, TWO))
-    torch.testing.assert_close(losses["loss_rpn_cls"], full["loss_rpn_cls"], rtol=0.02, atol=0.01)
-    found.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        (first, _), (regions, _) = found.predict_step(batch(ONE, TWO), 0), found.proposals(batch(ONE, TWO))
-    assert first["boxes"].dtype == first["scores"].dtype == regions["boxes"].dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", ["tau_ppm", "tau_bg", "tau_m", "mined_nms"])
-@pytest.mark.parametrize("value", [-0.1, 1.1])
-def test_thresholds_are_shares(name, value):
-    with pytest.raises(UserError, match=name):
-        SparseDet(FPN, **{name: value})
-
-
-@pytest.mark.parametrize("proposals", ["common", "original"])
-@pytest.mark.parametrize("config", [RETINA, MASKS, CASCADE, FCOS_RPN])
-def test_detectors_that_do_not_fit(config, proposals):
-    with pytest.raises(UserError, match="faster-rcnn_r50_fpn_1x_coco"):
-        SparseDet(config, overrides=SMALL[config], proposals=proposals)
-
-
-def test_weights_of_a_plain_detector_do_not_fit_a_common_rpn(tmp_path):
-    torch.save(module("Detector").detector.state_dict(), tmp_path / "plain.pth")
-    with pytest.raises(UserError, match="rpn_head"):
-        SparseDet(FPN, overrides=SMALL[FPN], weights=str(tmp_path / "plain.pth"))
-    SparseDet(FPN, overrides=SMALL[FPN], weights=str(tmp_path / "plain.pth"), proposals="original")
-
-
-def test_options_are_kept_in_the_checkpoint(tmp_path):
-    found = module(tau_m=0.8, proposals="both", mining_start=3)
-    assert found.hparams["tau_m"] == 0.8
-    assert found.hparams["proposals"] == "both"
-    assert found.hparams["overrides"] == SMALL[FPN]
-    assert {"config", "lr", "mining_start", "ssl_norm", "keep_annotations"} <= found.hparams.keys()
-
-
-def test_defaults_are_those_of_the_thesis():
-    """Section 3.3.3 and 3.3.6."""
-    found = module()
-    assert (found.tau_bg, found.tau_ppm, found.tau_m) == (0.2, 0.8, 0.9)
-    assert (found.lr, found.warmup_steps, found.mining_start) == (0.01, 1000, 30_000)
-    assert (found.ssl_weight, found.lone_weight, found.mined_nms) == (1.0, 0.5, 0.3)

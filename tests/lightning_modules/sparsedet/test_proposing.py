@@ -37,7 +37,7 @@ def test_the_common_rpn_takes_both_views_and_keeps_their_width(config):
 def test_the_common_rpn_is_built_as_wide_as_said():
     detector = module("SparseDet").detector
     assert detector.rpn_head.rpn_conv.weight.shape[:2] == (32, 32)
-    assert detector.roi_head.bbox_head.shared_fcs[0].in_features == 16 * 6 * 6
+    assert detector.roi_head.bbox_head.shared_fcs[0].in_features == 16 * 5 * 5
     assert module("SparseDet", proposals="original").detector.rpn_head.rpn_conv.weight.shape[:2] == (16, 16)
 
 

@@ -22,7 +22,19 @@ from lightning_modules.sparsedet.two_stage import (
 )
 from networks.detection.build import build_detector
 from networks.detection.samples import as_instances, preprocess, to_samples
-from tests.lightning_modules.sparsedet.cases import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, ONE, SMALL, TWO, batch, module
+from tests.lightning_modules.sparsedet.cases import (
+    C4,
+    CASCADE,
+    FCOS,
+    FCOS_RPN,
+    FPN,
+    MASKS,
+    ONE,
+    SMALL,
+    TWO,
+    batch,
+    module,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")
 
@@ -238,7 +250,10 @@ class TestBoxHead:
         sum(losses.values()).backward()
         trained = [each for each in detector.roi_head.parameters() if each.requires_grad]
         assert all(each.grad is not None and not each.grad.any() for each in trained)
-        assert [len(each.scores) for each in head.detections()] == [0 if not rows else len(head.detections()[0].scores), 0]
+        assert [len(each.scores) for each in head.detections()] == [
+            0 if not rows else len(head.detections()[0].scores),
+            0,
+        ]
 
     def test_detections_are_those_of_mmdet_in_the_sampled_regions(self):
         detector, features, samples = prepared(ONE, [])
@@ -315,7 +330,9 @@ def test_relabelling_changes_the_copy():
 
 
 def test_average():
-    losses = averaged([{"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, {"a": torch.tensor(4.0), "b": torch.tensor(6.0)}])
+    losses = averaged(
+        [{"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, {"a": torch.tensor(4.0), "b": torch.tensor(6.0)}]
+    )
     assert {name: float(value) for name, value in losses.items()} == {"a": 2.5, "b": 4}
 
 

@@ -47,6 +47,21 @@ def test_modulated_convolution_equals_torchvision(device, with_bias):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_offsets_of_a_larger_map_are_read_from_its_start_as_mmcv_does():
+    t = tensors("cpu")
+    args = (None, STRIDE, PADDING, DILATION, GROUPS, OFFSETS)
+    expected = modulated_deform_conv2d(t["x"], t["offset"], t["mask"], t["weight"], *args)
+    larger = {}
+    for name in ("offset", "mask"):
+        filled = torch.cat([t[name].detach().flatten(1), torch.full((2, t[name][0].numel()), 7.0)], 1)
+        larger[name] = filled.view(2, -1, 10, 10).requires_grad_()
+    out = modulated_deform_conv2d(t["x"], larger["offset"], larger["mask"], t["weight"], *args)
+    torch.testing.assert_close(out, expected)
+    grads, wanted = gradients(out, [*larger.values()]), gradients(expected, [t["offset"], t["mask"]])
+    for grad, first in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(grad.flatten(1), F.pad(first.flatten(1), (0, first[0].numel())))
+
+
 @devices
 def test_convolution_of_version_1_equals_torchvision(device):
     t = tensors(device)
