@@ -2,8 +2,8 @@
 
     python benchmarks/detection.py [--quick] [--device cpu|cuda] [--only step sparsedet loading] [--output FOLDER]
 
-* step: a step of ``lightning_modules.Detector`` under Lightning, with everything around it, against the same mmdet model
-  in a bare PyTorch loop that is handed mmdet's own samples. The two take turns, step by step, within one training.
+* step: a step of ``lightning_modules.Detector`` under Lightning, with everything around it, against the same mmdet
+  model in a bare PyTorch loop that is handed mmdet's own samples. The two take turns, step by step, in one training.
 * sparsedet: a step of SparseDet that mines and merges against one of the plain detector, forward, backward, optimiser.
 * loading: how long a training that has two workers waits for its batches, as a share of its time.
 

@@ -21,8 +21,8 @@ class _HasBackbone(Protocol):
 class BackboneWriter(Callback):
     """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
 
-    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of the file
-    keeps command, seed and git commit.
+    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of
+    the file keeps command, seed and git commit.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102

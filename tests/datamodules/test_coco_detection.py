@@ -280,7 +280,7 @@ def test_a_drawn_split_is_that_of_the_tool(root, tmp_path, split):
     "settings", [{"split": "1"}, {"percent": 50}, {"split": "4", "percent": 50}, {"split": "1", "percent": 101}]
 )
 def test_settings_of_a_split_have_to_go_together(root, settings):
-    with pytest.raises(UserError, match="percent|level"):
+    with pytest.raises(UserError, match=r"percent|level"):
         COCODetection(str(root), **settings)
 
 
