@@ -15,26 +15,11 @@ from datamodules.errors import DatasetNotFoundError
 from datamodules.evaluation import EvaluationDataModule, compare_count, listed
 from datamodules.images import read_image
 from datamodules.resizing import squash, squash_boxes, to_tensor
+from datamodules.voc_annotations import PUBLISHED_IMAGES, not_found, voc_folder
 from errors import UserError
 
-PUBLISHED_IMAGES = {
-    ("2007", "train"): 2_501,
-    ("2007", "val"): 2_510,
-    ("2007", "trainval"): 5_011,
-    ("2007", "test"): 4_952,
-    ("2012", "train"): 5_717,
-    ("2012", "val"): 5_823,
-    ("2012", "trainval"): 11_540,
-}
 PUBLISHED_COCO20K = 19_817
 
-VOC_TREE = """
-<root>/VOCdevkit/VOC{year}/        (or <root>/VOC{year}/, or <root> itself)
-    JPEGImages/{example}.jpg
-    Annotations/{example}.xml
-    ImageSets/Main/{split}.txt
-"""
-VOC_ARCHIVES = {"2007": "VOCtrainval_06-Nov-2007.tar", "2012": "VOCtrainval_11-May-2012.tar"}
 COCO_TREE = """
 <root>/
     train2014/COCO_train2014_000000000009.jpg        (or images/train2014/)
@@ -51,7 +36,7 @@ COCO_REMEDIES = (
 
 
 @dataclass(frozen=True)
-class AnnotatedImage:
+class BoxedImage:
     """An image and the boxes (N, 4) float32 of its objects: xyxy in its pixels, 0-based, x2 and y2 excluded."""
 
     image_id: str
@@ -68,7 +53,7 @@ class DiscoveryDataset(Dataset):
         truncate_boxes: cut the squashed boxes to whole pixels, as the official code does.
     """
 
-    def __init__(self, images: Sequence[AnnotatedImage], size: int, truncate_boxes: bool = False):
+    def __init__(self, images: Sequence[BoxedImage], size: int, truncate_boxes: bool = False):
         self.images, self.size, self.truncate_boxes = images, size, truncate_boxes
 
     def __len__(self) -> int:
@@ -96,7 +81,7 @@ class DiscoveryDataModule(EvaluationDataModule):
     def __init__(self, image_sizes: list[int], truncate_boxes: bool, batch_size: int, num_workers: int):
         super().__init__(image_sizes, batch_size, num_workers)
         self.truncate_boxes = truncate_boxes
-        self.images: list[AnnotatedImage] = []
+        self.images: list[BoxedImage] = []
 
     def dataset(self, size: int) -> DiscoveryDataset:  # noqa: D102
         return DiscoveryDataset(self.images, size, self.truncate_boxes)
@@ -149,7 +134,7 @@ class VOCDiscovery(DiscoveryDataModule):
         """Read the annotations of the split."""
         if self.images:
             return
-        folder = self._folder()
+        folder = voc_folder(self.root, self.year, self.split)
         stems = listed(folder / "ImageSets" / "Main" / f"{self.split}.txt")  # strings: 2007 has leading zeros
         if (self.year, self.split) in PUBLISHED_IMAGES:  # the labels of the test split of 2012 are not public
             published = PUBLISHED_IMAGES[self.year, self.split]
@@ -157,34 +142,13 @@ class VOCDiscovery(DiscoveryDataModule):
         for stem in stems:
             annotation = folder / "Annotations" / f"{stem}.xml"
             if not annotation.exists():
-                raise self._not_found(annotation)
+                raise not_found(self.root, self.year, self.split, annotation)
             boxes = voc_boxes(annotation, self.drop_hard)
             if len(boxes) or not self.drop_hard:
-                self.images.append(AnnotatedImage(stem, folder / "JPEGImages" / f"{stem}.jpg", boxes))
+                self.images.append(BoxedImage(stem, folder / "JPEGImages" / f"{stem}.jpg", boxes))
         if not self.images:
-            raise self._not_found(f"an image with objects in ImageSets/Main/{self.split}.txt")
-
-    def _folder(self) -> Path:
-        voc = f"VOC{self.year}"
-        for folder in (self.root / voc, self.root / "VOCdevkit" / voc, self.root / voc / "VOCdevkit" / voc, self.root):
-            if (folder / "ImageSets" / "Main" / f"{self.split}.txt").exists():
-                return folder
-        raise self._not_found(f"ImageSets/Main/{self.split}.txt")
-
-    def _not_found(self, missing: str | Path) -> DatasetNotFoundError:
-        example = "000005" if self.year == "2007" else "2008_000008"
-        archive = VOC_ARCHIVES[self.year] if self.split != "test" else f"VOCtest of {self.year}"
-        return DatasetNotFoundError(
-            name=f"PASCAL VOC {self.year}",
-            looked_in=self.root,
-            expected=VOC_TREE.format(year=self.year, example=example, split=self.split),
-            remedies=(
-                "If you have it, point to its folder: --data.init_args.root=<folder that holds VOCdevkit>",
-                f"If not, download {archive} from the PASCAL VOC home page, unpack it, and point to the folder"
-                " that you unpacked it in",
-            ),
-            missing=missing,
-        )
+            missing = f"an image with objects in ImageSets/Main/{self.split}.txt"
+            raise not_found(self.root, self.year, self.split, missing)
 
 
 def voc_boxes(annotation: Path, drop_hard: bool = False) -> Tensor:
@@ -275,7 +239,7 @@ class COCO20k(DiscoveryDataModule):
         if not boxes:
             raise UserError(f"{self.names or self.annotations} lists no image: get the original file again")
         compare_count("COCO20k", "images", len(boxes), PUBLISHED_COCO20K)
-        self.images = [AnnotatedImage(Path(name).stem, folders[0] / name, found) for name, found in boxes.items()]
+        self.images = [BoxedImage(Path(name).stem, folders[0] / name, found) for name, found in boxes.items()]
 
 
 def coco_boxes(annotations: Path, names: Sequence[str] | None = None) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from datamodules.annotations import check_boxes
 from datamodules.coco_json import CocoAnnotations
-from datamodules.discovery import PUBLISHED_IMAGES, VOC_ARCHIVES, VOC_TREE
 from datamodules.errors import DatasetNotFoundError
 from datamodules.evaluation import compare_count, first_names, listed
 from errors import UserError
@@ -22,6 +21,22 @@ CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+PUBLISHED_IMAGES = {
+    ("2007", "train"): 2_501,
+    ("2007", "val"): 2_510,
+    ("2007", "trainval"): 5_011,
+    ("2007", "test"): 4_952,
+    ("2012", "train"): 5_717,
+    ("2012", "val"): 5_823,
+    ("2012", "trainval"): 11_540,
+}
+VOC_TREE = """
+<root>/VOCdevkit/VOC{year}/        (or <root>/VOC{year}/, or <root> itself)
+    JPEGImages/{example}.jpg
+    Annotations/{example}.xml
+    ImageSets/Main/{split}.txt
+"""
+VOC_ARCHIVES = {"2007": "VOCtrainval_06-Nov-2007.tar", "2012": "VOCtrainval_11-May-2012.tar"}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SET = re.compile(r"(\d{4})\s+([\w-]+)")
 
@@ -100,7 +115,7 @@ def voc_folder(root: Path, year: str, split: str) -> Path:
     raise not_found(root, year, split, f"VOC{year}/ImageSets/Main/{split}.txt")
 
 
-def not_found(root: Path, year: str, split: str, missing: str) -> DatasetNotFoundError:
+def not_found(root: Path, year: str, split: str, missing: str | Path) -> DatasetNotFoundError:
     """Return the error of a set that is not there."""
     archive = VOC_ARCHIVES.get(year, f"the archive of {year}") if split != "test" else f"VOCtest of {year}"
     example = "000005" if year == "2007" else "2008_000008"

@@ -113,7 +113,7 @@ def build_detector(
         load_backbone(detector, backbone_weights, skip_mismatched)
     if weights is not None:
         load_detector(detector, weights, skip_mismatched)
-    if weights is None and backbone_weights is None:
+    if not (weights or backbone_weights or (model.get("backbone") or {}).get("weights")):
         _warn_of_frozen(detector)
     return detector
 
@@ -172,6 +172,8 @@ def _refuse(model: Mapping[str, Any]) -> None:
         raise UserError(f"'{name}' needs mmengine's runner to learn from unlabelled images; take its detector")
     if "language_model" in model:
         raise UserError(f"'{name}' is prompted with text, which data sets of boxes lack; choose another detector")
+    if name == "CrowdDet":
+        raise UserError(f"'{name}' knows one class, and wants two objects or more in each image; choose another")
     if model.get("roi_head") and not model.get("rpn_head"):
         raise UserError(f"'{name}' is given proposals from a file; choose a detector with an RPN (faster_rcnn)")
     teacher = model.get("teacher_ckpt")

@@ -8,6 +8,7 @@ from torch import nn
 from errors import UserError
 from networks.detection import build
 from networks.detection.build import build_detector, set_progress, setup_mmdet
+from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of
 
 FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 SMALL = {
@@ -111,6 +112,7 @@ def test_a_detector_needs_classes():
         ("qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py", "tracker"),
         ("soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py", "unlabelled"),
         ("ld/ld_r18-gflv1-r101_fpn_1x_coco.py", "override 'teacher_ckpt'"),
+        ("crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py", "one class"),
         ("common/ms-90k_coco.py", "describes no model"),
         ("convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py", "not installed.*mmpretrain"),
         ("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py", "cannot be built.*[Dd]etectron2"),
@@ -175,6 +177,36 @@ def test_a_distilled_detector_takes_its_teacher_along():
     assert next(detector.teacher_model.parameters()).dtype == torch.float32
     build._move_teacher(wrapped[0], ())
     assert next(detector.teacher_model.parameters()).device == next(wrapped.parameters()).device
+
+
+def test_guided_anchoring_predicts_one_image_at_a_time():
+    head = {
+        f"bbox_head.{key}": value for key, value in {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}.items()
+    }
+    backbone = {key: value for key, value in SMALL.items() if key.startswith(("backbone", "neck"))}
+    detector = build_detector("mmdet::guided_anchoring/ga-retinanet_r50-caffe_fpn_1x_coco.py", backbone | head)
+    batch = drawn_batch([[(8, 8, 50, 50, 0)], [(8, 8, 50, 50, 1)]], (64, 64))
+    assert total_of(losses_of(detector, batch)).isfinite()
+    with pytest.raises(UserError, match="batch size of 1"):
+        predicted(detector, batch)
+    (found,) = predicted(detector, {key: values[:1] for key, values in batch.items()})
+    assert found["boxes"].shape[1] == 4
+
+
+def test_more_queries_than_positions_are_the_users_to_mend():
+    overrides = {
+        **{key: value for key, value in SMALL.items() if key.startswith("backbone")},
+        "backbone.norm_cfg.requires_grad": True,
+        "neck.in_channels": [16, 32, 64],
+        "encoder.num_layers": 1,
+        "decoder.num_layers": 1,
+    }
+    dino = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
+    batch = drawn_batch([[(8, 8, 50, 50, 0)]], (64, 64))
+    with pytest.raises(UserError, match=r"needs 900 positions.*have 85: override 'num_queries'"):
+        losses_of(build_detector(dino, overrides, num_classes=2), batch)
+    detector = build_detector(dino, overrides | {"num_queries": 20}, num_classes=2)
+    assert total_of(losses_of(detector, batch)).isfinite()
 
 
 def test_heads_that_change_during_training_hear_how_far_it_is():

@@ -125,6 +125,16 @@ MASK2FORMER = {
     "train_cfg.num_points": 50,
     "test_cfg.max_per_image": 5,
 }
+DYHEAD = {
+    **RESNET,
+    "neck.0.in_channels": [8, 16, 32, 64],
+    "neck.0.out_channels": 32,
+    "neck.1.in_channels": 32,
+    "neck.1.out_channels": 32,
+    "neck.1.num_blocks": 2,
+    **DENSE,
+    "bbox_head.stacked_convs": 0,
+}
 SOFT_NMS = {"test_cfg.rcnn.nms": {"type": "soft_nms", "iou_threshold": 0.5, "min_score": 0.01}}
 
 FAMILIES = {
@@ -169,7 +179,7 @@ SLOW = {
     "seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1": MASK,
     "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco": {"test_cfg.max_per_img": 5},
     "carafe/mask-rcnn_r50_fpn-carafe_1x_coco": MASK,
-    "guided_anchoring/ga-retinanet_r50-caffe_fpn_1x_coco": ONE_STAGE,
+    "dyhead/atss_r50_fpn_dyhead_1x_coco": DYHEAD,
 }
 
 
