@@ -44,7 +44,7 @@ class Settings:
     config: str = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
     image_size: int = 320
     batch: int = 2
-    rounds: int = 15
+    rounds: int = 11
     loading_steps: int = 60
     device: str = "cpu"
 

@@ -45,7 +45,7 @@ class Detector(LightningModule):
         optimizer: Literal["sgd", "adamw"] = "sgd",
         lr: float = 0.01,
         weight_decay: float = 1e-4,
-        warmup_steps: int = 500,
+        warmup_steps: int = 1000,
         milestones: list[int] | None = None,
         clip: float | None = None,
     ):

@@ -29,7 +29,8 @@ def parameters(cls) -> dict[str, inspect.Parameter]:
 
 
 def documented(cls) -> dict[str, str]:
-    """Return what the section Args of a class says about each argument."""
+    """Return what the section Args says about each argument, in the class that has the constructor."""
+    cls = next(base for base in inspect.getmro(cls) if "__init__" in vars(base))
     section = re.search(r"\nArgs:\n((?:    .*\n|\n)*)", inspect.cleandoc(cls.__doc__ or "") + "\n")
     return dict(re.findall(r"^    (\w+): (.+)", section[1], re.MULTILINE)) if section else {}
 

@@ -33,7 +33,7 @@ class ProposalRecall(DetectionEvaluation):
     """Recall of a two-stage detector's proposals at an IoU of 0.5 (thesis sections 3.3.7 and 3.5.1).
 
     Proposals know no classes, so that they may cover objects of classes which were not annotated in training: the
-    recall is given for all classes and, where it is said which ones are known, for the known and the unknown ones.
+    recall is given for all classes and, where it is said that some are not known, for the known and the unknown ones.
     Crowds and difficult objects are left out. A proposal covers one object: pairs are formed from the highest IoU
     downwards, as in Detectron2's and mmdet's evaluation of proposals; the thesis does not say how.
 
@@ -93,7 +93,7 @@ class ProposalRecall(DetectionEvaluation):
         recalled = np.concatenate([image.recalled for image in images])
         figures = [_recall("recall@0.5", recalled)]
         known = self._known(datamodule)
-        if known is not None:
+        if known is not None and len(set(known)) < len(datamodule.classes):
             is_known = np.isin(labels, list(known))
             figures.append(_recall("recall@0.5 known", recalled[is_known]))
             figures.append(_recall("recall@0.5 unknown", recalled[~is_known]))

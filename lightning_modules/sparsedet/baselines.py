@@ -1,7 +1,7 @@
 """What SparseDet is compared with, under the same detector: two views alone, pseudo labels, Co-mining."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -64,22 +64,12 @@ class _SelfLabelling(Detector):
         self,
         config: str,
         num_classes: int | None = None,
-        overrides: dict[str, Any] | None = None,
-        weights: str | None = None,
-        backbone_weights: str | None = None,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float = 0.01,
-        weight_decay: float = 1e-4,
-        warmup_steps: int = 1000,
-        milestones: list[int] | None = None,
-        clip: float | None = None,
+        *,
         threshold: float = 0.9,
         start: int = 0,
+        **kwargs: Any,
     ):
-        super().__init__(
-            config, num_classes, overrides, weights, backbone_weights, optimizer, lr, weight_decay, warmup_steps,
-            milestones, clip,
-        )  # fmt: skip
+        super().__init__(config, num_classes, **kwargs)
         if not 0 <= threshold <= 1:
             raise UserError(f"threshold is {threshold}; it has to be in [0, 1]")
         self.threshold, self.start = threshold, start

@@ -86,15 +86,7 @@ class SparseDet(Detector):
         self,
         config: str,
         num_classes: int | None = None,
-        overrides: dict[str, Any] | None = None,
-        weights: str | None = None,
-        backbone_weights: str | None = None,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float = 0.01,
-        weight_decay: float = 1e-4,
-        warmup_steps: int = 1000,
-        milestones: list[int] | None = None,
-        clip: float | None = None,
+        *,
         proposals: Literal["common", "original", "both", "both_halved"] = "common",
         mining: bool = True,
         ssl_weight: float = 1.0,
@@ -109,16 +101,14 @@ class SparseDet(Detector):
         ssl_unlabelled: bool = True,
         keep_annotations: bool = True,
         lone_weight: float = 0.5,
+        **kwargs: Any,
     ):
         thresholds = {"tau_ppm": tau_ppm, "tau_bg": tau_bg, "tau_m": tau_m, "mined_nms": mined_nms}
         for name, value in thresholds.items():
             if not 0 <= value <= 1:
                 raise UserError(f"{name} is {value}; it has to be in [0, 1]")
         self.common = proposals == "common"
-        super().__init__(
-            config, num_classes, overrides, weights, backbone_weights, optimizer, lr, weight_decay, warmup_steps,
-            milestones, clip,
-        )  # fmt: skip
+        super().__init__(config, num_classes, **kwargs)
         self.propose = PROPOSALS[proposals]
         self.mining, self.ssl_weight, self.merging = mining, ssl_weight, merging
         self.tau_ppm, self.tau_bg, self.tau_m, self.mined_nms = tau_ppm, tau_bg, tau_m, mined_nms

@@ -160,7 +160,7 @@ def roi_align_forward(
         raise NotImplementedError("RoIAlign has pool_mode 'max' in compiled mmcv only; choose 'avg'")
     x = full_precision(input)
     cells = (aligned_height, aligned_width)
-    output.copy_(ops.roi_align(x, rois.to(x.dtype), cells, spatial_scale, sampling_ratio, aligned))
+    output.copy_(ops.roi_align(x, _finite(rois.to(x.dtype)), cells, spatial_scale, sampling_ratio, aligned))
 
 
 def roi_align_backward(
@@ -180,7 +180,14 @@ def roi_align_backward(
     grad = full_precision(grad_output)
     cells, shape = (aligned_height, aligned_width), grad_input.shape
     backward = torch.ops.torchvision._roi_align_backward
-    grad_input.copy_(backward(grad, rois.to(grad.dtype), spatial_scale, *cells, *shape, sampling_ratio, aligned))
+    grad_input.copy_(
+        backward(grad, _finite(rois.to(grad.dtype)), spatial_scale, *cells, *shape, sampling_ratio, aligned)
+    )
+
+
+def _finite(rois: Tensor) -> Tensor:
+    """Move what is not finite to 0: at such boxes, which diverged training makes, torchvision reads foreign memory."""
+    return rois.nan_to_num(0, 0, 0)
 
 
 def deform_roi_pool_forward(
@@ -239,7 +246,8 @@ def deform_roi_pool_backward(
 def _deform_roi_pool(
     x: Tensor, rois: Tensor, offset: Tensor, cells: tuple[int, int], scale: float, ratio: int, gamma: float
 ) -> Tensor:
-    boxes = rois[:, 1:].to(x.dtype) * scale - 0.5
+    rois = _finite(rois.to(x.dtype))
+    boxes = rois[:, 1:] * scale - 0.5
     sides = boxes[:, 2:] - boxes[:, :2]  # (R, 2) in x and y, as in all below
     moves = x.new_zeros(len(rois), 2, *cells)
     if offset.numel():

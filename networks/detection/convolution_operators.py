@@ -12,6 +12,8 @@ from torchvision import ops
 
 from networks.detection.box_operators import full_precision
 
+OUTSIDE = 1e6  # pixels
+
 
 def modulated_deform_conv_forward(
     input: Tensor,
@@ -59,7 +61,7 @@ def modulated_deform_conv_forward(
     """
     x = full_precision(input)
     weight = weight.to(x.dtype)
-    offset, mask = (_as_read(each.to(x.dtype), output) for each in (offset, mask))
+    offset, mask = _as_read(_finite(offset.to(x.dtype)), output), _as_read(mask.to(x.dtype), output)
     geometry = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
     output.copy_(ops.deform_conv2d(x, offset, weight, bias.to(x.dtype) if with_bias else None, *geometry, mask))
 
@@ -109,6 +111,11 @@ def _as_read(x: Tensor, output: Tensor) -> Tensor:
     return x if x.shape[1:] == shape else x.flatten(1)[:, : math.prod(shape)].unflatten(1, shape)
 
 
+def _finite(offset: Tensor) -> Tensor:
+    """Move what is not finite outside the image, where samples are 0 as in mmcv; torchvision reads foreign memory."""
+    return offset.nan_to_num(OUTSIDE, OUTSIDE, -OUTSIDE)
+
+
 def deform_conv_forward(
     input: Tensor,
     weight: Tensor,
@@ -131,7 +138,7 @@ def deform_conv_forward(
     """Convolve at moved positions (version 1): `modulated_deform_conv_forward` with weights 1 and without bias."""
     x = full_precision(input)
     geometry = ((dH, dW), (padH, padW), (dilationH, dilationW))
-    output.copy_(ops.deform_conv2d(x, offset.to(x.dtype), weight.to(x.dtype), None, *geometry))
+    output.copy_(ops.deform_conv2d(x, _finite(offset.to(x.dtype)), weight.to(x.dtype), None, *geometry))
 
 
 def deform_conv_backward_input(
@@ -197,7 +204,7 @@ def _deform_conv_gradients(
         grad.to(x.dtype),
         x,
         weight.to(x.dtype),
-        offset.to(x.dtype),
+        _finite(offset.to(x.dtype)),
         weights,
         x.new_zeros(len(weight)),
         *geometry,

@@ -85,6 +85,12 @@ def test_the_datamodule_says_which_classes_are_known(tmp_path):
     ]
 
 
+def test_where_all_classes_are_known_there_is_one_figure(tmp_path):
+    callback = ProposalRecall()
+    run_test(tmp_path, [callback], pictures(), known=[0, 1, 2, 3, 4])
+    assert [row.metric for row in callback.results] == ["recall@0.5"]
+
+
 def test_no_object_is_nan(tmp_path):
     callback = ProposalRecall(known=[0])
     trainer = run_test(tmp_path, [callback], [image(found=[(0, 0.9, 0, 0, 10, 10)])])

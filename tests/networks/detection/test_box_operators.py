@@ -189,6 +189,20 @@ def test_roi_align_in_reduced_precision_is_the_rounded_one(device, dtype):
     torch.testing.assert_close(x.grad, full.grad.to(dtype))
 
 
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "pool", [lambda x, r, n: roi_align(x, r, 2, 1.0, n), lambda x, r, n: deform_roi_pool(x, r, None, 2, 1.0, n)]
+)
+def test_boxes_of_diverged_training_do_not_crash_the_process(pool, wrong, ratio):
+    x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    rois = torch.tensor([[0, wrong, 1, wrong, 5], [0, 1, 1, 6, 5], [0, wrong, wrong, wrong, wrong]])
+    out = pool(x, rois, ratio)
+    torch.testing.assert_close(out[1:2], pool(x, rois[1:2], ratio))
+    out[[0, 2]].sum().backward()
+    assert x.grad.isfinite().all()
+
+
 def test_maxima_of_roi_align_are_refused():
     with pytest.raises(NotImplementedError, match="choose 'avg'"):
         roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), 2, 1.0, 0, "max")

@@ -113,6 +113,25 @@ def test_reduced_precision_is_the_rounded_one(device, dtype):
         torch.testing.assert_close(ours, theirs.to(dtype))
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_samples_at_offsets_of_diverged_training_are_zero(wrong):
+    t = tensors("cpu")
+    offset = t["offset"].detach().clone()
+    offset[0] = wrong
+    offset.requires_grad_()
+    args = (STRIDE, PADDING, DILATION, GROUPS, OFFSETS)
+    outs = [
+        deform_conv2d(t["x"], offset, t["weight"], *args),
+        modulated_deform_conv2d(t["x"], offset, t["mask"], t["weight"], None, *args),
+    ]
+    for out in outs:
+        assert not out[0].any()
+        assert out[1].any()
+        grads = gradients(out, [t["x"], offset, t["weight"]])
+        assert all(grad.isfinite().all() for grad in grads)
+        assert not grads[1][0].any()
+
+
 def test_a_frozen_kernel_still_passes_gradients_on():
     t = tensors("cpu")
     t["weight"].requires_grad_(False)
