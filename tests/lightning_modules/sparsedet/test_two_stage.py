@@ -257,6 +257,8 @@ class TestBoxHead:
 
     def test_detections_are_those_of_mmdet_in_the_sampled_regions(self):
         detector, features, samples = prepared(ONE, [])
+        for each in samples:
+            each.set_metainfo({"scale_factor": (0.5, 0.5)})
         _, proposals = rpn(detector, features, samples)
         regions = sampled(detector, proposals, samples)
         ours = BoxHead(detector, features, regions, samples).detections()
@@ -274,12 +276,13 @@ class TestBoxHead:
 def test_detected_is_what_the_detector_predicts(config):
     module_ = module("Detector", config).eval()
     found = batch(ONE, TWO)
+    found["size"] = [torch.tensor([128, 128])] * 2  # the originals are twice as large
     images, samples = preprocess(module_.detector, found["image"], to_samples(found), training=False)
     ours = detected(module_.detector, module_.detector.extract_feat(images), samples)
-    theirs = module_.predict_step(found, 0)  # the pictures have their original size
+    theirs = module_.predict_step(found, 0)
     for own, each in zip(ours, theirs, strict=True):
         order = own.scores.argsort(descending=True, stable=True)
-        torch.testing.assert_close(own.boxes[order], each["boxes"])
+        torch.testing.assert_close(2 * own.boxes[order], each["boxes"])
         torch.testing.assert_close(own.scores[order], each["scores"])
         assert own.labels[order].equal(each["labels"])
         assert not own.boxes.requires_grad

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+
+from benchmarks.coco_evaluation import our_curves, pycocotools_curves
+from metrics.coco_average_precision import mask_areas
+from tests.callbacks.detection.cases import fuzzed
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_pycocotools(seed):
+    options = [
+        {},
+        {"ties": True, "crowds": 0.4},
+        {"detections": 400, "classes": 2, "pictures": 4},  # more than a hundred of a class in a picture
+        {"masks": True, "crowds": 0.3, "detections": 15},
+        {"masks": True, "ties": True, "detections": 15},
+        {"pictures": 2, "objects": 3, "classes": 5},
+    ][seed % 6]
+    images = fuzzed(np.random.default_rng(seed), **options)
+    ours, theirs = (f(images, 5, "masks" in options) for f in (our_curves, pycocotools_curves))
+    assert (theirs.precision > 0).any() or options.get("objects") == 3
+    np.testing.assert_allclose(ours.precision, theirs.precision, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours.recall, theirs.recall, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, 1, 200, 601])
+def test_areas_of_any_number_of_masks(count):
+    pixels = np.random.default_rng(0).random((6, 7, count)) < np.linspace(0, 1, count)
+    masks = rle.encode(np.asfortranarray(pixels.astype(np.uint8))) if count else []
+    assert mask_areas(masks).tolist() == pixels.sum((0, 1)).tolist()
