@@ -184,7 +184,8 @@ def remove_downloads(model: MutableMapping[str, Any]) -> None:
 
 
 def _is_pretrained(init: Any) -> bool:
-    return isinstance(init, Mapping) and _type_name(init) in ("Pretrained", "PretrainedInit")
+    # Backbones that load their weights themselves, such as PVT, name a checkpoint without a type.
+    return isinstance(init, Mapping) and ("checkpoint" in init or _type_name(init) in ("Pretrained", "PretrainedInit"))
 
 
 def use_local_batch_norm(model: MutableMapping[str, Any]) -> None:

@@ -170,6 +170,12 @@ def test_nothing_is_left_to_download():
     }
 
 
+def test_checkpoints_without_a_type_are_taken_out_too():
+    model = {"backbone": {"init_cfg": {"checkpoint": "https://example.org/pvt_tiny.pth"}}}
+    configs.remove_downloads(model)
+    assert model == {"backbone": {"init_cfg": None}}
+
+
 def test_synchronised_norms_become_ordinary_ones_with_their_options():
     model = example()
     configs.use_local_batch_norm(model)
