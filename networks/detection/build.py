@@ -16,6 +16,7 @@ from errors import UserError
 from networks.detection import configs
 from networks.detection.checkpoints import load_backbone, load_detector
 from networks.detection.ops import ensure_ops
+from networks.detection.precision import keep_coordinates_exact
 
 # Modules that register what mmdet's collection lacks.
 OUR_MODELS = ("networks.detection.centernet2", "networks.detection.vit_pyramid")
@@ -146,6 +147,7 @@ def _mend(detector: Any) -> None:
     from mmcv.ops import MaskedConv2d
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
+    keep_coordinates_exact(detector)
     if hasattr(detector, "teacher_model"):
         detector.register_forward_pre_hook(_move_teacher)
     if any(isinstance(module, MaskedConv2d) for module in detector.modules()):
