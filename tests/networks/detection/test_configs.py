@@ -160,12 +160,14 @@ def test_nothing_is_left_to_download():
     model = {
         "backbone": {"init_cfg": pretrained},
         "neck": {"rfp_backbone": {"pretrained": "torchvision://resnet50"}},
+        "teacher": {"init_cfg": {"checkpoint": "https://somewhere/pvt.pth"}},
         "heads": [{"init_cfg": [normal, pretrained]}, {"init_cfg": normal}],
     }
     configs.remove_downloads(model)
     assert model == {
         "backbone": {"init_cfg": None},
         "neck": {"rfp_backbone": {"pretrained": None}},
+        "teacher": {"init_cfg": None},
         "heads": [{"init_cfg": [normal]}, {"init_cfg": normal}],
     }
 
