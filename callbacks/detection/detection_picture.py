@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from callbacks.detection.evaluation import datamodule_of, detections
-from callbacks.figures import LARGEST_PNG, new_figure
+from callbacks.figures import new_figure, save_photographs
 from errors import UserError
 from metrics.detections import RLE
 
@@ -204,23 +204,3 @@ def _overlay(mask: RLE, image: Tensor, colour: tuple[float, float, float]) -> np
     pixels = torch.from_numpy(np.ascontiguousarray(rle.decode(mask)))[None].float()
     cover = transforms.resize(pixels, list(image.shape[1:]), antialias=True)[0].clamp(0, 1).numpy()
     return np.dstack([np.broadcast_to(colour, (*cover.shape, 3)), 0.45 * cover])
-
-
-def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
-    """Write a figure that shows photographs as PNG of at most ``LARGEST_PNG`` bytes.
-
-    Where it would take more, it gets 256 colours, which takes a third, and then a lower resolution.
-    """
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-    while path.stat().st_size > LARGEST_PNG:
-        with Image.open(path) as image:
-            enough = image.width * image.height // 20  # pixels that still change colour when k-means stops
-            reduced = image.convert("RGB").quantize(256, kmeans=enough)
-        reduced.save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_PNG or dpi <= 40:
-            return
-        dpi *= 0.85
-        figure.savefig(path, dpi=dpi)

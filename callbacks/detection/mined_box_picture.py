@@ -8,8 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.detection.detection_picture import save_photographs
-from callbacks.figures import new_figure
+from callbacks.figures import new_figure, save_photographs
 from errors import UserError
 
 COLUMNS = 3

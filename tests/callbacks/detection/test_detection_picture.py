@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.detection.detection_picture import DetectionPicture, class_colour, draw, save_photographs, shown
-from callbacks.figures import LARGEST_PNG, new_figure
+from callbacks.detection.detection_picture import DetectionPicture, class_colour, draw, shown
+from callbacks.figures import LARGEST_PNG, new_figure, save_photographs
 from errors import UserError
 from tests.callbacks.detection.cases import CLASSES, as_batch, fuzzed, image, mottled, run_test
 
