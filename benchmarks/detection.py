@@ -45,7 +45,7 @@ class Settings:
     image_size: int = 320
     batch: int = 2
     rounds: int = 11
-    loading_steps: int = 60
+    loading_steps: int = 20
     device: str = "cpu"
 
 
