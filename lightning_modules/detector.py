@@ -72,6 +72,10 @@ class Detector(LightningModule):
         """Check that detector and data agree on the number of classes."""
         self._check_classes()
 
+    def on_validation_start(self) -> None:
+        """Check that detector and data agree on the number of classes."""
+        self._check_classes()
+
     def on_test_start(self) -> None:
         """Check that detector and data agree on the number of classes."""
         self._check_classes()
@@ -128,9 +132,9 @@ class Detector(LightningModule):
         inputs, samples = self.inputs(batch, training=True)
         return summed(self.detector.loss(inputs, samples))
 
-    def inputs(self, batch: dict[str, Any], training: bool, view: str = "image") -> tuple[Tensor, list[Any]]:
-        """Return one view of a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples."""
-        return preprocess(self.detector, batch[view], to_samples(batch), training)
+    def inputs(self, batch: dict[str, Any], training: bool) -> tuple[Tensor, list[Any]]:
+        """Return a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples."""
+        return preprocess(self.detector, batch["image"], to_samples(batch), training)
 
     def total(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
         """Log losses and return the sum of those that are called so; others are figures to look at."""

@@ -63,11 +63,6 @@ def concatenated(first: Features, second: Features) -> Features:
     return tuple(torch.cat(pair, 1) for pair in zip(first, second, strict=True))
 
 
-def chosen(features: Features, which: Tensor) -> Features:
-    """Return the features of some pictures of a batch."""
-    return tuple(level[which] for level in features)
-
-
 def relabelled(samples: Sequence[Any], targets: Sequence[Labelled]) -> list[Any]:
     """Return mmdet's samples with other ground truth."""
     result = []
