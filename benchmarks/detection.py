@@ -19,6 +19,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -222,12 +223,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "settings": asdict(settings),
         "load_average_before": os.getloadavg(),
     }
-    if "step" in options.only:
-        report["step"] = step(settings)
-    if "sparsedet" in options.only:
-        report["sparsedet"] = compare(sparsedet(settings), settings.rounds, settings.device)
-    if "loading" in options.only:
-        report["loading"] = loading(settings)
+    cases: dict[str, Callable[[], dict[str, Any]]] = {
+        "step": lambda: step(settings),
+        "sparsedet": lambda: compare(sparsedet(settings), settings.rounds, settings.device),
+        "loading": lambda: loading(settings),
+    }
+    for name in (name for name in cases if name in options.only):
+        report[name] = cases[name]()
+        print(f"{name}: {report[name]}", file=sys.stderr)
     report["load_average_after"] = os.getloadavg()
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
