@@ -173,12 +173,10 @@ def test_a_distilled_detector_takes_its_teacher_along():
     detector = build_detector("mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py", overrides, num_classes=2)
     assert detector.teacher_model.bbox_head.num_classes == 80
     assert not any("teacher" in name for name, _ in detector.named_parameters())
-    batch = drawn_batch([[(8, 8, 50, 50, 0)]], (64, 64))
-    assert total_of(losses_of(detector, batch)).isfinite()
-    detector.teacher_model.to("meta")  # as if it had stayed on another device
-    detector.data_preprocessor.to("meta")
-    with pytest.raises(NotImplementedError, match="meta"):  # a step moves it, which that device does not allow
-        losses_of(detector, batch)
+    wrapped = nn.Sequential(detector).double()  # moves registered children only
+    assert next(detector.teacher_model.parameters()).dtype == torch.float32
+    build._move_teacher(wrapped[0], ())
+    assert next(detector.teacher_model.parameters()).device == next(wrapped.parameters()).device
 
 
 def test_guided_anchoring_predicts_one_image_at_a_time():
