@@ -143,24 +143,18 @@ def _build(model: dict[str, Any]) -> Any:
 
 
 def _mend(detector: Any) -> None:
-    """Make the detectors of mmdet 3.3 run that would fail in a step of Lightning, or with a message that misleads.
-
-    By hooks on modules inside, since ``loss`` and ``predict`` of a detector are called past its own.
-    """
+    """Make the detectors of mmdet 3.3 run that would fail in a step of Lightning, or with a message that misleads."""
     from mmcv.ops import MaskedConv2d
-    from mmdet.models.dense_heads import CenterNetHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
     keep_coordinates_exact(detector)
     if hasattr(detector, "teacher_model"):
-        detector.data_preprocessor.register_forward_hook(functools.partial(_move_teacher, detector.teacher_model))
+        detector.register_forward_pre_hook(_move_teacher)
+    if any(isinstance(module, MaskedConv2d) for module in detector.modules()):
+        detector.register_forward_pre_hook(_allow_one_image)
     if getattr(detector, "as_two_stage", False):
         detector.encoder.register_forward_hook(functools.partial(_check_queries, detector.num_queries))
     for module in detector.modules():
-        if isinstance(module, MaskedConv2d):
-            module.register_forward_pre_hook(_allow_one_image)
-        if isinstance(module, CenterNetHead):
-            detector.data_preprocessor.register_forward_hook(_note_borders)
         if isinstance(module, BaseDenseHead) and not hasattr(module, "loss_cls"):
             module.loss_cls = None  # SSD's head has none and is asked for it in prediction
 
@@ -192,23 +186,15 @@ def _refuse(model: Mapping[str, Any]) -> None:
         )
 
 
-def _move_teacher(teacher: nn.Module, preprocessor: Any, inputs: Any, output: Any) -> None:
+def _move_teacher(detector: Any, inputs: Any) -> None:
     """Distilling detectors hide their teacher from torch, so that it stays behind when they are moved."""
-    teacher.to(output["inputs"].device)
+    detector.teacher_model.to(next(detector.parameters()).device)
 
 
-def _allow_one_image(convolution: Any, inputs: Any) -> None:
+def _allow_one_image(detector: Any, inputs: Any) -> None:
     """Guided anchoring predicts at the places that it finds in the first image of a batch."""
-    if len(inputs) > 1 and inputs[1] is not None and len(inputs[0]) > 1:
+    if not detector.training and len(inputs[0]) > 1:
         raise UserError("guided anchoring predicts for one image at a time: evaluate with a batch size of 1")
-
-
-def _note_borders(preprocessor: Any, inputs: Any, output: Any) -> None:
-    """CenterNet's own pipeline puts images into a larger one and notes where: top, bottom, left, right."""
-    for sample in output["data_samples"] or []:
-        if "border" not in sample:
-            height, width = sample.img_shape[:2]
-            sample.set_metainfo({"border": (0, height, 0, width)})
 
 
 def _check_queries(queries: int, encoder: Any, inputs: Any, memory: Tensor) -> None:

@@ -125,14 +125,6 @@ MASK2FORMER = {
     "train_cfg.num_points": 50,
     "test_cfg.max_per_image": 5,
 }
-CENTERNET = {
-    **RESNET,
-    "neck.in_channels": 64,
-    "neck.num_deconv_filters": [16, 16, 16],
-    "bbox_head.in_channels": 16,
-    "bbox_head.feat_channels": 16,
-    "test_cfg.max_per_img": 5,
-}
 DYHEAD = {
     **RESNET,
     "neck.0.in_channels": [8, 16, 32, 64],
@@ -187,7 +179,6 @@ SLOW = {
     "seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1": MASK,
     "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco": {"test_cfg.max_per_img": 5},
     "carafe/mask-rcnn_r50_fpn-carafe_1x_coco": MASK,
-    "centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco": CENTERNET,
     "dyhead/atss_r50_fpn_dyhead_1x_coco": DYHEAD,
 }
 
