@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from errors import UserError
 from networks.detection import configs
 from networks.detection.checkpoints import load_backbone, load_detector
+from networks.detection.mask_pasting import mend_pasting
 from networks.detection.ops import ensure_ops
 from networks.detection.precision import keep_coordinates_exact
 
@@ -40,6 +41,7 @@ def setup_mmdet() -> None:
         MMLogger.get_instance(name, logger_name=name).setLevel(logging.WARNING)
     if importlib.util.find_spec("pkg_resources") is None:
         _find_packages_without_setuptools()
+    mend_pasting()
     for name in OUR_MODELS:
         if importlib.util.find_spec(name):
             importlib.import_module(name)
@@ -143,18 +145,24 @@ def _build(model: dict[str, Any]) -> Any:
 
 
 def _mend(detector: Any) -> None:
-    """Make the detectors of mmdet 3.3 run that would fail in a step of Lightning, or with a message that misleads."""
+    """Make the detectors of mmdet 3.3 run that would fail in a step of Lightning, or with a message that misleads.
+
+    By hooks on modules inside, because ``loss`` and ``predict`` are called without the detector's own ``forward``.
+    """
     from mmcv.ops import MaskedConv2d
+    from mmdet.models.dense_heads import CenterNetHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
     keep_coordinates_exact(detector)
     if hasattr(detector, "teacher_model"):
-        detector.register_forward_pre_hook(_move_teacher)
-    if any(isinstance(module, MaskedConv2d) for module in detector.modules()):
-        detector.register_forward_pre_hook(_allow_one_image)
+        detector.data_preprocessor.register_forward_hook(functools.partial(_move_teacher, detector.teacher_model))
     if getattr(detector, "as_two_stage", False):
         detector.encoder.register_forward_hook(functools.partial(_check_queries, detector.num_queries))
     for module in detector.modules():
+        if isinstance(module, MaskedConv2d):
+            module.register_forward_pre_hook(_allow_one_image)
+        if isinstance(module, CenterNetHead):
+            detector.data_preprocessor.register_forward_hook(_note_borders)
         if isinstance(module, BaseDenseHead) and not hasattr(module, "loss_cls"):
             module.loss_cls = None  # SSD's head has none and is asked for it in prediction
 
@@ -186,15 +194,22 @@ def _refuse(model: Mapping[str, Any]) -> None:
         )
 
 
-def _move_teacher(detector: Any, inputs: Any) -> None:
+def _move_teacher(teacher: nn.Module, preprocessor: Any, inputs: Any, output: Any) -> None:
     """Distilling detectors hide their teacher from torch, so that it stays behind when they are moved."""
-    detector.teacher_model.to(next(detector.parameters()).device)
+    teacher.to(output["inputs"].device)
 
 
-def _allow_one_image(detector: Any, inputs: Any) -> None:
+def _allow_one_image(convolution: Any, inputs: Any) -> None:
     """Guided anchoring predicts at the places that it finds in the first image of a batch."""
-    if not detector.training and len(inputs[0]) > 1:
+    if len(inputs) > 1 and inputs[1] is not None and len(inputs[0]) > 1:
         raise UserError("guided anchoring predicts for one image at a time: evaluate with a batch size of 1")
+
+
+def _note_borders(preprocessor: Any, inputs: Any, output: Any) -> None:
+    """CenterNet's own pipeline puts images into a larger one and notes where: top, bottom, left, right."""
+    for sample in output["data_samples"] or []:
+        height, width = sample.img_shape[:2]
+        sample.set_metainfo({"border": (0, height, 0, width)})
 
 
 def _check_queries(queries: int, encoder: Any, inputs: Any, memory: Tensor) -> None:
@@ -208,11 +223,14 @@ def _check_queries(queries: int, encoder: Any, inputs: Any, memory: Tensor) -> N
 
 def _warn_of_frozen(detector: Any) -> None:
     frozen = [name for name, weight in detector.backbone.named_parameters() if not weight.requires_grad]
-    if frozen:
+    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in detector.backbone.modules())
+    still = ["statistics of norms"] if norms and getattr(detector.backbone, "norm_eval", False) else []
+    still += [f"{len(frozen)} tensors ({frozen[0]}, ...)"] if frozen else []
+    if still:
         warnings.warn(
-            f"{len(frozen)} tensors of the backbone ({frozen[0]}, ...) are frozen at random values: give "
-            "backbone_weights, or override 'backbone.frozen_stages' with -1 and 'backbone.norm_cfg.requires_grad' "
-            "with true",
+            f"the backbone has no weights and keeps {' and '.join(still)} as they are: give backbone_weights, or let "
+            "it train by overriding 'backbone.frozen_stages' with -1, 'backbone.norm_cfg.requires_grad' with true and "
+            "'backbone.norm_eval' with false",
             stacklevel=3,
         )
 

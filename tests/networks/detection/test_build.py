@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from errors import UserError
-from networks.detection import build
 from networks.detection.build import build_detector, set_progress, setup_mmdet
+from networks.detection.samples import preprocess, to_samples
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of
 
 FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
@@ -15,6 +15,7 @@ SMALL = {
     "backbone.depth": 18,
     "backbone.base_channels": 8,
     "backbone.frozen_stages": -1,
+    "backbone.norm_eval": False,
     "neck.in_channels": [8, 16, 32, 64],
     "neck.out_channels": 16,
     "rpn_head.in_channels": 16,
@@ -124,8 +125,12 @@ def test_what_cannot_be_trained_on_boxes_is_refused(config, match):
 
 
 def test_a_frozen_backbone_at_random_values_is_warned_of_until_it_gets_weights(tmp_path):
-    with pytest.warns(UserWarning, match=r"frozen at random values.*backbone_weights"):
+    with pytest.warns(
+        UserWarning, match=r"keeps 15 tensors \(conv1\.weight, \.\.\.\) as they are: give backbone_weights"
+    ):
         detector = small({"backbone.frozen_stages": 1})
+    with pytest.warns(UserWarning, match="keeps statistics of norms as they are"):
+        small({"backbone.norm_eval": True})
     torch.save(detector.backbone.state_dict(), tmp_path / "backbone.pth")
     torch.save({"state_dict": detector.state_dict()}, tmp_path / "whole.pth")
     with warnings.catch_warnings():
@@ -173,10 +178,12 @@ def test_a_distilled_detector_takes_its_teacher_along():
     detector = build_detector("mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py", overrides, num_classes=2)
     assert detector.teacher_model.bbox_head.num_classes == 80
     assert not any("teacher" in name for name, _ in detector.named_parameters())
-    wrapped = nn.Sequential(detector).double()  # moves registered children only
-    assert next(detector.teacher_model.parameters()).dtype == torch.float32
-    build._move_teacher(wrapped[0], ())
-    assert next(detector.teacher_model.parameters()).device == next(wrapped.parameters()).device
+    batch = drawn_batch([[(8, 8, 50, 50, 0)], [(8, 8, 50, 50, 1)]], (64, 64))
+    inputs = preprocess(detector, batch["image"], to_samples(batch), training=True)
+    assert total_of(detector.loss(*inputs)).isfinite()
+    detector.teacher_model.to("meta")  # as if it had stayed on another device
+    with pytest.raises(NotImplementedError, match="meta"):  # a step moves it, which is impossible from this one
+        preprocess(detector, batch["image"], to_samples(batch), training=True)
 
 
 def test_guided_anchoring_predicts_one_image_at_a_time():
@@ -187,8 +194,10 @@ def test_guided_anchoring_predicts_one_image_at_a_time():
     detector = build_detector("mmdet::guided_anchoring/ga-retinanet_r50-caffe_fpn_1x_coco.py", backbone | head)
     batch = drawn_batch([[(8, 8, 50, 50, 0)], [(8, 8, 50, 50, 1)]], (64, 64))
     assert total_of(losses_of(detector, batch)).isfinite()
+    detector.eval()
+    inputs = preprocess(detector, batch["image"], to_samples(batch), training=False)
     with pytest.raises(UserError, match="batch size of 1"):
-        predicted(detector, batch)
+        detector.predict(*inputs)
     (found,) = predicted(detector, {key: values[:1] for key, values in batch.items()})
     assert found["boxes"].shape[1] == 4
 

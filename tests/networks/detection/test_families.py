@@ -125,6 +125,14 @@ MASK2FORMER = {
     "train_cfg.num_points": 50,
     "test_cfg.max_per_image": 5,
 }
+CENTERNET = {
+    **RESNET,
+    "neck.in_channels": 64,
+    "neck.num_deconv_filters": [16, 16, 16],
+    "bbox_head.in_channels": 16,
+    "bbox_head.feat_channels": 16,
+    "test_cfg.max_per_img": 5,
+}
 DYHEAD = {
     **RESNET,
     "neck.0.in_channels": [8, 16, 32, 64],
@@ -152,8 +160,6 @@ FAMILIES = {
     ),
     "dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco": FASTER | BOTTLENECKS,
     "dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco": FASTER | BOTTLENECKS | SOFT_NMS,
-}
-SLOW = {
     "faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco": C4,
     "mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco": (
         C4
@@ -179,6 +185,7 @@ SLOW = {
     "seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1": MASK,
     "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco": {"test_cfg.max_per_img": 5},
     "carafe/mask-rcnn_r50_fpn-carafe_1x_coco": MASK,
+    "centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco": CENTERNET,
     "dyhead/atss_r50_fpn_dyhead_1x_coco": DYHEAD,
 }
 
@@ -210,18 +217,13 @@ def check(name, overrides, bf16=False):
     assert sum(len(found["boxes"]) for found in detections)
 
 
+@pytest.mark.filterwarnings("ignore:the branches for stuff", "ignore:the backbone has no weights")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_small_detectors_train_and_predict(name):
     check(name, FAMILIES[name])
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:the branches for stuff")
-@pytest.mark.parametrize("name", SLOW)
-def test_more_small_detectors_train_and_predict(name):
-    check(name, SLOW[name])
-
-
+@pytest.mark.filterwarnings("ignore:the backbone has no weights")
 @pytest.mark.parametrize(
     "name",
     [
