@@ -3,7 +3,7 @@
     python benchmarks/detection.py [--quick] [--device cpu|cuda] [--only step sparsedet loading] [--output FOLDER]
 
 * step: a step of ``lightning_modules.Detector`` under Lightning, with everything around it, against the same mmdet
-  model in a bare PyTorch loop that is handed mmdet's own samples. The two take turns, step by step, in one training.
+  model in a bare PyTorch loop. Both load their batches. The two take turns, step by step, in one training.
 * sparsedet: a step of SparseDet that mines and merges against one of the plain detector, forward, backward, optimiser.
 * loading: how long a training that has two workers waits for its batches, as a share of its time; where a step is as
   slow as on a CPU that says little about a GPU.
@@ -27,6 +27,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import Times, hardware, interleave, slug, summary, synchronise
@@ -54,8 +55,8 @@ class Settings:
 QUICK = Settings(config=SCENES, image_size=64, rounds=2, loading_steps=6)
 
 
-def world(settings: Settings, workers: int = 0, scenes: int = 8) -> DetectionScenes:
-    """Return the data: scenes of which half of the annotations are missing, in two views."""
+def world(settings: Settings, workers: int = 0, scenes: int = 8, two_views: bool = True) -> DetectionScenes:
+    """Return the data: scenes of which half of the annotations are missing."""
     data = DetectionScenes(
         scenes=scenes,
         test_scenes=1,
@@ -64,7 +65,7 @@ def world(settings: Settings, workers: int = 0, scenes: int = 8) -> DetectionSce
         percent=50,
         batch_size=settings.batch,
         num_workers=workers,
-        second_view=SecondView(),
+        second_view=SecondView() if two_views else None,
     )
     data.setup("fit")
     return data
@@ -75,15 +76,27 @@ class BareLoop:
 
     Args:
         module: whose detector and optimiser are copied.
+        batches: to train on.
     """
 
-    def __init__(self, module: Detector):
+    def __init__(self, module: Detector, batches: DataLoader):
+        self.batches, self.iterator = batches, iter(batches)
         self.detector = copy.deepcopy(module.detector).to(module.device).train()
         parameters = [each for each in self.detector.parameters() if each.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=module.lr, momentum=0.9, weight_decay=module.weight_decay)
 
-    def step(self, data: dict[str, Any]) -> None:
-        """Take a step on what mmdet's own pipeline would have loaded."""
+    def next_batch(self) -> dict[str, Any]:
+        """Return the next batch; after the last comes the first again."""
+        try:
+            return next(self.iterator)
+        except StopIteration:
+            self.iterator = iter(self.batches)
+            return next(self.iterator)
+
+    def step(self) -> None:
+        """Load a batch, make mmdet's samples of it and take a step."""
+        batch = self.next_batch()
+        data = {"inputs": [image.flip(0) for image in batch["image"]], "data_samples": to_samples(batch)}
         inputs = self.detector.data_preprocessor(data, True)
         loss, _ = self.detector.parse_losses(self.detector(**inputs, mode="loss"))
         self.optimizer.zero_grad()
@@ -101,11 +114,9 @@ class TakingTurns(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         ended = self._now()
-        samples = to_samples(batch)
-        data = {"inputs": [image.flip(0) for image in batch["image"]], "data_samples": samples}
-        self.bare = self.bare or BareLoop(pl_module)
+        self.bare = self.bare or BareLoop(pl_module, trainer.datamodule.train_dataloader())
         begun = self._now()
-        self.bare.step(data)
+        self.bare.step()
         if self.started is not None:  # the first step warms both up
             self.ours.add(self.started, ended)
             self.plain.add(begun, self._now())
@@ -118,7 +129,7 @@ class TakingTurns(pl.Callback):
 
 def step(settings: Settings) -> dict[str, Any]:
     """Return the time of a step under Lightning over that of a bare loop."""
-    data, turns = world(settings), TakingTurns(settings.device)
+    data, turns = world(settings, two_views=False), TakingTurns(settings.device)
     module = Detector(settings.config, num_classes=12, lr=1e-4, warmup_steps=1)
     trainer(settings, settings.rounds + 1, turns).fit(module, datamodule=data)
     bare = turns.bare

@@ -11,7 +11,7 @@ from torch import Tensor
 from errors import UserError
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.build import build_detector, set_progress
-from networks.detection.samples import predictions_of, preprocess, proposals_of, to_samples
+from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
 
 
 class Detector(LightningModule):
@@ -124,7 +124,7 @@ class Detector(LightningModule):
         Raises:
             UserError: the detector segments and the batch has no masks to learn from.
         """
-        if self.detector.with_mask and "masks" not in batch:
+        if learns_masks(self.detector) and "masks" not in batch:
             raise UserError(
                 f"{type(self.detector).__name__} learns masks, which the batch has not: give "
                 "--data.init_args.with_masks=true, or choose a detector of boxes"
@@ -134,7 +134,8 @@ class Detector(LightningModule):
 
     def inputs(self, batch: dict[str, Any], training: bool) -> tuple[Tensor, list[Any]]:
         """Return a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples."""
-        return preprocess(self.detector, batch["image"], to_samples(batch), training)
+        samples = to_samples(batch, with_masks=learns_masks(self.detector))
+        return preprocess(self.detector, batch["image"], samples, training)
 
     def total(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
         """Log losses and return the sum of those that are called so; others are figures to look at."""

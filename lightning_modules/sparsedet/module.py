@@ -79,7 +79,7 @@ class SparseDet(Detector):
         lone_weight: weight of Eq. 3.3 where a batch has no Eq. 3.2: 0.5 by Eq. 3.5, 1 in the official code.
 
     Raises:
-        UserError: as `Detector`; thresholds outside [0, 1], or a detector without the two stages.
+        UserError: as `Detector`; thresholds outside [0, 1], negative weights, or a detector without the two stages.
     """
 
     def __init__(
@@ -107,6 +107,9 @@ class SparseDet(Detector):
         for name, value in thresholds.items():
             if not 0 <= value <= 1:
                 raise UserError(f"{name} is {value}; it has to be in [0, 1]")
+        for name, weight in {"ssl_weight": ssl_weight, "lone_weight": lone_weight}.items():
+            if weight < 0:
+                raise UserError(f"{name} is {weight}; a loss with a negative weight would be raised: give 0 or more")
         self.common = proposals == "common"
         super().__init__(config, num_classes, **kwargs)
         self.propose = PROPOSALS[proposals]

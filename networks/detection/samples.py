@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 
-def to_samples(batch: Mapping[str, Any]) -> list[Any]:
-    """Return the annotations of a batch as mmdet takes them, one ``DetDataSample`` a picture."""
+def to_samples(batch: Mapping[str, Any], with_masks: bool = True) -> list[Any]:
+    """Return the annotations of a batch as mmdet takes them, one ``DetDataSample`` a picture.
+
+    Args:
+        batch: see ``datamodules.detection_samples``.
+        with_masks: whether to hand over its masks; some detectors of boxes, such as RTMDet, stumble over them.
+    """
     from mmdet.structures import DetDataSample
 
     samples = []
@@ -19,11 +24,17 @@ def to_samples(batch: Mapping[str, Any]) -> list[Any]:
         factor = (width / original[1], height / original[0])
         meta = {"img_shape": (height, width), "ori_shape": original, "scale_factor": factor}
         sample = DetDataSample(metainfo=meta | {"img_id": batch["image_id"][k]})
-        masks = batch["masks"][k] if "masks" in batch else None
+        masks = batch["masks"][k] if with_masks and "masks" in batch else None
         sample.gt_instances = as_instances(batch["boxes"][k], batch["labels"][k], masks, (height, width))
         sample.ignored_instances = as_instances(batch["ignored"][k])
         samples.append(sample)
     return samples
+
+
+def learns_masks(detector: Any) -> bool:
+    """Return whether a detector of mmdet learns masks: by a head of its own, RTMDet-Ins inside its head of boxes."""
+    inside = getattr(detector, "bbox_head", None)
+    return detector.with_mask or hasattr(detector, "panoptic_head") or hasattr(inside, "mask_head")
 
 
 def as_instances(

@@ -287,6 +287,24 @@ def test_masks_of_the_batch_are_learnt():
     assert results[0] != results[1]
 
 
+def test_a_detector_of_boxes_takes_batches_with_masks():
+    small = {"backbone.widen_factor": 0.25, "backbone.deepen_factor": 0.33}
+    small |= {"neck.in_channels": [64, 128, 256], "neck.out_channels": 32, "neck.num_csp_blocks": 1}
+    small |= {"bbox_head.in_channels": 32, "bbox_head.feat_channels": 32}
+    found = Detector("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py", num_classes=3, overrides=small)
+    found.total(found.losses(batch(ONE, masks=True)), batch(ONE, masks=True)).backward()
+
+
+def test_masks_learnt_inside_the_head_of_boxes_are_asked_for():
+    small = {"backbone.widen_factor": 0.25, "backbone.deepen_factor": 0.33}
+    small |= {"neck.in_channels": [64, 128, 256], "neck.out_channels": 32, "neck.num_csp_blocks": 1}
+    small |= {"bbox_head.in_channels": 32, "bbox_head.feat_channels": 32}
+    found = Detector("mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", num_classes=3, overrides=small)
+    with pytest.raises(UserError, match="with_masks"):
+        found.losses(batch(ONE))
+    found.total(found.losses(batch(ONE, masks=True)), batch(ONE, masks=True)).backward()
+
+
 def test_trains_and_tests(tmp_path):
     found = module("Detector", lr=0.001, warmup_steps=0)
     run = trainer(tmp_path, max_epochs=2, limit_val_batches=1, num_sanity_val_steps=1, enable_checkpointing=False)

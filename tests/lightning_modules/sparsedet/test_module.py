@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from errors import UserError
 from lightning_modules.sparsedet import module as stages
 from lightning_modules.sparsedet.merging import Labelled
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
@@ -270,3 +271,9 @@ class TestSelfSupervision:
         torch.testing.assert_close(doubled, 2 * plain)
         assert none == 0
         assert plain > 0
+
+
+@pytest.mark.parametrize("options", [{"ssl_weight": -1.0}, {"lone_weight": -0.5}, {"tau_m": 1.5}, {"mined_nms": -0.1}])
+def test_weights_and_thresholds_that_mean_nothing(options):
+    with pytest.raises(UserError, match=next(iter(options))):
+        module(**options)
