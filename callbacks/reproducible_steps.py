@@ -18,6 +18,9 @@ class ReproducibleSteps(Callback):
     (seed, data loader, batch, rank): dropout and noise are the same after a resume, and evaluations that draw random
     numbers draw the same ones every time. Order and augmentations of the data are ``datamodules.loading``'s business.
 
+    A module whose ``on_train_epoch_end`` does work that must not be lost sets its ``epoch_end_pending`` to true
+    meanwhile: a checkpoint from there resumes with that hook.
+
     Args:
         seed: any integer; by default the one that ``seed_everything`` was called with, or 0 if it was not.
     """
@@ -72,12 +75,14 @@ class ReproducibleSteps(Callback):
         elif self._validation_cut_short:
             # Lightning would run as many batches as were left, but from the first one.
             self._validation_due(loops)
-        elif at_epoch_end and trainer.max_steps != -1:
+        elif at_epoch_end and (trainer.max_steps != -1 or getattr(pl_module, "epoch_end_pending", False)):
             # Lightning would train one batch more in the epoch that is over. The end of its last batch is the same
             # place, and one that Lightning resumes from correctly.
             _add(batch, "completed", -1)
             _add(epoch, "processed", -1)
             loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+            # After what it takes for the last batch Lightning goes on with the next epoch, without that hook.
+            batch["is_last_batch"] &= not getattr(pl_module, "epoch_end_pending", False)
 
     @staticmethod
     def _validation_due(loops: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ EXPORTS = {
     "SPair71k": "datamodules.spair",
     "SecondView": "datamodules.second_view",
     "SceneWorld": "datamodules.scene_world",
+    "SourceImages": "datamodules.source_images",
+    "SourceWorld": "datamodules.source_world",
     "SubjectWorld": "datamodules.subject_world",
     "VOCDetection": "datamodules.voc_detection",
     "VOCDiscovery": "datamodules.discovery",

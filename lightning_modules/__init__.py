@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 EXPORTS = {
+    "GANDiscovery": "lightning_modules.gan_discovery.module",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
     "Detector": "lightning_modules.detector",

@@ -1,0 +1,1 @@
+"""How well sources of generated images are discovered: scores of every round, pages of clusters, tables of images."""

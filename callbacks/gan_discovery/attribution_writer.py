@@ -1,0 +1,92 @@
+"""To which source a user's own images are attributed, written to a table."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from callbacks.gan_discovery.observed import number, write_csv
+from errors import UserError
+
+KEYS = ("name", "distance", "margin", "probability")
+
+
+class AttributionWriter(Callback):
+    """Writes attributions.csv into the run folder: what ``predict_step`` returns for the batches of task "predict".
+
+    That is a dict with "name" (B names of sources, clusters, or "unknown"), "distance" (B,) to the detector that
+    accepts most readily, "margin" (B,) its threshold less the distance, positive inside, and "probability" (B,) that
+    the classifier gives; with "fake_probability" (B,) too, the file is one that ``RealFakeVote`` reads. Images are
+    named by their paths below the datamodule's root and sorted; under DDP the first rank writes those of all.
+
+    Raises:
+        UserError: a module whose ``predict_step`` returns something else.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[str]] = {}
+        self._keys: tuple[str, ...] = KEYS
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._rows = {}
+        trainer.predict_loop.return_predictions = False
+
+    def on_predict_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not isinstance(batch, Mapping) or batch.get("task") != "predict":
+            return
+        if not isinstance(outputs, Mapping) or not outputs.keys() >= set(KEYS):
+            raise UserError(
+                f"AttributionWriter needs attributions, which {type(pl_module).__name__} does not predict: use it with "
+                "GANDiscovery, or leave the callback out"
+            )
+        root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
+        self._keys = (*KEYS, *(["fake_probability"] if "fake_probability" in outputs else []))
+        columns = [outputs["name"], *([number(x) for x in outputs[key].float().tolist()] for key in self._keys[1:])]
+        for path, *cells in zip(batch["path"], *columns, strict=True):
+            self._rows[image_name(path, root)] = cells
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        rows, self._rows = gathered(self._rows), {}
+        if not rows or not trainer.is_global_zero:
+            return
+        path = Path(trainer.default_root_dir) / "attributions.csv"
+        write_csv(path, ["image", "source", *self._keys[1:]], ([name, *rows[name]] for name in sorted(rows)))
+        counts = Counter(cells[0] for cells in rows.values())
+        unknown = counts.pop("unknown", 0)
+        most = ", ".join(f"{name} {count}" for name, count in counts.most_common(5))
+        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        print(f"{len(rows)} images, {unknown} of unknown sources{f'; {most}{more}' if most else ''}: {path}")
+
+
+def image_name(path: str, root: str | Path | None) -> str:
+    """Return the name of an image in the table: its path below ``root``, or the path that it has elsewhere."""
+    absolute = Path(os.path.abspath(path))  # not resolve(): a link keeps its own name
+    if root is not None and absolute.is_relative_to(os.path.abspath(root)):
+        return absolute.relative_to(os.path.abspath(root)).as_posix()
+    return path
+
+
+def gathered(mine: dict[str, Any]) -> dict[str, Any]:
+    """Return on the first rank the entries of all ranks, an image that several have seen once; nothing on the others.
+
+    Called by all ranks.
+    """
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mine
+    first = distributed.get_rank() == 0
+    everyone: list[dict[str, Any]] | None = [{} for _ in range(distributed.get_world_size())] if first else None
+    distributed.gather_object(mine, everyone)
+    return {name: entry for entries in everyone or [] for name, entry in entries.items()}

@@ -1,0 +1,1 @@
+"""GAN discovery: attribution of generated images in an open world (thesis chapter 4)."""

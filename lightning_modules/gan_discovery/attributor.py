@@ -1,0 +1,117 @@
+"""Which source or cluster new images come from, once a round has ended."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from lightning_modules.gan_discovery.detectors import Detectors
+from lightning_modules.gan_discovery.stages import Stages
+from lightning_modules.gan_discovery.wta import WTAHash
+
+
+def moments(reference: np.ndarray) -> np.ndarray:
+    """Return mean and standard deviation (2, d) of features (m, d), 1 for the deviation of a constant feature."""
+    mean, deviation = reference.mean(0, dtype=np.float64), reference.std(0, dtype=np.float64)
+    constant = reference.max(0) == reference.min(0)  # their deviation is not 0 after rounding
+    return np.stack([mean, np.where(constant, 1, deviation)])
+
+
+class Eye:
+    """How detectors see features: standardised or not, hashed or not.
+
+    Args:
+        positions: of the hash (H, K); None where detectors take features as they are.
+        scale: mean and deviation (2, d) that features are standardised with; None for none.
+    """
+
+    def __init__(self, positions: np.ndarray | None, scale: np.ndarray | None):
+        self.positions, self.scale = positions, scale
+        self.hash = None if positions is None else WTAHash.of(positions)
+
+    @classmethod
+    def fit(cls, reference: np.ndarray, stages: Stages, seed: int) -> Self:
+        """Return what the stages ask for, with the features (m, d) of the labelled images as reference."""
+        scale = moments(reference) if stages.scale == "standard" else None
+        seen = reference if scale is None else (reference - scale[0]) / scale[1]
+        if stages.inside == "cosine":
+            return cls(None, scale)
+        return cls(WTAHash.fit(seen, stages.hashes, stages.window, seed).positions, scale)
+
+    def scaled(self, features: np.ndarray) -> np.ndarray:
+        """Return features (N, d), standardised if asked for."""
+        return features if self.scale is None else ((features - self.scale[0]) / self.scale[1]).astype(features.dtype)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return what detectors take: codes (N, H) uint8, or features (N, d)."""
+        scaled = self.scaled(features)
+        return scaled if self.hash is None else self.hash(scaled)
+
+
+class Attributor:
+    """Tells of new images which source or cluster they come from, by the detectors at the end of a round.
+
+    Args:
+        eye: how the detectors see features.
+        detectors: of all known sources and discovered clusters.
+        names: of the known sources.
+    """
+
+    def __init__(self, eye: Eye, detectors: Detectors, names: list[str]):
+        self.eye, self.detectors, self.names = eye, detectors, names
+
+    def __call__(self, features: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+        """Attribute images.
+
+        What no detector accepts is "unknown". Of the rest, what the classifier gives to a known source is of that
+        source; anything else is of the cluster, or source, whose detector accepts it most readily. The classifier
+        knows the clusters of the round before only, so that its say ends there.
+
+        Args:
+            features: (B, d).
+            logits: (B, C).
+
+        Returns:
+            "name", a list; "distance" (B,) to the class that accepts most readily and "margin" (B,), its threshold
+            less that distance, both float64 in differing hashes or cosine distances; "probability" (B,) that the
+            classifier gives to the known source it prefers.
+        """
+        nearest, distances, margins = self.nearest(features)
+        known = len(self.names)
+        choice = logits.argmax(1)
+        label = np.where(choice < known, choice, nearest)
+        names = [self.name(one) if margin > 0 else "unknown" for one, margin in zip(label, margins, strict=True)]
+        shares = torch.from_numpy(logits).double().softmax(1)[:, :known].amax(1)
+        return {
+            "name": names,
+            "distance": torch.from_numpy(distances),
+            "margin": torch.from_numpy(margins),
+            "probability": shares,
+        }
+
+    def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which class accepts each image most readily (N,), its distance (N,) and margin (N,)."""
+        distances = self.detectors.distances(self.eye(features))
+        margins = self.detectors.thresholds - distances
+        best = margins.argmax(1)
+        rows = np.arange(len(best))
+        return self.detectors.classes[best], distances[rows, best], margins[rows, best]
+
+    def name(self, label: int) -> str:
+        """Return the name of a label: of a known source its own, of a cluster its number."""
+        return self.names[label] if label < len(self.names) else f"cluster {label}"
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and plain values that `of` makes the same attributor of."""
+        arrays = {name: getattr(self.detectors, name) for name in ("classes", "sums", "counts", "thresholds")}
+        arrays |= {name: value for name in ("positions", "scale") if (value := getattr(self.eye, name)) is not None}
+        plain = {"names": self.names, "distance": self.detectors.distance, "window": self.detectors.window}
+        return {"arrays": {name: torch.from_numpy(value) for name, value in arrays.items()}, **plain}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self:
+        """Return the attributor that gave ``state``."""
+        arrays = {name: value.numpy() for name, value in state["arrays"].items()}
+        eye = Eye(arrays.pop("positions", None), arrays.pop("scale", None))
+        return cls(eye, Detectors(**arrays, distance=state["distance"], window=state["window"]), state["names"])

@@ -1,0 +1,327 @@
+"""Open-world discovery and attribution of generated images (thesis chapter 4)."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from datamodules.loading import rank_and_world_size
+from errors import UserError
+from lightning_modules.gan_discovery.attributor import Attributor
+from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
+from lightning_modules.gan_discovery.network import AttributionNetwork
+from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
+from lightning_modules.gan_discovery.stage_files import StageFiles, digest
+from lightning_modules.gan_discovery.stages import Stages
+from seeding import derived_seed
+
+
+class GANDiscovery(LightningModule):
+    """Attributes images to known sources and groups the others by source, in rounds of training and discovery.
+
+    One ``fit`` runs all rounds. A round trains the network on the labelled images and those clustered so far (Eq.
+    4.1), attributes what lies within the sources and clusters known (4.2.3), over-clusters the rest (4.2.4), merges
+    and refines the clusters (4.2.5). The next one starts with the network of the last and a new classifier (4.2.6).
+    Data are a ``datamodules.SourceImages``. After every round ``on_round_end(trainer, module, round)`` is called of
+    each callback that has it.
+
+    Args:
+        backbone: of timm (4.3.1).
+        weights: of the backbone: "timm" (as the official code), a local file, or None for random ones.
+        backbone_args: further arguments of ``timm.create_model``.
+        hidden: width of the first two fully connected layers (4.5.1).
+        dim: of the features (4.3.1).
+        dropout: probability (4.5.1).
+        most_classes: sources and clusters that the classifier has room for.
+        rounds: of training and discovery (4.3.3).
+        epochs: of the first round (4.3.1).
+        epochs_later: of every other round (4.3.1).
+        lr: learning rate of Adam, constant (4.3.1).
+        balance: "sets", the mean over either set (Eq. 4.1), or "classes", as the official code weighs.
+        freeze_from: round from which the backbone is kept but for its last stage (4.5.8.1); None: never.
+        method: "discovery", or "reclustering", which clusters everything anew in each round and has no other stage
+            (4.5.7.3, table 4.16).
+        k: clusters of k-means (4.3.1), one number for all rounds or one a round (table 4.15).
+        hashes: H of the WTA hash (4.3.1).
+        window: K of the WTA hash (4.3.1).
+        percentile: of the distances within a class, its threshold (4.5.1, table 4.17).
+        inside: distance that attribution looks at, "hamming" or "cosine" (table 4.13).
+        members: of a class that its threshold is computed from; all if None.
+        rule: who may attribute what, see ``attribution.attribute``.
+        scale: of features before k-means, see ``overclustering.over_cluster``.
+        merge_distance: between centroids: "wta" (4.2.5.1), "cosine" (table 4.14) or "euclidean" (official default).
+        components: of the graph: "strong" (4.2.5.1) or "weak".
+        merging: whether clusters are merged (table 4.20).
+        repeats: further times that merging and refining follow each other in a round (table 4.19).
+        epsilon: share of a cluster that has to fire, or it is dissolved (4.3.1, table 4.18).
+        tau: members that a cluster has to keep (4.3.1, table 4.18).
+        max_negatives: images that a cluster's SVM is told are not of it; all others if None, as in the thesis.
+        jobs: processes that refine.
+        seed: of hashes, k-means and classifiers; that of the run if None.
+
+    Raises:
+        UserError: a value that makes no sense; in ``fit``, data that this cannot learn from; in ``predict``, a module
+            that has discovered nothing yet.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet50",
+        weights: str | None = None,
+        backbone_args: dict[str, Any] | None = None,
+        hidden: int = 512,
+        dim: int = 128,
+        dropout: float = 0.5,
+        most_classes: int = 4096,
+        rounds: int = 4,
+        epochs: int = 50,
+        epochs_later: int = 100,
+        lr: float = 1e-4,
+        balance: Literal["sets", "classes"] = "sets",
+        freeze_from: int | None = None,
+        method: Literal["discovery", "reclustering"] = "discovery",
+        k: int | list[int] = 500,
+        hashes: int = 2048,
+        window: int = 2,
+        percentile: float = 0.9,
+        inside: Literal["hamming", "cosine"] = "hamming",
+        members: int | None = 4000,
+        rule: Literal["thesis", "official"] = "thesis",
+        scale: Literal["none", "standard"] = "none",
+        merge_distance: Literal["wta", "cosine", "euclidean"] = "wta",
+        components: Literal["strong", "weak"] = "strong",
+        merging: bool = True,
+        repeats: int = 0,
+        epsilon: float = 0.5,
+        tau: int = 100,
+        max_negatives: int | None = None,
+        jobs: int = 1,
+        seed: int | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        counts = {"rounds": rounds, "epochs": epochs, "epochs_later": epochs_later, "most_classes": most_classes}
+        for name, value in counts.items():
+            if value < 1:
+                raise UserError(f"{name} is {value}; it has to be at least 1")
+        if lr <= 0:
+            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.0001")
+        self.network = AttributionNetwork(
+            backbone, weights, backbone_args or {}, 1, most_classes, hidden=hidden, dim=dim, dropout=dropout
+        )
+        self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
+        self.balance, self.freeze_from = balance, freeze_from
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.stages = Stages(
+            method=method,
+            k=tuple(k) if isinstance(k, list) else (k,) * rounds,
+            hashes=hashes,
+            window=window,
+            percentile=percentile,
+            inside=inside,
+            members=members,
+            rule=rule,
+            scale=scale,
+            merge_distance=merge_distance,
+            components=components,
+            merging=merging,
+            repeats=repeats,
+            epsilon=epsilon,
+            tau=tau,
+            max_negatives=max_negatives,
+            jobs=jobs,
+        )
+        self.stages.check(rounds)
+        self.labels = np.zeros(0, dtype=np.int64)  # of the discovery images present, after the last round that ended
+        self.attributor: Attributor | None = None
+        self.finished = 0  # rounds
+        self.epoch_end_pending = False  # see callbacks.ReproducibleSteps
+        self._names: str | None = None
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def on_fit_start(self) -> None:
+        """Tell the data what is clustered so far, and the trainer how long all rounds take."""
+        data = self.sources()
+        names = digest(*data.discovery_names)
+        if self._names is not None and self._names != names:
+            raise UserError(
+                "the discovery images are not those that the checkpoint was made with: give the same folders, or "
+                "begin again without --resume and --ckpt_path"
+            )
+        if self._names is None:
+            self.network.new_classifier(len(data.classes), derived_seed(self.seed, 0))
+        self._names = names
+        self.relabel()
+        self.trainer.fit_loop.max_epochs = self.last_epoch(self.rounds) + 1
+        if self.freeze_from is not None and self.round >= self.freeze_from:
+            self.network.freeze_all_but_last_stage()
+
+    def relabel(self) -> None:
+        """Have the data dealt with the labels found so far, and count them for the loss."""
+        data = self.sources()
+        data.relabel(self.labels)
+        self._counts = data.counts()
+        self._class_counts = torch.from_numpy(data.class_counts(self.network.classes))
+
+    @property
+    def round(self) -> int:
+        """Number of the round that is running, from 1."""
+        return 1 + max(0, self.current_epoch - self.epochs + self.epochs_later) // self.epochs_later
+
+    def last_epoch(self, number: int) -> int:
+        """Return the last epoch of a round, counted from 0."""
+        return self.epochs + (number - 1) * self.epochs_later - 1
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+        logits = self.network.logits(self.network.features(batch["image"]))
+        loss = self.loss(logits, batch["label"], batch["discovered"])
+        size = len(logits)
+        accuracy = (logits.argmax(1) == batch["label"]).float().mean()
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self.log("train/accuracy", accuracy, prog_bar=True, batch_size=size)
+        return loss
+
+    def loss(self, logits: Tensor, labels: Tensor, discovered: Tensor) -> Tensor:
+        """Return Eq. 4.1, or the loss of the official code."""
+        if self.balance == "sets":
+            return set_balanced_cross_entropy(logits, labels, discovered, self._counts)
+        return class_balanced_cross_entropy(logits, labels, self._class_counts.to(logits.device))
+
+    def on_train_epoch_start(self) -> None:
+        """Leave the loader as it is until the round is over."""
+        self.trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
+
+    def on_train_epoch_end(self) -> None:
+        """Discover after the last epoch of a round."""
+        if self.current_epoch == self.last_epoch(self.round) and self.finished < self.round:
+            self.epoch_end_pending = True
+            self.finish_round(self.round)
+            self.epoch_end_pending = False
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:  # noqa: D102
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    # ----------------------------------------------------------------------------------------------- discovery
+
+    def finish_round(self, number: int) -> None:
+        """Run the stages of a round, tell the callbacks and prepare the next one."""
+        data = self.sources()
+        labelled = self.extract(data.labelled_dataloader(), "labelled images")
+        discovery = self.extract(data.discovery_dataloader(number), "discovery images")
+        before = np.full(len(discovery.features), -1)
+        before[: len(self.labels)] = self.labels  # images that arrived with this round have no label yet
+        # Everything is computed once: threads of BLAS may add up in another order on another rank.
+        result: list[Any] = [None]
+        if self.trainer.is_global_zero:
+            kept = StageFiles(Path(self.trainer.default_root_dir) / "rounds" / str(number))
+            seed = derived_seed(self.seed, number)
+            names = list(data.classes)
+            result = [run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)]
+        if self.trainer.world_size > 1:
+            torch.distributed.broadcast_object_list(result)
+        ended: Round
+        ended, self.attributor = result[0]
+        self.labels, self.finished = ended.labels, number
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if hasattr(callback, "on_round_end"):
+                callback.on_round_end(self.trainer, self, ended)
+        if number < self.rounds:
+            self.begin_round(number + 1)
+
+    def begin_round(self, number: int) -> None:
+        """Take a new classifier and optimiser, and have the data dealt with the new labels."""
+        data = self.sources()
+        known = len(data.classes)
+        self.network.new_classifier(max(known, int(self.labels.max()) + 1), derived_seed(self.seed, number, 1))
+        for optimizer in self.trainer.optimizers:
+            optimizer.state.clear()
+        if number == self.freeze_from:
+            self.network.freeze_all_but_last_stage()
+        self.relabel()
+        self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def extract(self, loader: DataLoader, what: str) -> Extracted:
+        """Return features, logits and labels of all images of a loader, in their order, on every rank."""
+        training = self.training
+        self.eval()
+        parts: list[dict[str, np.ndarray]] = []
+        for batch in tqdm(loader, desc=what, leave=False, disable=not self.trainer.is_global_zero):
+            moved = self.trainer.strategy.batch_to_device(batch, self.device)
+            with self.trainer.precision_plugin.forward_context():
+                features = self.network.features(moved["image"])
+                found = {"features": features.float(), "logits": self.network.logits(features).float()}
+            found |= {key: batch[key] for key in ("index", "label") if key in batch}
+            parts.append({key: value.cpu().numpy() for key, value in found.items()})
+        self.train(training)
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * rank_and_world_size()[1]
+            torch.distributed.all_gather_object(gathered, parts)
+            parts = [part for of_rank in gathered for part in of_rank]
+        joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        order = joined.pop("index").argsort()
+        return Extracted(**{key: value[order] for key, value in joined.items()})
+
+    # ------------------------------------------------------------------------------------------------- predict
+
+    def on_predict_start(self) -> None:
+        """Refuse to attribute before anything is known.
+
+        Raises:
+            UserError: no round has ended.
+        """
+        if self.attributor is None:
+            raise UserError(
+                "this module has finished no round and knows no source: train it first (fit), or give a checkpoint of "
+                "a run that has finished a round, --ckpt_path <run folder>/checkpoints/last.ckpt"
+            )
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Return for every image its "name", "distance" (B,), "margin" (B,) and "probability" (B,).
+
+        See ``rounds.Attributor``.
+        """
+        assert self.attributor is not None
+        features = self.network.features(batch["image"])
+        logits = self.network.logits(features)
+        return self.attributor(features.float().cpu().numpy(), logits.float().cpu().numpy())
+
+    # --------------------------------------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the rounds have found."""
+        checkpoint["discovery"] = {
+            "names": self._names,
+            "finished": self.finished,
+            "labels": torch.from_numpy(self.labels),
+            "classes": self.network.classes,
+            "attributor": None if self.attributor is None else self.attributor.state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what the rounds have found."""
+        state = checkpoint["discovery"]
+        self._names, self.finished, self.labels = state["names"], state["finished"], state["labels"].numpy()
+        self.network.classes = state["classes"]
+        self.attributor = None if state["attributor"] is None else Attributor.of(state["attributor"])
+
+    def sources(self) -> Any:
+        """Return the data, a ``datamodules.SourceImages``.
+
+        Raises:
+            UserError: they are something else.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not hasattr(data, "discovery_dataloader"):
+            raise UserError(
+                f"GANDiscovery needs labelled and discovery images, which {type(data).__name__} has not: give "
+                "--data=datamodules.SourceImages with --data.labelled and --data.discovery"
+            )
+        return data

@@ -1,0 +1,259 @@
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from errors import UserError
+from lightning_modules.gan_discovery import module as discovery
+from lightning_modules.gan_discovery import rounds as stages
+from lightning_modules.gan_discovery.labels import contiguous
+from tests.lightning_modules.gan_discovery.worlds import fit, module, trainer, world
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
+    pytest.mark.filterwarnings("ignore:.*val_dataloader"),
+]
+STAGES = ["attribution", "clustering", "merge", "refine"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    return folder, *fit(folder)
+
+
+def same(ours, theirs):
+    state = theirs.state_dict()
+    return all(torch.equal(value, state[name]) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.parametrize(("epoch", "number"), [(0, 1), (4, 1), (5, 2), (7, 2), (8, 3), (10, 3), (11, 4)])
+def test_epochs_belong_to_rounds(epoch, number, monkeypatch):
+    found = module(rounds=4, epochs=5, epochs_later=3)
+    monkeypatch.setattr(type(found), "current_epoch", epoch)
+    assert found.round == number
+    assert (found.last_epoch(number) == epoch) == (epoch in (4, 7, 10))
+
+
+def test_every_round_tells_what_it_found(uninterrupted):
+    _, found, told = uninterrupted
+    assert [each.number for each in told.rounds] == [1, 2]
+    for each in told.rounds:
+        assert [stage.name for stage in each.stages] == STAGES
+        assert each.known == 4
+        assert each.features.shape == (72, 16)
+        assert each.labelled_features.shape == (24, 16)
+        assert each.logits.shape[0] == each.distances.shape[0] == 72
+        for stage in each.stages:
+            assert np.array_equal(stage.labels, contiguous(stage.labels, 4)), stage.name
+    assert np.array_equal(found.labels, told.rounds[-1].labels)
+    assert found.finished == 2
+
+
+def test_the_second_round_trains_on_what_the_first_clustered(uninterrupted):
+    _, found, told = uninterrupted
+    first = told.rounds[0].labels
+    assert (first >= 4).any(), "nothing was discovered, the test says nothing"
+    assert told.rounds[1].logits.shape[1] == found.network.classes == first.max() + 1
+    data = world()
+    data.setup("fit")
+    data.relabel(first)
+    assert data.counts() == (24, (first >= 0).sum())
+
+
+def test_the_second_round_begins_with_the_first_ones_features_and_a_fresh_classifier(tmp_path, monkeypatch):
+    seen = {}
+    begin = discovery.GANDiscovery.begin_round
+
+    def spy(self, number):
+        before = {name: value.clone() for name, value in self.network.state_dict().items()}
+        assert any(len(state) for state in self.trainer.optimizers[0].state.values())
+        begin(self, number)
+        assert not self.trainer.optimizers[0].state
+        seen[number] = before, {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    monkeypatch.setattr(discovery.GANDiscovery, "begin_round", spy)
+    fit(tmp_path)
+    assert list(seen) == [2]
+    before, after = seen[2]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_one_seed_gives_one_result(uninterrupted, tmp_path):
+    _, found, told = uninterrupted
+    again, told_again = fit(tmp_path)
+    assert same(again, found)
+    assert np.array_equal(told_again.rounds[0].labels, told.rounds[0].labels)
+    assert np.array_equal(again.labels, found.labels)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("stage", [*STAGES, "end"])
+def test_interrupted_in_a_stage_and_resumed(uninterrupted, tmp_path, monkeypatch, stage, number):
+    """The exception leaves a checkpoint; what was done of the round is not done again."""
+    _, found, told = uninterrupted
+    functions = {"attribution": "attribute", "clustering": "over_cluster", "merge": "merge", "refine": "refine"}
+    calls = []
+
+    def watch(name):
+        true = getattr(stages, functions[name])
+
+        def watched(*args, **kwargs):
+            calls.append(name)
+            return true(*args, **kwargs)
+
+        return watched
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*args, **kwargs):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        count = iter(range(10))
+        if stage == "end":
+            name, target = "nearest", discovery.Attributor
+        else:
+            name, target = functions[stage], stages
+        true = getattr(target, name)
+        patch.setattr(target, name, lambda *a, **k: (true if next(count) + 1 < number else stop)(*a, **k))
+        with pytest.raises(Stopped):
+            fit(tmp_path)
+    for name in STAGES:
+        monkeypatch.setattr(stages, functions[name], watch(name))
+    resumed, told_again = fit(tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    left = STAGES[STAGES.index(stage) :] if stage != "end" else []
+    assert calls == left + STAGES * (2 - number)
+    assert [each.number for each in told_again.rounds] == [1, 2][number - 1 :]
+    assert np.array_equal(told_again.rounds[0].labels, told.rounds[number - 1].labels)
+    assert np.array_equal(resumed.labels, found.labels)
+    assert same(resumed, found)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_killed_and_resumed_from_the_checkpoint_of_any_epoch(uninterrupted, tmp_path, epoch):
+    """Epoch 1 ends round 1: its checkpoint is of after the discovery."""
+    _, found, _ = uninterrupted
+
+    class Killed(Exception):
+        pass
+
+    class Killer(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == epoch + 1:
+                trainer.callbacks = []  # a kill leaves nobody to save
+                raise Killed
+
+    pl.seed_everything(0, verbose=False)
+    with pytest.raises(Killed):
+        trainer(tmp_path, Killer()).fit(module(), datamodule=world())
+    resumed, _ = fit(tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    assert np.array_equal(resumed.labels, found.labels)
+    assert same(resumed, found)
+
+
+def test_other_discovery_images_are_not_gone_on_with(uninterrupted, tmp_path):
+    folder, _, _ = uninterrupted
+    with pytest.raises(UserError, match="not those that the checkpoint"):
+        fit(tmp_path, ckpt_path=folder / "checkpoints" / "last.ckpt", data=world(discovery_images=5))
+
+
+def test_images_that_arrive_later_begin_unclustered(tmp_path):
+    data = world(setting="online", images=3, discovery_images=2)
+    found, told = fit(tmp_path, data=data, rounds=3, epochs=1, epochs_later=1)
+    sizes = [len(each.labels) for each in told.rounds]
+    assert sizes == [34, 34, 40]
+    assert len(found.labels) == 40
+
+
+def test_reclustering_has_one_stage(tmp_path):
+    _, told = fit(tmp_path, method="reclustering", epochs=1, epochs_later=1)
+    for each in told.rounds:
+        assert [stage.name for stage in each.stages] == ["clustering"]
+        assert each.labels.min() == 4
+        assert each.labels.max() == 4 + 8 - 1
+
+
+def test_without_merging_and_with_repeats(tmp_path):
+    _, told = fit(tmp_path, merging=False, repeats=1, epochs=1, rounds=1)
+    names = [stage.name for stage in told.rounds[0].stages]
+    assert names == ["attribution", "clustering", "refine", "refine 2"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"balance": "classes"},
+        {"inside": "cosine", "merge_distance": "cosine"},
+        {"scale": "standard", "rule": "official", "merge_distance": "euclidean", "components": "weak"},
+        {"k": [8, 4]},
+    ],
+)
+def test_every_option_goes_through(tmp_path, options):
+    found, told = fit(tmp_path, epochs=1, epochs_later=1, **options)
+    assert len(told.rounds) == 2
+    assert np.isfinite(found.network.classifier.weight.detach()).all()
+
+
+def test_frozen_stages_stay_as_they_are(tmp_path):
+    found, told = fit(tmp_path, freeze_from=2)
+    before = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert found.network.backbone.conv1[0].weight.requires_grad is False
+    assert found.network.backbone.layer4[0].conv1.weight.requires_grad
+    assert before["discovery"]["finished"] == 2
+    assert len(told.rounds) == 2
+
+
+def test_more_clusters_than_the_classifier_has_room_for(tmp_path):
+    with pytest.raises(UserError, match="than the 5 that the classifier"):
+        fit(tmp_path, most_classes=5)
+
+
+def test_predict_before_anything_is_known(tmp_path):
+    with pytest.raises(UserError, match="finished no round"):
+        trainer(tmp_path).predict(module(), dataloaders=[torch.zeros(1)])
+
+
+def test_new_images_get_a_name(uninterrupted, tmp_path):
+    folder, found, _ = uninterrupted
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    data = world(root=str(tmp_path))
+    (batch,) = trainer(tmp_path).predict(module(), datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt")
+    assert len(batch["name"]) == 5
+    for name, margin in zip(batch["name"], batch["margin"], strict=True):
+        assert (name == "unknown") == (margin <= 0)
+        assert name == "unknown" or name.startswith("cluster ") or name in found.attributor.names
+    assert ((batch["probability"] > 0) & (batch["probability"] <= 1)).all()
+
+
+def test_data_of_another_kind(tmp_path):
+    with pytest.raises(UserError, match="SourceImages"):
+        trainer(tmp_path).fit(module(), torch.utils.data.DataLoader(torch.zeros(4)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rounds": 0},
+        {"lr": 0},
+        {"percentile": 1.0},
+        {"epsilon": 1.0},
+        {"tau": 0},
+        {"window": 1},
+        {"k": [3]},
+        {"k": 1},
+        {"backbone": "resnet5"},
+    ],
+)
+def test_values_that_make_no_sense(options):
+    with pytest.raises(UserError):
+        module(**options)
