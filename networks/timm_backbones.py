@@ -15,7 +15,7 @@ def create_backbone(model: str, weights: str | None, model_args: dict[str, Any])
     """Create a model of timm that maps normalised images (B, 3, H, W) to pooled features (B, ``num_features``).
 
     Args:
-        model: name, such as "resnet50" or "mobilenetv2_100".
+        model: name, such as "resnet50" or "mobilenetv2_100", or "plain_cnn" (`networks.plain_cnn`).
         weights: "timm" for the published ones, a local file, or None for random ones.
         model_args: further arguments of ``timm.create_model``.
 
@@ -24,6 +24,8 @@ def create_backbone(model: str, weights: str | None, model_args: dict[str, Any])
             file do not fit.
     """
     import timm
+
+    import networks.plain_cnn  # noqa: F401 (registers a model)
 
     hub = weights == "timm"
     if not timm.is_model(model.partition(".")[0]):

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from datamodules.procedural.scenes import generator
 from datamodules.procedural.source_contents import render_contents
-from datamodules.procedural.source_generators import Architecture, Decoder, camera, capture
+from datamodules.procedural.source_generators import ZOOM, Architecture, Decoder, camera, capture
 
 # Pictures are rendered in blocks of this many, and always whole blocks: in another block, a convolution may sum in
 # another order and a pixel fall on the other side of a rounding.
@@ -124,7 +124,7 @@ def render_source(seed: int, source: str, first: int, count: int, size: int) -> 
     """
     content, maker, *_ = source.split("_")
     letter = source.split("_")[2] if maker == "decoder" else ""
-    side = -(-int(size * 1.05 + 5) // 4) * 4  # what the capture needs, and four divides it for the decoders
+    side = -(-int(size * ZOOM + 5) // 4) * 4  # what the capture needs, and four divides it for the decoders
     blocks = []
     for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
         numbers = [zlib.crc32(source.encode()) * APART + index for index in range(block * BLOCK, (block + 1) * BLOCK)]

@@ -32,7 +32,7 @@ class GANDiscovery(LightningModule):
     each callback that has it.
 
     Args:
-        backbone: of timm (4.3.1).
+        backbone: of timm (4.3.1), or "plain_cnn" (`networks.plain_cnn`).
         weights: of the backbone: "timm" (as the official code), a local file, or None for random ones.
         backbone_args: further arguments of ``timm.create_model``.
         hidden: width of the first two fully connected layers (4.5.1).

@@ -21,7 +21,7 @@ class AttributionNetwork(nn.Module):
     checkpoints need not know.
 
     Args:
-        backbone: of timm, such as "resnet50".
+        backbone: of timm, such as "resnet50", or "plain_cnn".
         weights: "timm" for the published ones, a local file, or None for random ones.
         backbone_args: further arguments of ``timm.create_model``.
         classes: in use at the start.
