@@ -18,6 +18,7 @@ EXPORTS = {
     "AttentionSaliency": "callbacks.vit_analysis.attention_saliency",
     "BackboneWriter": "callbacks.backbone_writer",
     "AttributionWriter": "callbacks.gan_discovery.attribution_writer",
+    "ClusteringBaseline": "callbacks.gan_discovery.clustering_baseline",
     "ClusterReport": "callbacks.gan_discovery.cluster_report",
     "DiscoveryEvaluation": "callbacks.gan_discovery.discovery_evaluation",
     "OutOfDistributionEvaluation": "callbacks.gan_discovery.out_of_distribution_evaluation",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -45,6 +46,8 @@ class GANDiscovery(LightningModule):
         lr: learning rate of Adam, constant (4.3.1).
         balance: "sets", the mean over either set (Eq. 4.1), or "classes", as the official code weighs.
         freeze_from: round from which the backbone is kept but for its last stage (4.5.8.1); None: never.
+        exact_norms: before a discovery, take the statistics of batch norms from all training images instead of a
+            running average. Costs a pass without gradients; worth it where the rate is high and batches are small.
         method: "discovery", or "reclustering", which clusters everything anew in each round and has no other stage
             (4.5.7.3, table 4.16).
         k: clusters of k-means (4.3.1), one number for all rounds or one a round (table 4.15).
@@ -85,6 +88,7 @@ class GANDiscovery(LightningModule):
         lr: float = 1e-4,
         balance: Literal["sets", "classes"] = "sets",
         freeze_from: int | None = None,
+        exact_norms: bool = False,
         method: Literal["discovery", "reclustering"] = "discovery",
         k: int | list[int] = 500,
         hashes: int = 2048,
@@ -116,7 +120,7 @@ class GANDiscovery(LightningModule):
             backbone, weights, backbone_args or {}, 1, most_classes, hidden=hidden, dim=dim, dropout=dropout
         )
         self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
-        self.balance, self.freeze_from = balance, freeze_from
+        self.balance, self.freeze_from, self.exact_norms = balance, freeze_from, exact_norms
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.stages = Stages(
             method=method,
@@ -180,7 +184,7 @@ class GANDiscovery(LightningModule):
         return self.epochs + (number - 1) * self.epochs_later - 1
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
-        logits = self.network.logits(self.network.features(batch["image"]))
+        logits = self.network.logits(self.network(batch["image"]))
         loss = self.loss(logits, batch["label"], batch["discovered"])
         size = len(logits)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
@@ -213,6 +217,8 @@ class GANDiscovery(LightningModule):
     def finish_round(self, number: int) -> None:
         """Run the stages of a round, tell the callbacks and prepare the next one."""
         data = self.sources()
+        if self.exact_norms:
+            self.estimate_norms()
         labelled = self.extract(data.labelled_dataloader(), "labelled images")
         discovery = self.extract(data.discovery_dataloader(number), "discovery images")
         before = np.full(len(discovery.features), -1)
@@ -247,6 +253,17 @@ class GANDiscovery(LightningModule):
         self.relabel()
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
+    def estimate_norms(self) -> None:
+        """Take the statistics of batch norms from all training images, which are dealt as in the epoch that ended."""
+        loader = self.sources().train_dataloader()
+        loader.sampler.set_epoch(self.current_epoch)
+        batches = (self.trainer.strategy.batch_to_device(batch, self.device)["image"] for batch in loader)
+        with self.trainer.precision_plugin.forward_context():
+            update_bn(batches, self.network)
+        if self.trainer.world_size > 1:  # every rank has seen other images
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     @torch.no_grad()
     def extract(self, loader: DataLoader, what: str) -> Extracted:
         """Return features, logits and labels of all images of a loader, in their order, on every rank."""
@@ -256,7 +273,7 @@ class GANDiscovery(LightningModule):
         for batch in tqdm(loader, desc=what, leave=False, disable=not self.trainer.is_global_zero):
             moved = self.trainer.strategy.batch_to_device(batch, self.device)
             with self.trainer.precision_plugin.forward_context():
-                features = self.network.features(moved["image"])
+                features = self.network(moved["image"])
                 found = {"features": features.float(), "logits": self.network.logits(features).float()}
             found |= {key: batch[key] for key in ("index", "label") if key in batch}
             parts.append({key: value.cpu().numpy() for key, value in found.items()})
@@ -289,7 +306,7 @@ class GANDiscovery(LightningModule):
         See ``rounds.Attributor``.
         """
         assert self.attributor is not None
-        features = self.network.features(batch["image"])
+        features = self.network(batch["image"])
         logits = self.network.logits(features)
         return self.attributor(features.float().cpu().numpy(), logits.float().cpu().numpy())
 

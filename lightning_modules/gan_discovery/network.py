@@ -54,11 +54,18 @@ class AttributionNetwork(nn.Module):
             for before, after in pairwise(widths)
         ]
         self.layers = nn.Sequential(*layers)
+        for layer in self.layers.modules():
+            if isinstance(layer, nn.Linear):  # torch's own weights would make the features 15 times as small
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
         self.classifier = nn.Linear(dim, most_classes)
         self.classes, self.dim = classes, dim
 
-    def features(self, images: Tensor) -> Tensor:
+        self.to(memory_format=torch.channels_last)  # up to twice as fast, on CPUs too
+
+    def forward(self, images: Tensor) -> Tensor:
         """Return features (B, dim) of images (B, 3, H, W) in [0, 1], normalised here with mean and std 0.5."""
+        images = images.contiguous(memory_format=torch.channels_last)
         return self.layers(self.backbone(2 * images - 1))
 
     def logits(self, features: Tensor) -> Tensor:

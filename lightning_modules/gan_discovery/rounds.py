@@ -20,6 +20,9 @@ from lightning_modules.gan_discovery.wta import WTAHash
 from seeding import derived_seed
 
 
+Plan = list[tuple[str, Callable[[np.ndarray], np.ndarray]]]
+
+
 @dataclass(frozen=True)
 class Extracted:
     """What the network says of images: features (N, d), logits (N, C) and, of labelled ones, labels (N,)."""
@@ -101,11 +104,11 @@ class Stager:
         self.eye = Eye.fit(labelled.features, stages, derived_seed(seed, 0))
         self.first_new = next_label(labels, known)
 
-    def plan(self) -> list[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+    def plan(self) -> Plan:
         """Return the stages in their order, by name."""
         if self.stages.method == "reclustering":
             return [("clustering", lambda labels: self.clustering(np.full_like(labels, -1)))]
-        plan = [("attribution", self.attribution), ("clustering", self.clustering)]
+        plan: Plan = [("attribution", self.attribution), ("clustering", self.clustering)]
         for n in range(1 + self.stages.repeats):
             merge, number = (self.merge_again, f" {n + 1}") if n else (self.merge, "")
             plan += [(f"merge{number}", merge)] * self.stages.merging + [(f"refine{number}", self.refine)]
