@@ -19,8 +19,8 @@ class ClusteringBaseline(RoundResults):
     """Clusters all discovery images by k-means on the features of round 1, the baseline of thesis 4.3.2.
 
     Protocol "k_means", metrics purity, NMI and ARI. Rows of method "k=<k>" have that many clusters. Those of method
-    "round <n>" have as many as the round found, because purity grows and NMI falls with their number: only at an equal
-    number they can be compared. The last round stands once more under "last". Images that arrived later than round 1
+    "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at an equal
+    number they can be compared. The last round stands once more under "last k-means". Images that arrived later than round 1
     are left out, as the features of round 1 do not know them. The features lie in rounds/features.npy of the run
     folder, so that a resumed run has them.
 
@@ -52,7 +52,7 @@ class ClusteringBaseline(RoundResults):
         truth = truth_of(images, len(features))
         assert truth is not None
         found = len(np.unique(round.labels[round.labels >= 0]))
-        rows = self._row(of_round(round.number), features, truth, found, images.image_size)
+        rows = self._row(f"{of_round(round.number)} k-means", features, truth, found, images.image_size)
         if round.number == 1:
             for k in self.k or [len(images.sources)]:
                 rows += self._row(f"k={k}", features, truth, k, images.image_size)

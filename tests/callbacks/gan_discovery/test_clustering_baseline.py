@@ -20,7 +20,7 @@ def test_rows_are_those_of_k_means_on_the_features_of_round_1(tmp_path):
     callback.on_round_end(trainer, None, second)
     truth = trainer.datamodule.truth
     found = len(np.unique(second.labels[second.labels >= 0]))
-    for method, k in [("k=3", 3), ("k=5", 5), ("round 2", found), ("last", found)]:
+    for method, k in [("k=3", 3), ("k=5", 5), ("round 2 k-means", found), ("last k-means", found)]:
         clusters = KMeans(k, n_init=1, random_state=0).fit_predict(first.features)
         row = values(callback, method)
         assert row["purity"] == pytest.approx(purity(truth, clusters))
