@@ -19,10 +19,10 @@ class ClusteringBaseline(RoundResults):
     """Clusters all discovery images by k-means on the features of round 1, the baseline of thesis 4.3.2.
 
     Protocol "k_means", metrics purity, NMI and ARI. Rows of method "k=<k>" have that many clusters. Those of method
-    "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at an equal
-    number they can be compared. The last round stands once more under "last k-means". Images that arrived later than round 1
-    are left out, as the features of round 1 do not know them. The features lie in rounds/features.npy of the run
-    folder, so that a resumed run has them.
+    "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at
+    an equal number they can be compared. The last round stands once more under "last k-means". Images that arrived
+    later than round 1 are left out, as the features of round 1 do not know them. The features lie in
+    rounds/features.npy of the run folder, so that a resumed run has them.
 
     Args:
         k: numbers of clusters to try beside those found; the true number of sources if empty.
