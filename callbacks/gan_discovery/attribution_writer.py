@@ -29,7 +29,6 @@ class AttributionWriter(Callback):
 
     def __init__(self) -> None:
         self._rows: dict[str, list[str]] = {}
-        self._keys: tuple[str, ...] = KEYS
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._rows = {}
@@ -52,8 +51,7 @@ class AttributionWriter(Callback):
                 "GANDiscovery, or leave the callback out"
             )
         root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
-        self._keys = (*KEYS, *(["fake_probability"] if "fake_probability" in outputs else []))
-        columns = [outputs["name"], *([number(x) for x in outputs[key].float().tolist()] for key in self._keys[1:])]
+        columns = [outputs["name"], *([number(x) for x in outputs[key].float().tolist()] for key in KEYS[1:])]
         for path, *cells in zip(batch["path"], *columns, strict=True):
             self._rows[image_name(path, root)] = cells
 
@@ -62,7 +60,7 @@ class AttributionWriter(Callback):
         if not rows or not trainer.is_global_zero:
             return
         path = Path(trainer.default_root_dir) / "attributions.csv"
-        write_csv(path, ["image", "source", *self._keys[1:]], ([name, *rows[name]] for name in sorted(rows)))
+        write_csv(path, ["image", "source", *KEYS[1:]], ([name, *rows[name]] for name in sorted(rows)))
         counts = Counter(cells[0] for cells in rows.values())
         unknown = counts.pop("unknown", 0)
         most = ", ".join(f"{name} {count}" for name, count in counts.most_common(5))

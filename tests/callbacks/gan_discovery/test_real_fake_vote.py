@@ -95,8 +95,20 @@ def test_the_first_rank_writes(tmp_path):
     assert callback.results
 
 
-def test_no_scores_no_vote(tmp_path):
-    callback, trainer = started(tmp_path, Images(), None)
+def test_without_scores_the_classifier_says_what_is_real(tmp_path):
+    """Features of "one", the real one, point to class 0, those of the others to class 1 or nowhere."""
+    images = Images()
+    callback, trainer = started(tmp_path, images, None)
+    ended = round_of(("refine", labels_of()))
+    callback.on_round_end(trainer, MODULE, ended)
+    shares = np.exp(ended.logits) / np.exp(ended.logits).sum(1, keepdims=True)
+    right = (shares[:, 1] > 0.5) == (images.truth > 0)
+    assert {row.method: row.value for row in callback.results}["last per image"] == pytest.approx(right.mean())
+    assert (tmp_path / "run" / "votes.csv").is_file()
+
+
+def test_a_classifier_that_has_never_seen_what_is_real_does_not_vote(tmp_path):
+    callback, trainer = started(tmp_path, Images(real=frozenset({"a new"})), None)
     callback.on_round_end(trainer, MODULE, round_of(("refine", labels_of())))
     assert callback.results == []
     assert not (tmp_path / "run").exists()
