@@ -5,7 +5,7 @@ processes nor an interruption changes what a run sees. Evaluation deals every sa
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,7 @@ class ResumableLoader(DataLoader):
 
     _position: tuple[int, int] = (0, 0)  # (epoch, batches handed out)
     _resumed: bool = False
+    _changed: Sequence[str] = ()  # how the data are dealt otherwise than in the interrupted run
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A generator, because Lightning asks for the iterator before it tells the sampler the epoch: nothing may be
@@ -126,6 +127,8 @@ class ResumableLoader(DataLoader):
         epoch, first = getattr(self.sampler, "epoch", 0), 0
         if self._resumed and epoch == self._position[0]:
             first = self._position[1]
+            if self._changed and first:
+                rank_zero_warn(f"The resumed epoch will differ from the interrupted one: {', '.join(self._changed)}.")
         self._resumed = False
         self._position = epoch, first
         if isinstance(self.sampler, GlobalPermutation):
@@ -139,11 +142,11 @@ class ResumableLoader(DataLoader):
         return {"epoch": self._position[0], "batches": self._position[1], **self._identity()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on at the position of ``state_dict``, with a warning if the data are dealt differently now."""
+        """Go on at the position of ``state_dict``, with a warning if the data are dealt differently in that epoch."""
         now = self._identity()
-        changed = [f"{key} was {state_dict.get(key)}, is {now[key]}" for key in now if state_dict.get(key) != now[key]]
-        if changed:
-            rank_zero_warn(f"The resumed epoch will differ from the interrupted one: {', '.join(changed)}.")
+        self._changed = [
+            f"{key} was {state_dict.get(key)}, is {now[key]}" for key in now if state_dict.get(key) != now[key]
+        ]
         self._position, self._resumed = (state_dict["epoch"], state_dict["batches"]), True
 
     def _identity(self) -> dict[str, int]:

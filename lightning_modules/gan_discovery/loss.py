@@ -19,8 +19,9 @@ def set_balanced_cross_entropy(logits: Tensor, labels: Tensor, discovered: Tenso
     """
     labelled, clustered = counts
     total = labelled + clustered
-    weights = torch.where(discovered, total / max(clustered, 1), total / max(labelled, 1))
-    return (weights * F.cross_entropy(logits, labels, reduction="none")).mean()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    weights = losses.new_tensor([total / max(labelled, 1), total / max(clustered, 1)])
+    return (weights[discovered.long()] * losses).mean()
 
 
 def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, class_counts: Tensor) -> Tensor:
@@ -34,5 +35,6 @@ def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, class_counts: T
         labels: (B,) int64.
         class_counts: (C,) images of every class in the training set; a class without any weighs nothing.
     """
-    weights = torch.where(class_counts > 0, class_counts.max() / class_counts.clamp(min=1), 0)
+    counts = class_counts.double()
+    weights = torch.where(counts > 0, counts.max() / counts.clamp(min=1), 0)
     return F.cross_entropy(logits, labels, weights.to(logits.dtype))

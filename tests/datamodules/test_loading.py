@@ -110,11 +110,25 @@ def test_nothing_is_drawn_before_the_first_batch():
     assert next(iterator)["index"].tolist() == batches(22, 4, epoch=4)[0]
 
 
+def interrupted_after_a_batch():
+    loader = train_loader(NoisyImages(40), batch_size=8)
+    next(iter(loader))
+    return loader.state_dict()
+
+
 def test_a_changed_dealing_is_reported():
     loader = train_loader(NoisyImages(22), batch_size=4)
-    state = train_loader(NoisyImages(40), batch_size=8).state_dict()
+    loader.load_state_dict(interrupted_after_a_batch())
     with pytest.warns(UserWarning, match=r"size was 40, is 22, global_batch_size was 8, is 4"):
-        loader.load_state_dict(state)
+        next(iter(loader))
+
+
+def test_data_that_change_with_the_next_epoch_are_no_reason_to_warn(recwarn):
+    loader = train_loader(NoisyImages(22), batch_size=4)
+    loader.load_state_dict(interrupted_after_a_batch())
+    loader.sampler.set_epoch(1)
+    next(iter(loader))
+    assert not [each for each in recwarn if "will differ" in str(each.message)]
 
 
 def generator_states() -> tuple:

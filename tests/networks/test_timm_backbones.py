@@ -1,0 +1,73 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from errors import UserError
+from networks.plain_cnn import PlainCNN
+from networks.timm_backbones import create_backbone
+
+
+def test_pooled_features_of_any_size_of_image():
+    for name in ("plain_cnn", "test_resnet"):
+        backbone = create_backbone(name, None, {}).eval()
+        for size in (32, 48):
+            assert backbone(torch.rand(2, 3, size, size)).shape == (2, backbone.num_features)
+
+
+def test_weights_of_a_file_with_or_without_a_classifier(tmp_path):
+    import timm
+
+    whole = timm.create_model("test_resnet", num_classes=5)
+    save_file({key: value.contiguous() for key, value in whole.state_dict().items()}, tmp_path / "w.safetensors")
+    backbone = create_backbone("test_resnet", str(tmp_path / "w.safetensors"), {})
+    assert torch.equal(backbone.conv1[0].weight, whole.conv1[0].weight)
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    save_file({"other": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError):
+        create_backbone("test_resnet", str(tmp_path / "w.safetensors"), {})
+
+
+def test_names_that_timm_does_not_know():
+    with pytest.raises(UserError, match="resnet50"):
+        create_backbone("resnet5O", None, {})
+
+
+def test_arguments_that_a_model_does_not_take():
+    with pytest.raises(UserError, match="cannot be built"):
+        create_backbone("test_resnet", None, {"widths": [1]})
+
+
+def test_published_weights_without_a_network(monkeypatch):
+    import timm
+
+    def refuse(*args, pretrained, **kwargs):
+        raise OSError("no network") if pretrained else AssertionError
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(UserError, match="weights=null"):
+        create_backbone("test_resnet", "timm", {})
+
+
+def test_the_plain_network_sees_every_pixel_and_halves_from_then_on():
+    model = PlainCNN((4, 6, 8))
+    sizes = []
+    for layer in model.layers:
+        layer.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[1:])))
+    model(torch.rand(1, 3, 16, 16))
+    assert sizes == [(4, 16, 16), (6, 8, 8), (8, 4, 4)]
+    assert [info["reduction"] for info in model.feature_info] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("options", [{"weights": "timm"}, {"num_classes": 3}])
+def test_what_the_plain_network_does_not_have(options):
+    weights = options.pop("weights", None)
+    if weights:
+        with pytest.raises(UserError, match="cannot fetch"):
+            create_backbone("plain_cnn", weights, options)
+    else:
+        import timm
+
+        with pytest.raises(ValueError, match="no classifier"):
+            timm.create_model("plain_cnn", num_classes=3)
