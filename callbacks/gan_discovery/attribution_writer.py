@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.gan_discovery.observed import number, write_csv
+from callbacks.gan_discovery.observed import everywhere, number, write_csv
 from errors import UserError
 
 KEYS = ("name", "distance", "margin", "probability")
@@ -56,7 +55,7 @@ class AttributionWriter(Callback):
             self._rows[image_name(path, root)] = cells
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        rows, self._rows = gathered(self._rows), {}
+        rows, self._rows = everywhere(self._rows), {}
         if not rows or not trainer.is_global_zero:
             return
         path = Path(trainer.default_root_dir) / "attributions.csv"
@@ -74,17 +73,3 @@ def image_name(path: str, root: str | Path | None) -> str:
     if root is not None and absolute.is_relative_to(os.path.abspath(root)):
         return absolute.relative_to(os.path.abspath(root)).as_posix()
     return path
-
-
-def gathered(mine: dict[str, Any]) -> dict[str, Any]:
-    """Return on the first rank the entries of all ranks, an image that several have seen once; nothing on the others.
-
-    Called by all ranks.
-    """
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return mine
-    first = distributed.get_rank() == 0
-    everyone: list[dict[str, Any]] | None = [{} for _ in range(distributed.get_world_size())] if first else None
-    distributed.gather_object(mine, everyone)
-    return {name: entry for entries in everyone or [] for name, entry in entries.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch.distributed
 from pytorch_lightning import Callback, Trainer
 
 from errors import UserError
@@ -100,6 +101,16 @@ def label_name(label: int, classes: Sequence[str]) -> str:
     if label == UNCLUSTERED:
         return "unclustered"
     return classes[label] if label < len(classes) else f"cluster {label}"
+
+
+def everywhere(mine: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of all ranks on every rank; called by all of them."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mine
+    everyone: list[dict[str, Any]] = [{} for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(everyone, mine)
+    return {name: entry for entries in everyone for name, entry in entries.items()}
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

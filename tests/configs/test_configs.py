@@ -24,8 +24,10 @@ EVALUATIONS = [f"configs/paper/lift_{name}.yaml" for name in ("spair", "davis", 
 DETECTION = ["configs/detector.yaml", "configs/sparsedet.yaml", "configs/sparsedet_backbone.yaml"]
 DETECTION += [f"configs/paper/detector_{name}.yaml" for name in ("coco", "lvis")]
 DETECTION += [f"configs/paper/sparsedet_{name}.yaml" for name in ("coco", "voc", "ssl")]
+DISCOVERY = ["configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
+    **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",
@@ -233,6 +235,20 @@ def understood(case: Case) -> None:
     assert printed["model"]["class_path"].endswith("LiFT")
 
 
+def discovery(case: Case) -> None:
+    """One round of discovery in the world of sources, with all that is measured."""
+    few = {"images": 6, "discovery_images": 4, "image_size": 16, "batch_size": 36}
+    small = {"rounds": 1, "epochs": 1, "tau": 1, "k": 8}
+    run = case.run(*words(few, "data.init_args"), *words(small, "model.init_args"))
+    assert run.model.finished == 1
+    names = {"sources": "purity", "k_means": "purity", "ood": "AUROC", "real_fake": "accuracy"}
+    for protocol, metric in names.items():
+        with (run.run_folder / "results" / f"{protocol}.csv").open(newline="") as file:
+            values = [float(row["value"]) for row in csv.DictReader(file) if row["metric"] == metric]
+        assert values, protocol
+        assert all(0 <= value <= 1 for value in values)
+
+
 def debug(case: Case) -> None:
     many = words(WORLD | EVALUATED | {"scenes": 30, "batch_size": 2, "pairs": 30}, "data")
     run = case.run(*many)
@@ -243,6 +259,7 @@ def debug(case: Case) -> None:
 CASES: dict[str, Callable[[Case], None]] = {
     "configs/lift.yaml": lift,
     "configs/debug.yaml": debug,
+    "configs/gan_discovery.yaml": discovery,
     "configs/hardware/cpu.yaml": runs_on_the_cpu,
     "configs/hardware/bf16.yaml": runs_on_the_cpu,
     "configs/hardware/ddp.yaml": two_processes,

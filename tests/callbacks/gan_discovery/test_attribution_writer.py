@@ -1,12 +1,10 @@
 import csv
 from pathlib import Path
 from types import SimpleNamespace
-from unittest import mock
 
 import pytest
 import torch
 
-from callbacks.gan_discovery import attribution_writer
 from callbacks.gan_discovery.attribution_writer import AttributionWriter, image_name
 from errors import UserError
 
@@ -74,29 +72,6 @@ def test_names_of_files_that_are_no_unicode(tmp_path):
     name = b"caf\xe9, \xc3\xa9.png".decode(errors="surrogateescape")
     predicted(tmp_path, [([name], outputs_of("ProGAN"))])
     assert b'"caf\xe9, \xc3\xa9.png"' in (tmp_path / "run" / "attributions.csv").read_bytes()
-
-
-def test_the_first_rank_writes_what_all_have_seen(tmp_path):
-    ranks = [
-        {"b.png": ["ProGAN", "1", "2", "3"]},
-        {"a.png": ["unknown", "1", "2", "3"], "b.png": ["ProGAN", "1", "2", "3"]},
-    ]
-
-    def gather(mine, everyone):
-        assert mine == ranks[0]
-        everyone[:] = ranks
-
-    distributed = SimpleNamespace(
-        is_available=lambda: True,
-        is_initialized=lambda: True,
-        get_rank=lambda: 0,
-        get_world_size=lambda: 2,
-        gather_object=gather,
-    )
-    with mock.patch.object(attribution_writer.torch, "distributed", distributed):
-        assert attribution_writer.gathered(ranks[0]) == {**ranks[1], **ranks[0]}
-        distributed.get_rank, distributed.gather_object = lambda: 1, lambda mine, everyone: None
-        assert attribution_writer.gathered(ranks[1]) == {}
 
 
 def test_other_ranks_and_empty_predictions_write_nothing(tmp_path):

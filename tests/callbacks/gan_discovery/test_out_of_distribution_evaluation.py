@@ -1,7 +1,9 @@
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from callbacks.gan_discovery.out_of_distribution_evaluation import METRICS, OutOfDistributionEvaluation
 from errors import UserError
@@ -28,7 +30,7 @@ def module_of(ended, distance="cosine", clusters=False):
 
 
 def rows_of(tmp_path, ended, module=None, images=None, **settings):
-    callback = OutOfDistributionEvaluation(**settings)
+    callback = OutOfDistributionEvaluation(**{"odin": False, **settings})
     callback.on_round_end(trainer_of(tmp_path, images), module or module_of(ended), ended)
     return callback.results
 
@@ -76,7 +78,7 @@ def test_fewer_references_are_searched(tmp_path):
 
 
 def test_the_first_round_alone(tmp_path):
-    callback, trainer, first = OutOfDistributionEvaluation(), trainer_of(tmp_path), usual()
+    callback, trainer, first = OutOfDistributionEvaluation(odin=False), trainer_of(tmp_path), usual()
     callback.on_round_end(trainer, module_of(first), first)
     before = list(callback.results)
     callback.on_round_end(trainer, module_of(first), usual(number=2))
@@ -95,3 +97,39 @@ def test_nothing_to_tell_apart(tmp_path, images):
 def test_settings(wrong):
     with pytest.raises(UserError, match="positive"):
         OutOfDistributionEvaluation(**wrong)
+
+
+def test_odin_is_measured_on_the_images(tmp_path):
+    """With a linear network ODIN's score can be computed by hand."""
+    ended, images = usual(), Images()
+    pictures = torch.from_numpy(np.stack([images.discovery_image(index) for index in range(40)]))
+    pictures = pictures.permute(0, 3, 1, 2) / 255
+    weight = torch.randn(3 * 24 * 24, 2, generator=torch.Generator().manual_seed(0))
+
+    class Linear(torch.nn.Module):
+        def forward(self, some):
+            return some.flatten(1)
+
+        def logits(self, features):
+            return features @ weight
+
+    order = torch.arange(39, -1, -1)
+    batches = [{"image": pictures[part], "index": part} for part in order.split(16)]
+    images.discovery_dataloader = lambda number: batches
+    trainer, module = trainer_of(tmp_path, images), module_of(ended)
+    trainer.strategy = SimpleNamespace(batch_to_device=lambda batch, device: batch)
+    trainer.precision_plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
+    module.network, module.training, module.device = Linear(), True, torch.device("cpu")
+    callback = OutOfDistributionEvaluation(odin=True)
+    callback.on_round_end(trainer, module, ended)
+    logits = pictures.flatten(1) @ weight
+    better = logits.argmax(1)
+    probability = (logits / 1000).softmax(1)
+    gradient = (1 - probability[range(40), better])[:, None] * (weight[:, better] - weight[:, 1 - better]).T
+    changed = pictures.flatten(1) + 0.0014 * gradient.sign()
+    scores = ((changed @ weight) / 1000).softmax(1).amax(1).numpy()
+    inside = images.truth < 2
+    expected = separation(scores[inside], scores[~inside])
+    found = {row.metric: row.value for row in callback.results if row.method == "ODIN"}
+    assert found["AUROC"] == pytest.approx(expected.auroc)
+    assert module.network.training

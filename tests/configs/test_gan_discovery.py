@@ -1,0 +1,92 @@
+"""The thesis' configurations of GAN discovery on a replica of the authors' folders.
+
+configs/paper/gan_discovery.yaml, configs/paper/gan_discovery_online.yaml
+"""
+
+import csv
+
+import pytest
+import yaml
+
+import cli
+from tests.helpers.image_files import save_photo
+from tests.helpers.runs import ROOT
+
+CONFIG, ONLINE = "configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"
+SMALL = [
+    *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--trainer.log_every_n_steps=1", "--data.init_args.image_size=16", "--data.init_args.batch_size=32"),
+    *("--data.init_args.num_workers=0", "--model.init_args.backbone=plain_cnn", "--model.init_args.weights=null"),
+    *("--model.init_args.epochs=1", "--model.init_args.epochs_later=1", "--model.init_args.hidden=16"),
+    *("--model.init_args.hashes=32", "--model.init_args.k=4", "--model.init_args.tau=1", "--model.init_args.jobs=1"),
+    "--model.init_args.lr=0.001",
+]
+
+
+def data_of(config):
+    return yaml.safe_load((ROOT / config).read_text())["data"]["init_args"]
+
+
+def make_sources(root, labelled, discovery):
+    """Write the authors' layout: a few pictures of every source, and a source that nobody asks for."""
+    for part, classes, count in (("train", labelled, 3), ("eval", discovery, 2)):
+        for place, name in enumerate([*classes, "somegan_elsewhere"]):
+            for number in range(count):
+                seed = 1000 * place + 10 * number + (part == "eval")
+                save_photo(root / "gan_discovery" / part / name / f"{number}.png", 20, 18, seed=seed)
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    monkeypatch.delenv("REAL_FAKE_SCORES", raising=False)
+
+    def started(*words):
+        return cli.main(["fit", f"--runs_dir={tmp_path / 'runs'}", *words, *SMALL])
+
+    return started
+
+
+def rows(run, protocol):
+    with (run.run_folder / "results" / f"{protocol}.csv").open(newline="") as file:
+        return {(row["metric"], row["method"]): row for row in csv.DictReader(file)}
+
+
+def test_the_data_are_those_of_table_4_1(fit, tmp_path, monkeypatch):
+    data = data_of(CONFIG)
+    make_sources(tmp_path, data["classes"], data["discovery_classes"])
+    scores = tmp_path / "scores.csv"
+    names = [f"{name}/{number}.png" for name in data["discovery_classes"] for number in range(2)]
+    scores.write_text("image,fake_probability\n" + "".join(f"{name},{int('real' not in name)}\n" for name in names))
+    monkeypatch.setenv("REAL_FAKE_SCORES", str(scores))
+    run = fit(f"--config={CONFIG}", "--model.init_args.rounds=1")
+    assert (len(run.datamodule.classes), len(run.datamodule.sources)) == (12, 20)
+    assert run.datamodule.real == {"real_celeba", "real_hq", "real_imagenet", "real_lsun"}
+    found = rows(run, "sources")
+    assert found["sources", "last"]["count"] == "20"
+    assert int(found["purity", "last"]["image_size"]) == 16
+    assert ("AUROC", "WTA") in rows(run, "ood")
+    assert ("purity", "k=20") in rows(run, "k_means")
+    assert float(rows(run, "real_fake")["accuracy", "last per image"]["value"]) == 1
+
+
+def test_online_sources_come_in_the_order_of_section_4_5_2(fit, tmp_path):
+    data = data_of(ONLINE)
+    later = [folder.rsplit("/", 1)[1] for folders in data["arrivals"].values() for folder in folders]
+    make_sources(tmp_path, data["classes"], [*data["discovery_classes"], *later])
+    run = fit(f"--config={CONFIG}", f"--config={ONLINE}")
+    assert len(run.datamodule.classes) == 13
+    assert [run.datamodule.arrived(number) for number in range(1, 7)] == [34, 34, 40, 40, 46, 46]
+    found = rows(run, "sources")
+    assert [found["sources", f"round {n}"]["count"] for n in range(1, 7)] == ["17", "17", "20", "20", "23", "23"]
+    assert ("accuracy", "last voted") in rows(run, "real_fake")  # without scores, of the classifier
+
+
+def test_values_are_those_of_the_thesis():
+    content = yaml.safe_load((ROOT / CONFIG).read_text())
+    model, data = content["model"]["init_args"], content["data"]["init_args"]
+    assert (data["image_size"], data["batch_size"]) == (256, 256)
+    assert (model["epochs"], model["epochs_later"], model["lr"], model["rounds"]) == (50, 100, 1e-4, 4)
+    assert (model["hashes"], model["window"], model["percentile"]) == (2048, 2, 0.9)
+    assert (model["k"], model["epsilon"], model["tau"]) == (500, 0.5, 100)
