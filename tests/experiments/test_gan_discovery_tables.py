@@ -171,7 +171,7 @@ SOURCES = SCORES | {"clustered", "sources"}
 def measured(cell, scale):
     """Return whether a run of this scale has a row for a cell."""
     if cell.metric in METRICS:
-        return cell.method in ("WTA", "max softmax", "energy", "k-NN")
+        return cell.method in ("WTA", "ODIN", "max softmax", "energy", "k-NN")
     if cell.metric == "accuracy":
         return cell.method in ("last per image", "last voted")
     if re.fullmatch(r"k=\d+|last k-means", cell.method):
