@@ -13,6 +13,7 @@ from metrics.source_discovery import (
     UNCLUSTERED,
     DiscoveryScores,
     attribution_accuracy,
+    majorities,
     scores_of_all,
     scores_of_clustered,
 )
@@ -23,10 +24,10 @@ class DiscoveryEvaluation(RoundResults):
 
     Rows of method "round <n> <stage>" are about the clustered images after a stage, such as "round 1 merge". Rows of
     method "round <n>" are about all images present after the round, those not clustered attributed to the nearest
-    clusters (thesis 4.3.1). The metrics are purity, NMI, ARI, clustered (share of the images), clusters and sources
-    (numbers; the count of the row "sources" is how many there are), and in, out and net, the accuracy of the
-    attribution to known sources, which no later stage of the round changes. The last round stands once more under
-    "last" and "last <stage>". Without true sources there are clusters and clustered alone.
+    clusters (thesis 4.3.1). The metrics are purity, NMI, ARI, clustered (share of the images), clusters, sources and
+    unknown sources (numbers; the counts of the rows are how many sources there are), and in, out and net, the accuracy
+    of the attribution to known sources, which no later stage of the round changes. The last round stands once more
+    under "last" and "last <stage>". Without true sources there are clusters and clustered alone.
 
     A table of the rounds is printed when training ends.
     """
@@ -44,6 +45,7 @@ class DiscoveryEvaluation(RoundResults):
                 rows += _sizes(method, labels, images.image_size)
                 continue
             rows += _scores(method, scores_of_clustered(labels, truth), count, len(truth), images.image_size)
+            rows.append(_unknown_sources(method, labels, truth, round.known, images.image_size))
             if stage.name == "attribution":
                 attributes = True
                 rows += _accuracies(method, labels, truth, round.known, images.image_size)
@@ -52,6 +54,7 @@ class DiscoveryEvaluation(RoundResults):
             return rows + _sizes(method, round.labels, images.image_size)
         scores = scores_of_all(round.labels, truth, round.features)
         rows += _scores(method, scores, len(truth), len(truth), images.image_size)
+        rows.append(_unknown_sources(method, round.labels, truth, round.known, images.image_size))
         return rows + (_accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else [])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
@@ -71,6 +74,13 @@ def _scores(method: str, scores: DiscoveryScores, scored: int, present: int, siz
         row("sources", scores.sources_discovered, scores.sources),
         row("clusters", scores.clusters, scored),
     ]
+
+
+def _unknown_sources(method: str, labels: np.ndarray, truth: np.ndarray, known: int, size: int) -> Result:
+    """Return how many unknown sources are the majority of a cluster; the count is how many there are."""
+    found = np.unique(majorities(labels, truth)[1])
+    there = int((np.unique(truth) >= known).sum())
+    return Result("sources", "unknown sources", method, size, float((found >= known).sum()), math.nan, there)
 
 
 def _sizes(method: str, labels: np.ndarray, size: int) -> list[Result]:

@@ -7,32 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lightning_modules.gan_discovery.rounds import Round, Stage
+
 SIZE = 24
-
-
-@dataclass(frozen=True)
-class Stage:
-    name: str
-    labels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Round:
-    """See ``lightning_modules.gan_discovery.rounds.Round``."""
-
-    number: int
-    known: int
-    stages: tuple[Stage, ...]
-    features: np.ndarray
-    logits: np.ndarray
-    labelled_features: np.ndarray
-    labelled_labels: np.ndarray
-    distances: np.ndarray
-    margins: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.stages[-1].labels
 
 
 @dataclass

@@ -12,7 +12,7 @@ from errors import UserError
 from metrics.source_discovery import scores_of_all, scores_of_clustered
 from tests.callbacks.gan_discovery.cases import SIZE, Images, labels_of, round_of, trainer_of, usual
 
-SCORES = ["purity", "NMI", "ARI", "clustered", "sources", "clusters"]
+SCORES = ["purity", "NMI", "ARI", "clustered", "sources", "clusters", "unknown sources"]
 STAGES = ["attribution", "clustering", "merge", "refine"]
 
 
@@ -44,6 +44,7 @@ def test_rows_of_stages_and_of_the_round(tmp_path):
     assert list(found) == [*SCORES, "in", "out", "net"]
     assert (found["purity"], found["clustered"]) == (everything.purity, 32 / 40)
     assert (found["sources"], found["clusters"]) == (4, 4)
+    assert found["unknown sources"] == 2
     assert values(callback, "last") == found
     counts = {row.metric: row.count for row in callback.results if row.method == "round 1"}
     assert (counts["sources"], counts["purity"], counts["in"], counts["out"]) == (4, 40, 20, 20)
