@@ -19,7 +19,6 @@ from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.gan_discovery.wta import WTAHash
 from seeding import derived_seed
 
-
 Plan = list[tuple[str, Callable[[np.ndarray], np.ndarray]]]
 
 

@@ -38,7 +38,7 @@ def test_rows_of_stages_and_of_the_round(tmp_path):
         scores = scores_of_clustered(stage.labels, images.truth)
         found = values(callback, f"round 1 {stage.name}")
         assert [found[name] for name in ("purity", "NMI", "ARI")] == [scores.purity, scores.nmi, scores.ari]
-        assert list(found)[:6] == SCORES
+        assert list(found)[:7] == SCORES
     everything = scores_of_all(ended.labels, images.truth, ended.features)
     found = values(callback, "round 1")
     assert list(found) == [*SCORES, "in", "out", "net"]
