@@ -97,10 +97,15 @@ def earlier_sessions(path: Path) -> list[dict[str, Any]]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit of a work tree and whether files differ from it; None without git or outside a work tree."""
+    """Return the commit of a work tree and whether files differ from it; None without git or outside a work tree.
+
+    Records of other runs do not count: otherwise the first of a table would make all others dirty.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+        records = ":(exclude,top)experiments/*/results"
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ":/", records)
+        return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
 

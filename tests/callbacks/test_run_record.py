@@ -18,6 +18,13 @@ def test_git_state(tmp_path):
     assert state["dirty"] is False
     (tmp_path / "file").write_text("changed")
     assert git_state(tmp_path)["dirty"] is True
+    subprocess.run([*git, "commit", "-qam", "more"], check=True)
+    record = tmp_path / "experiments" / "lift" / "results" / "new.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    assert git_state(tmp_path)["dirty"] is False
+    (tmp_path / "experiments" / "new.yaml").touch()
+    assert git_state(tmp_path)["dirty"] is True
 
 
 def test_no_git_program(tmp_path, monkeypatch):
