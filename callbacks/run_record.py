@@ -103,7 +103,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        records = ":(exclude,top)experiments/*/results"
+        records = ":(exclude,top,glob)experiments/*/results/**"
         changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ":/", records)
         return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
