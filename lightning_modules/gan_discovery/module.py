@@ -1,6 +1,7 @@
 """Open-world discovery and attribution of generated images (thesis chapter 4)."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,6 +148,7 @@ class GANDiscovery(LightningModule):
         self.finished = 0  # rounds
         self.epoch_end_pending = False  # see callbacks.ReproducibleSteps
         self._names: str | None = None
+        self._patient: Any = None  # process group
 
     # ------------------------------------------------------------------------------------------------ training
 
@@ -166,6 +168,9 @@ class GANDiscovery(LightningModule):
         self.trainer.fit_loop.max_epochs = self.last_epoch(self.rounds) + 1
         if self.freeze_from is not None and self.round >= self.freeze_from:
             self.network.freeze_all_but_last_stage()
+        if self.trainer.world_size > 1:
+            # Others wait for the first rank, which clusters: longer than NCCL is patient.
+            self._patient = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
 
     def relabel(self) -> None:
         """Have the data dealt with the labels found so far, and count them for the loss."""
@@ -231,7 +236,7 @@ class GANDiscovery(LightningModule):
             names = list(data.classes)
             result = [run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)]
         if self.trainer.world_size > 1:
-            torch.distributed.broadcast_object_list(result)
+            torch.distributed.broadcast_object_list(result, group=self._patient)
         ended: Round
         ended, self.attributor = result[0]
         self.labels, self.finished = ended.labels, number
@@ -280,7 +285,7 @@ class GANDiscovery(LightningModule):
         self.train(training)
         if self.trainer.world_size > 1:
             gathered: list[Any] = [None] * rank_and_world_size()[1]
-            torch.distributed.all_gather_object(gathered, parts)
+            torch.distributed.all_gather_object(gathered, parts, group=self._patient)
             parts = [part for of_rank in gathered for part in of_rank]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         order = joined.pop("index").argsort()
