@@ -53,7 +53,17 @@ def words(runs: Path, name: str, folders: Path, *more: str) -> list[str]:
     options = ["--config", "configs/gan_discovery.yaml", "--seed_everything=1", f"--runs_dir={runs}", f"--name={name}"]
     data = [f"--data.labelled={folders / 'labelled'}", f"--data.discovery={folders / 'discovery'}"]
     small = ["image_size=32", "batch_size=24"]
-    model = ["hidden=32", "most_classes=64", "rounds=2", "epochs=8", "epochs_later=2", "lr=0.003", "k=8", "tau=4"]
+    model = [
+        "percentile=0.8",
+        "hidden=32",
+        "most_classes=64",
+        "rounds=2",
+        "epochs=8",
+        "epochs_later=2",
+        "lr=0.003",
+        "k=8",
+        "tau=4",
+    ]
     sized = [f"--data.init_args.{each}" for each in small] + [f"--model.init_args.{each}" for each in model]
     return ["fit", *options, *data, *sized, "--trainer.precision=32-true", *more]
 
