@@ -85,6 +85,7 @@ def test_batches_of_other_tasks_are_passed_over(tmp_path):
     callback.on_predict_start(trainer, None)
     callback.on_predict_batch_end(trainer, SimpleNamespace(), None, {"task": "labelled"}, 0)
     callback.on_predict_end(trainer, None)
+    assert not list(tmp_path.rglob("attributions.csv"))
 
 
 def test_other_modules(tmp_path):
