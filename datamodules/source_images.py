@@ -65,8 +65,8 @@ class SourceImages(LightningDataModule):
 
     - of training, shuffled: {"task": "sources", "image" (B, 3, S, S) float32 RGB in [0, 1], "label" (B,) int64,
       "discovered" (B,) bool, "index" (B,) int64, the number within the labelled or the discovery set};
-    - of `labelled_dataloader`: "labelled" with "image", "label", "index"; of `discovery_dataloader`: "discovery" with
-      "image", "index"; of ``predict``: "predict" with "image", "path". All in order, each image once.
+    - of `labelled_dataloader`: "labelled" with "image", "label", "index"; of `discovery_dataloader` and of ``test``:
+      "discovery" with "image", "index"; of ``predict``: "predict" with "image", "path". All in order, each image once.
 
     Attributes:
         classes: names of the S known sources, sorted.
@@ -238,6 +238,10 @@ class SourceImages(LightningDataModule):
     def discovery_dataloader(self, round: int) -> DataLoader:
         """Return the loader of the discovery images that are there in a round, in order."""
         return self._in_order(Labelled(self._pictures.discovery, count=self.arrived(round)), "discovery")
+
+    def test_dataloader(self) -> DataLoader:
+        """Return the loader of all discovery images, those that arrive later included, in order."""
+        return self._in_order(Labelled(self._pictures.discovery), "discovery")
 
     def predict_dataloader(self) -> DataLoader:
         """Return the loader of the images below ``root``."""

@@ -13,6 +13,7 @@ from errors import UserError
 
 SettingName = Literal[
     "default",
+    "supervised",
     "gans_0",
     "gans_1",
     "gans_2",
@@ -52,11 +53,11 @@ class SourceWorld(SourceImages):
     Args:
         images: labelled pictures of each known source.
         discovery_images: pictures to be discovered of each source.
-        setting: which sources are known and which are to be discovered: "default" as in table 4.1, "gans_0", "gans_1"
-            and "gans_2" with so many known generators for each kind of content (table 4.5), "new_real", "new_gans" and
-            "new_both" with sources of new kinds of content to be discovered, "_starred" with the new real sources
-            among the known (table 4.6), "online" with arrivals in rounds 3 and 5 (tables 4.7 and 4.10), "seeds" with
-            second seeds of two generators (table 4.22).
+        setting: which sources are known and which are to be discovered: "default" as in table 4.1, "supervised"
+            with all of its 20 sources known (table 4.2), "gans_0", "gans_1" and "gans_2" with so many known generators
+            for each kind of content (table 4.5), "new_real", "new_gans" and "new_both" with sources of new kinds of
+            content to be discovered, "_starred" with the new real sources among the known (table 4.6), "online" with
+            arrivals in rounds 3 and 5 (tables 4.7 and 4.10), "seeds" with second seeds of two generators (table 4.22).
         image_size: side S in pixels, at least 8; fingerprints are those of pixels, at any size.
         batch_size: see `SourceImages`.
         num_workers: processes that load batches.

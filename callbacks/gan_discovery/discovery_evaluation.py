@@ -1,14 +1,17 @@
 """How many sources are discovered and how pure their clusters are (Tables 4.3, 4.4, 4.7 and 4.13)."""
 
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 
-from callbacks.dense_evaluation import Result
-from callbacks.gan_discovery.observed import Round, images_of, truth_of
+from callbacks.dense_evaluation import Result, write_results
+from callbacks.gan_discovery.observed import Round, everywhere, images_of, truth_of
 from callbacks.gan_discovery.round_results import RoundResults, of_round
+from errors import UserError
 from metrics.source_discovery import (
     UNCLUSTERED,
     DiscoveryScores,
@@ -30,9 +33,17 @@ class DiscoveryEvaluation(RoundResults):
     under "last" and "last <stage>". Without true sources there are clusters and clustered alone.
 
     A table of the rounds is printed when training ends.
+
+    In ``test`` the method is "attributed": what a finished module says of the discovery images, which it need not have
+    seen, one by one. Beside the metrics above there is named, the share of the images of known sources that are
+    attributed to their own; purity, NMI and ARI are of the images that are attributed to anything.
     """
 
     protocol = "sources"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._attributed: dict[int, str] = {}
 
     def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
         images = images_of(trainer, self)
@@ -57,9 +68,67 @@ class DiscoveryEvaluation(RoundResults):
         rows.append(_unknown_sources(method, round.labels, truth, round.known, images.image_size))
         return rows + (_accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else [])
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if images_of(trainer, self).truth is None:
+            raise UserError(
+                "test needs the true sources of the discovery images: give --data.discovery a folder with a sub-folder"
+                " for each source, or attribute images without a truth with predict"
+            )
+        self._attributed = {}
+
+    def on_test_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(batch, Mapping) and batch.get("task") == "discovery" and isinstance(outputs, Mapping):
+            self._attributed |= zip(batch["index"].tolist(), outputs["name"], strict=True)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        attributed = everywhere(self._attributed)
+        if not attributed:
+            return
+        images = images_of(trainer, self)
+        labels = labels_of([attributed[number] for number in range(len(images.truth))], images.sources)
+        truth, known, size = images.truth, len(images.classes), images.image_size
+        scores, clustered = scores_of_clustered(labels, truth), int((labels != UNCLUSTERED).sum())
+        self.results = _scores("attributed", scores, clustered, len(truth), size)
+        self.results.append(_unknown_sources("attributed", labels, truth, known, size))
+        self.results += _accuracies("attributed", labels, truth, known, size)
+        inside = truth < known
+        named = float((labels == truth)[inside].mean()) if inside.any() else math.nan
+        self.results.append(Result(self.protocol, "named", "attributed", size, named, math.nan, int(inside.sum())))
+        for logger in trainer.loggers:
+            figures = {f"sources/{row.metric}/attributed": row.value for row in self.results}
+            logger.log_metrics(figures, step=trainer.global_step)
+        if trainer.is_global_zero:
+            write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
+            shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
+            print(f"{len(truth)} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         if self.results and trainer.is_global_zero:
             show(self.results)
+
+
+def labels_of(names: Sequence[str], sources: Sequence[str]) -> np.ndarray:
+    """Return labels (N,) of what images are attributed to.
+
+    Args:
+        names: (N,) of sources, of clusters, or "unknown".
+        sources: by the numbers of the truth.
+
+    Returns:
+        -1 for "unknown", the number of a source of that name, and beyond these one for each other name.
+    """
+    numbers = {"unknown": UNCLUSTERED} | {name: number for number, name in enumerate(sources)}
+    for name in sorted(set(names) - numbers.keys()):
+        numbers[name] = len(numbers) - 1  # "unknown" has none of its own
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def _scores(method: str, scores: DiscoveryScores, scored: int, present: int, size: int) -> list[Result]:

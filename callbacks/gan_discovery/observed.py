@@ -103,12 +103,12 @@ def label_name(label: int, classes: Sequence[str]) -> str:
     return classes[label] if label < len(classes) else f"cluster {label}"
 
 
-def everywhere(mine: dict[str, Any]) -> dict[str, Any]:
+def everywhere(mine: dict[Any, Any]) -> dict[Any, Any]:
     """Return the entries of all ranks on every rank; called by all of them."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
         return mine
-    everyone: list[dict[str, Any]] = [{} for _ in range(distributed.get_world_size())]
+    everyone: list[dict[Any, Any]] = [{} for _ in range(distributed.get_world_size())]
     distributed.all_gather_object(everyone, mine)
     return {name: entry for entries in everyone for name, entry in entries.items()}
 

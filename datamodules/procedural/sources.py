@@ -87,6 +87,7 @@ _FEW = _all(faces="rac", portraits="rdi", objects="rje", rooms="rfg")  # discove
 _ONLINE = _all(faces="rcdfg", portraits="rd", objects="re", rooms="rdfg")  # table 4.10
 SETTINGS = {
     "default": Setting(_KNOWN, _KNOWN + _UNKNOWN),
+    "supervised": Setting(_KNOWN + _UNKNOWN, _KNOWN + _UNKNOWN),
     "gans_0": Setting(_all(faces="r", portraits="r", objects="r", rooms="r"), _FEW),
     "gans_1": Setting(_all(faces="ra", portraits="rd", objects="rj", rooms="rf"), _FEW),
     "gans_2": Setting(_KNOWN, _FEW),

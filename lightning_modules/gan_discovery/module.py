@@ -291,7 +291,7 @@ class GANDiscovery(LightningModule):
         order = joined.pop("index").argsort()
         return Extracted(**{key: value[order] for key, value in joined.items()})
 
-    # ------------------------------------------------------------------------------------------------- predict
+    # ----------------------------------------------------------------------------------------- test and predict
 
     def on_predict_start(self) -> None:
         """Refuse to attribute before anything is known.
@@ -308,12 +308,16 @@ class GANDiscovery(LightningModule):
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return for every image its "name", "distance" (B,), "margin" (B,) and "probability" (B,).
 
-        See ``rounds.Attributor``.
+        See ``attributor.Attributor``.
         """
         assert self.attributor is not None
         features = self.network(batch["image"])
         logits = self.network.logits(features)
         return self.attributor(features.float().cpu().numpy(), logits.float().cpu().numpy())
+
+    # ``test`` attributes the discovery images as if they were new: images the rounds have never seen may be given.
+    on_test_start = on_predict_start
+    test_step = predict_step
 
     # --------------------------------------------------------------------------------------------- checkpoints
 

@@ -113,7 +113,7 @@ def test_folders_take_the_place_of_the_world(tmp_path):
         ({"discovery": "x"}, "discovery is a folder, so labelled has to be one too"),
         ({"classes": ["faces_real"]}, "classes choose among folders, and there are none"),
         ({"arrivals": {3: "x"}, "real": ["y"]}, "arrivals, real choose among folders"),
-        ({"setting": "table"}, "setting is 'table'; it has to be one of default, gans_0"),
+        ({"setting": "table"}, "setting is 'table'; it has to be one of default, supervised, gans_0"),
         ({"images": 1}, "images is 1; it has to be at least 2"),
         ({"discovery_images": 0}, "discovery_images is 0"),
         ({"image_size": 4}, "image_size is 4"),

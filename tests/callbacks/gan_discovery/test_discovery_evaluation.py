@@ -7,6 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from callbacks.gan_discovery import discovery_evaluation
 from callbacks.gan_discovery.discovery_evaluation import DiscoveryEvaluation, show
 from errors import UserError
 from metrics.source_discovery import scores_of_all, scores_of_clustered
@@ -150,3 +151,40 @@ def test_nothing_is_clustered(tmp_path):
 def test_other_data(tmp_path):
     with pytest.raises(UserError, match="SourceImages"):
         DiscoveryEvaluation().on_round_end(trainer_of(tmp_path, object()), None, usual())
+
+
+def test_names_of_sources_and_clusters_become_labels():
+    names = ["b", "cluster 7", "unknown", "a", "cluster 12", "cluster 7"]
+    assert discovery_evaluation.labels_of(names, ("a", "b")).tolist() == [1, 3, -1, 0, 2, 3]
+
+
+def attributed(folder, names, images, batches=2):
+    """Return the callback after a test in which the images, in some other order, were attributed to ``names``."""
+    callback, trainer = DiscoveryEvaluation(), trainer_of(folder, images)
+    callback.on_test_start(trainer, None)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))
+    for number, index in enumerate(order.chunk(batches)):
+        batch = {"task": "discovery", "index": index}
+        callback.on_test_batch_end(trainer, None, {"name": [names[i] for i in index.tolist()]}, batch, number)
+    callback.on_test_epoch_end(trainer, None)
+    return callback
+
+
+def test_attribution_of_new_images_is_measured(tmp_path, capsys):
+    images = Images(count=8)  # of the sources 0, 1, 2, 3, 0, 1, 2, 3, of which 0 and 1 are known
+    names = ["one", "two", "cluster 2", "unknown", "two", "unknown", "cluster 2", "one"]
+    found = values(attributed(tmp_path, names, images), "attributed")
+    assert found["named"] == 2 / 4  # images 0 and 1
+    assert (found["in"], found["out"], found["net"]) == (3 / 4, 3 / 4, 6 / 8)
+    assert found["clustered"] == 6 / 8
+    assert found["clusters"] == 3
+    assert found["purity"] == pytest.approx((1 + 1 + 2) / 6)  # one: 0 and 3; two: 1 and 0; cluster 2: both of source 2
+    assert found["unknown sources"] == 1
+    assert "8 images attributed" in capsys.readouterr().out
+    lines = (tmp_path / "results" / "sources.csv").read_text().splitlines()
+    assert any(line.startswith("sources,named,attributed") for line in lines)
+
+
+def test_a_test_without_a_truth_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="for each source"):
+        DiscoveryEvaluation().on_test_start(trainer_of(tmp_path, Images(with_truth=False)), None)

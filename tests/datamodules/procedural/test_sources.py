@@ -20,6 +20,7 @@ def test_settings_have_the_shape_of_the_thesis_tables():
     }
     assert shape == {
         "default": (12, 20, 20),
+        "supervised": (20, 20, 20),
         "gans_0": (4, 12, 12),
         "gans_1": (8, 12, 12),
         "gans_2": (12, 12, 12),

@@ -103,6 +103,16 @@ def test_predict_attributes_new_images(fitted, folders, tmp_path):
     assert np.mean(right) > 0.6
 
 
+def test_test_measures_the_attribution_of_images_that_no_round_has_seen(fitted, folders, tmp_path):
+    command = words(tmp_path, "measured", folders, f"--data.discovery={folders / 'new'}")
+    command[0] = "test"
+    cli.main([*command, f"--ckpt_path={fitted / 'checkpoints' / 'last.ckpt'}"])
+    table = rows(tmp_path / "gan_discovery" / "measured" / "results" / "sources.csv")
+    found = {row["metric"]: row for row in table if row["method"] == "attributed"}
+    assert int(found["net"]["count"]) == 15
+    assert float(found["named"]["value"]) > 0.6
+
+
 def test_predict_without_a_checkpoint_of_a_round_says_what_to_do(folders, tmp_path, capsys):
     command = words(tmp_path, "none", folders, f"--data.init_args.root={folders / 'new'}")
     command[0] = "predict"
