@@ -22,11 +22,18 @@ TITLES = {
     "voc": "Average precision (PASCAL VOC)",
     "lvis": "Average precision (LVIS)",
     "proposals": "Recall of proposals",
+    "reconstruction": "Fidelity to the true images",
+    "frechet_distance": "Distance of the distributions",
+    "noise_variation": "Variation with the noise",
+    "spectrum": "Frequency spectrum",
+    "health": "Health of the training",
 }
 COLUMNS = 5  # as many as fit into 80 characters beside the methods
 COLUMNS_OF = {"coco": 7}  # short names, and no standard errors
-# Here methods are boxes and masks, of which neither is better than the other.
-UNRANKED = {Complexity.protocol, "coco", "voc", "lvis", "proposals"}
+GENERATION = {"reconstruction", "frechet_distance", "noise_variation", "spectrum", "health"}
+# Here methods are boxes and masks, or parts, labels and layers, of which none is better than another.
+UNRANKED = {Complexity.protocol, "coco", "voc", "lvis", "proposals", *GENERATION}
+PLAIN = {Complexity.protocol, *GENERATION}  # figures that are no shares
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def sheets(results: Iterable[Result]) -> list[Sheet]:
         protocols.setdefault(result.protocol, []).append(result)
     for protocol, rows in protocols.items():
         title, ranked = TITLES.get(protocol, protocol), protocol not in UNRANKED
-        percent, most = protocol != Complexity.protocol, COLUMNS_OF.get(protocol, COLUMNS)
+        percent, most = protocol not in PLAIN, COLUMNS_OF.get(protocol, COLUMNS)
         unit = " (%)" if percent else ""
         sizes = sorted({row.image_size for row in rows})
         metrics = list(dict.fromkeys(row.metric for row in rows))
@@ -125,8 +132,11 @@ def _sheet(title: str, columns: dict[str, list[Result]], ranked: bool, percent: 
 def _cell(row: Result | None, best: Result | None, percent: bool) -> Cell:
     if row is None or math.isnan(row.value):
         return Cell("–")
-    if not percent:
+    if row.protocol == Complexity.protocol:
         return Cell(f"{row.value:.3f}")
+    if not percent:
+        text = f"{row.value:.4g}"
+        return Cell(f"{text} ± {row.standard_error:.2g}" if row.standard_error > 0 else text)
     text = f"{100 * row.value:.1f}"
     if not math.isnan(row.standard_error):
         text += f" ± {100 * row.standard_error:.1f}"

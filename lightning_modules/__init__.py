@@ -5,6 +5,9 @@ from typing import Any
 
 EXPORTS = {
     "GANDiscovery": "lightning_modules.gan_discovery.module",
+    "GRIT": "lightning_modules.grit.module",
+    "Pix2PixHD": "lightning_modules.grit.pix2pixhd",
+    "SPADE": "lightning_modules.grit.spade",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
     "Detector": "lightning_modules.detector",

@@ -8,7 +8,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.gan_discovery.observed import everywhere, number, write_csv
+from callbacks.csv_files import write_csv
+from callbacks.gan_discovery.observed import everywhere, number
 from errors import UserError
 
 KEYS = ("name", "distance", "margin", "probability")

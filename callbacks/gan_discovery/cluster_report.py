@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from callbacks.csv_files import write_csv
 from callbacks.figures import save_figure
 from callbacks.gan_discovery.cluster_page import Cluster, Overview, cluster_figure, page
-from callbacks.gan_discovery.observed import Round, images_of, label_name, number, truth_of, write_csv
+from callbacks.gan_discovery.observed import Round, images_of, label_name, number, truth_of
 from errors import UserError
 from metrics.source_discovery import UNCLUSTERED, majorities
 

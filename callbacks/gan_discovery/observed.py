@@ -1,9 +1,6 @@
 """What the callbacks of source discovery see: the outcome of a round, and where its images come from."""
 
-import csv
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,20 +108,6 @@ def everywhere(mine: dict[Any, Any]) -> dict[Any, Any]:
     everyone: list[dict[Any, Any]] = [{} for _ in range(distributed.get_world_size())]
     distributed.all_gather_object(everyone, mine)
     return {name: entry for entries in everyone for name, entry in entries.items()}
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table; the file appears whole or not at all. Names of files may hold bytes that are no UTF-8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def number(value: float) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 from scipy.special import softmax
 
+from callbacks.csv_files import write_csv
 from callbacks.dense_evaluation import Result
-from callbacks.gan_discovery.observed import Round, images_of, number, truth_of, write_csv
+from callbacks.gan_discovery.observed import Round, images_of, number, truth_of
 from callbacks.gan_discovery.round_results import RoundResults, of_round
 from errors import UserError
 from metrics.source_discovery import UNCLUSTERED

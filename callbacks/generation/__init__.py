@@ -1,0 +1,1 @@
+"""How well images are generated: fidelity, realism, variation, spectra, and pictures."""

@@ -1,0 +1,155 @@
+"""What every evaluation of generated images shares: which batches it takes, how it is summed up, logged and written."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torchmetrics import Metric
+
+from callbacks.dense_evaluation import Result, write_results
+from errors import UserError
+from networks.gan.generated import Generated, Generates
+
+TASK = "translation"
+Key = tuple[str, int]  # method and side of the images
+Metrics = dict[Key, Metric]
+
+
+class GenerationEvaluation(Callback, ABC):
+    """Base of the protocols that hold generated images against true ones.
+
+    It takes what ``validation_step`` or ``test_step`` returns for batches of task "translation", a
+    ``networks.gan.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. A metric sums up
+    each method, "image" for the output and the names of its parts, and at the end of the epoch the rows are logged as
+    ``<protocol>/<metric>/<method>`` (with ``@<size>`` where there are several sizes of images), written to
+    results/<protocol>.csv in the run folder and kept in ``results``. Exact under DDP: samples are dealt without
+    padding, processes may have different numbers of batches, and the metrics add up at the end of the epoch alone.
+
+    Args:
+        validate: whether to measure in validation epochs too, and not in tests alone.
+    """
+
+    protocol: str
+
+    def __init__(self, validate: bool):
+        self.validate = validate
+        self.results: list[Result] = []
+        self._metrics: Metrics = {}
+
+    @abstractmethod
+    def new_metric(self, key: Key) -> Metric:
+        """Return an empty metric of one method for images of one size."""
+
+    @abstractmethod
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
+        """Measure one batch; ``metric`` gives the metrics."""
+
+    @abstractmethod
+    def rows(self, metrics: Metrics) -> list[Result]:
+        """Return the rows; called by all processes, which have the same metrics in the same order."""
+
+    def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:
+        """Write more than rows, such as pictures; called by the first process after ``rows``."""
+
+    def metric(self, pl_module: LightningModule, method: str, size: int) -> Any:
+        """Return the metric of a method for images of a size, a new one if there is none yet."""
+        if (method, size) not in self._metrics:
+            self._metrics[method, size] = self.new_metric((method, size)).to(pl_module.device)
+        return self._metrics[method, size]
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._metrics = {}
+
+    def on_test_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(batch, Mapping) and batch.get("task") == TASK:
+            with torch.no_grad():
+                self.update(trainer, pl_module, generated_of(self, pl_module, outputs), batch)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._complete_metrics(pl_module.device)
+        if not self._metrics:
+            return
+        self.results = self.rows(self._metrics)
+        report(self.results, self.protocol, trainer, pl_module)
+        if trainer.is_global_zero:
+            self.finish(trainer, pl_module, self._metrics)
+        self._metrics = {}
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._metrics = {}
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:  # noqa: D102
+        if self.validate and not trainer.sanity_checking:
+            self.on_test_batch_end(trainer, pl_module, *rest)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if self.validate and not trainer.sanity_checking:
+            self.on_test_epoch_end(trainer, pl_module)
+
+    def _complete_metrics(self, device: torch.device) -> None:
+        """Give every process, in one order, a metric for what any has seen, because computing them is collective."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        seen: list[list[Key]] = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(seen, list(self._metrics))
+        mine = self._metrics
+        keys = dict.fromkeys(chain.from_iterable(seen))
+        self._metrics = {key: mine[key] if key in mine else self.new_metric(key).to(device) for key in keys}
+
+
+def report(results: list[Result], protocol: str, trainer: Trainer, pl_module: LightningModule) -> None:
+    """Log rows that are equal on every process, and write them to results/<protocol>.csv."""
+    several = len({row.image_size for row in results}) > 1
+    for row in results:
+        name = f"{protocol}/{row.metric}/{row.method}"
+        pl_module.log(f"{name}@{row.image_size}" if several else name, row.value, sync_dist=False)
+    if trainer.is_global_zero:
+        write_results(results, Path(trainer.default_root_dir) / "results" / f"{protocol}.csv")
+
+
+def generated_of(callback: Callback, pl_module: LightningModule, outputs: Any) -> Generated:
+    """Return what a step has returned for a batch of task "translation".
+
+    Raises:
+        UserError: it is no ``Generated``.
+    """
+    if not isinstance(outputs, Generated):
+        raise UserError(
+            f"{type(callback).__name__} needs generated images, which {type(pl_module).__name__} does not return for a "
+            "batch of task 'translation': use it with a module that translates images, or leave the callback out"
+        )
+    return outputs
+
+
+def generator_of(callback: Callback, pl_module: LightningModule) -> Generates:
+    """Return the module as one that generates images whenever it is asked to.
+
+    Raises:
+        UserError: it has no ``generate``.
+    """
+    if not isinstance(pl_module, Generates):
+        raise UserError(
+            f"{type(callback).__name__} generates images anew, which {type(pl_module).__name__} cannot: use it with a "
+            "module that translates images, or leave the callback out"
+        )
+    return pl_module
+
+
+@contextmanager
+def generating(trainer: Trainer) -> Iterator[None]:
+    """Run what stands inside in the Trainer's precision and without gradients."""
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        yield

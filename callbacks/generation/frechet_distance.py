@@ -1,0 +1,86 @@
+"""How close the distribution of generated images comes to that of the true ones."""
+
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+
+from callbacks.dense_evaluation import Result
+from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
+from callbacks.generation.feature_networks import SMALL_NETWORK, SmallFeatures, inception
+from callbacks.generation.pictures import to_bytes
+from metrics.frechet_distance import FrechetFeatureDistance
+from networks.gan.generated import Generated, to_unit_range
+
+_PARTS = ("reconstruction",)  # parts that are images themselves
+
+
+class FrechetDistance(GenerationEvaluation):
+    """Fréchet distance between generated and true images of an epoch, rounded to 8 bits (tables 5.1 to 5.5).
+
+    Protocol "frechet_distance", methods "image" and, of a generator that has it, "reconstruction". With the weights of
+    Inception the metric is "FID"; without them it is "Frechet distance (dense-contrastive ViT)", that of the small
+    ViT of this repository at the images' own resolution, which is not comparable with it. Both fall with the
+    number of images, which the rows give: compare equal numbers alone, and more images than the network has features.
+    The features of the true images are computed once in a run for validation and once for the test, whose data must
+    not change in between. NaN for fewer than two images.
+
+    Args:
+        inception_weights: of torch-fidelity's Inception, pt_inception-2015-12-05: the path of a file, "download", or
+            None for the small network.
+        validate: whether to measure in validation epochs too, and not in tests alone.
+
+    Raises:
+        UserError: before the run, weights that are missing or do not fit.
+
+    M. Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017.
+    """
+
+    protocol = "frechet_distance"
+
+    def __init__(self, inception_weights: str | None = None, validate: bool = True):
+        super().__init__(validate)
+        self.inception_weights = inception_weights
+        self._network: nn.Module | None = None
+        self._real: dict[tuple[bool, int], dict[str, Tensor]] = {}  # by whether it is the test, and size
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        self._real = {}
+        if stage == "predict" or self._network is not None:
+            return
+        if self.inception_weights is not None:
+            self._network = inception(self.inception_weights)
+            return
+        self._network = SmallFeatures()
+        pl_module.print(f"no inception_weights: Fréchet distance of the {SMALL_NETWORK} in place of FID")
+
+    def new_metric(self, key: Key) -> FrechetFeatureDistance:  # noqa: D102
+        assert self._network is not None
+        return FrechetFeatureDistance(self._network)
+
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:  # noqa: D102
+        size = batch["image"].shape[-2]
+        if (trainer.testing, size) not in self._real:
+            self.metric(pl_module, "image", size).update(to_bytes(batch["image"]), real=True)
+        methods = {"image": generated.image} | {k: v for k, v in generated.parts.items() if k in _PARTS}
+        for method, images in methods.items():
+            self.metric(pl_module, method, size).update(to_bytes(to_unit_range(images)), real=False)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the distances of all methods the true images, of which the first has seen those of this process."""
+        self._complete_metrics(pl_module.device)
+        for (method, size), metric in self._metrics.items():
+            assert isinstance(metric, FrechetFeatureDistance)
+            if method == "image":
+                self._real.setdefault((trainer.testing, size), metric.real_statistics())
+            metric.take_real_statistics(self._real[trainer.testing, size])
+        super().on_test_epoch_end(trainer, pl_module)
+
+    def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
+        name = f"Frechet distance ({SMALL_NETWORK})" if self.inception_weights is None else "FID"
+        rows = []
+        for (method, size), metric in metrics.items():
+            assert isinstance(metric, FrechetFeatureDistance)
+            distance = float(metric.compute())
+            rows.append(Result(self.protocol, name, method, size, distance, float("nan"), metric.images))
+        return rows

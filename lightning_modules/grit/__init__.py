@@ -1,0 +1,1 @@
+"""GRIT (thesis chapter 5)."""

@@ -1,0 +1,109 @@
+import math
+
+import pytest
+import torch
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from callbacks.generation import feature_networks
+from callbacks.generation.feature_networks import SmallFeatures, inception
+from callbacks.generation.frechet_distance import FrechetDistance
+from callbacks.generation.pictures import to_bytes
+from errors import UserError
+from networks.gan.generated import to_unit_range
+from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, quiet_trainer, run_test, sample, values
+
+NAME = "Frechet distance (dense-contrastive ViT)"
+
+
+def test_equals_torchmetrics_on_all_images_at_once(tmp_path, capsys):
+    callback = FrechetDistance()
+    run_test(tmp_path, [callback], Skipping(strength=0))
+    batch = collate([sample(index) for index in range(7)])
+    outputs = Skipping(strength=0).generate(batch)
+    for method, images in {"image": outputs.image, "reconstruction": outputs.parts["reconstruction"]}.items():
+        metric = FrechetInceptionDistance(SmallFeatures())
+        metric.update(to_bytes(batch["image"]), real=True)
+        metric.update(to_bytes(to_unit_range(images)), real=False)
+        assert values(callback)[NAME, method] == pytest.approx(float(metric.compute()), rel=1e-3, abs=1e-5)
+    assert {(row.protocol, row.count) for row in callback.results} == {("frechet_distance", 7)}
+    assert "in place of FID" in capsys.readouterr().out
+
+
+def test_grows_with_the_error(tmp_path):
+    found = []
+    for shift in (0.0, 0.2, 0.4):
+        callback = FrechetDistance()
+        run_test(tmp_path, [callback], Skipping(shift=shift, strength=0))
+        found.append(values(callback)[NAME, "image"])
+    assert found[0] == pytest.approx(0, abs=1e-3)
+    assert found[0] < found[1] < found[2]
+
+
+def test_real_images_are_seen_once_in_a_run(tmp_path, monkeypatch):
+    seen = []
+    forward = SmallFeatures.forward
+
+    def counting(self, images):
+        seen.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(SmallFeatures, "forward", counting)
+    callback, found = FrechetDistance(), []
+
+    class Values(Skipping):
+        def on_validation_end(self):
+            found.append([row.value for row in callback.results])
+
+    trainer = quiet_trainer(tmp_path, [callback], max_epochs=3, num_sanity_val_steps=2)
+    trainer.fit(Values(strength=0), datamodule=TinyPairs())
+    # Image and reconstruction of 7 samples in three epochs, and the truth in one; none in the sanity check.
+    assert sum(seen) == 7 * (2 * 3 + 1)
+    assert found[1] == found[2] == found[3]  # the first is that of the sanity check
+    assert not math.isnan(found[1][0])
+
+
+def test_one_image_has_no_distance(tmp_path):
+    callback = FrechetDistance()
+    run_test(tmp_path, [callback], data=TinyPairs(samples=1))
+    assert all(math.isnan(row.value) for row in callback.results)
+
+
+def test_with_inception_it_is_the_fid(tmp_path, monkeypatch):
+    monkeypatch.setattr("callbacks.generation.frechet_distance.inception", lambda weights: SmallFeatures())
+    callback = FrechetDistance(inception_weights="inception.pth")
+    run_test(tmp_path, [callback])
+    assert {name for name, _ in values(callback)} == {"FID"}
+
+
+def test_wrong_weights_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="no weights at"):
+        inception(str(tmp_path / "none.pth"))
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="do not fit"):
+        inception(str(tmp_path / "other.pth"))
+
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", offline)
+    with pytest.raises(UserError, match=r"cannot fetch.*inception_weights"):
+        inception(feature_networks.DOWNLOAD)
+
+
+def test_weights_of_inception_are_used(tmp_path):
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    states = []
+    load = FeatureExtractorInceptionV3.load_state_dict
+    try:
+        FeatureExtractorInceptionV3.load_state_dict = lambda self, state: states.append(self.state_dict())
+        torch.save({"x": torch.zeros(1)}, tmp_path / "any.pth")
+        torch.manual_seed(0)
+        NoTrainInceptionV3("inception-v3-compat", ["2048"], str(tmp_path / "any.pth"))
+    finally:
+        FeatureExtractorInceptionV3.load_state_dict = load
+    torch.save(states[0], tmp_path / "inception.pth")
+    network = inception(str(tmp_path / "inception.pth"))
+    assert torch.equal(network.fc.weight, states[0]["fc.weight"])
+    assert network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).shape == (1, network.num_features)

@@ -1,0 +1,33 @@
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from callbacks.generation.generator_health import GeneratorHealth, noise_weights
+from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, values
+
+
+def test_weights_by_layer_without_averages():
+    module = Skipping()
+    with torch.no_grad():
+        module.layer[0].weight.copy_(torch.tensor([-1.0, 2.0]))
+    module.average = AveragedModel(module.layer)
+    assert noise_weights(module) == {"layer.0": 1.5, "layer.1": 0.0}
+
+
+def test_training_is_logged_and_the_test_has_rows(tmp_path):
+    callback, module = GeneratorHealth(), Skipping()
+    trainer = quiet_trainer(tmp_path, [callback], max_epochs=2)
+    trainer.fit(module, datamodule=TinyPairs())
+    # w <- w - 0.2 (w - 0.5), twice from zero
+    assert abs(float(trainer.callback_metrics["health/noise weight/layer.1"]) - 0.18) < 1e-6
+    again = GeneratorHealth()
+    again.load_state_dict(callback.state_dict())
+    quiet_trainer(tmp_path, [again]).test(module, datamodule=TinyPairs(), verbose=False)
+    found = values(again)
+    assert found.keys() == {
+        ("noise weight", "layer.0"),
+        ("noise weight", "layer.1"),
+        ("noise weight", "mean"),
+        ("loss", "training"),
+    }
+    assert abs(found["noise weight", "mean"] - 0.18) < 1e-6
+    assert (tmp_path / "results" / "health.csv").is_file()

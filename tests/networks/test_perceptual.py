@@ -1,0 +1,142 @@
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from errors import UserError
+from networks import perceptual
+from networks.perceptual import LAYERS, FeatureDistance, VGGPerceptual, relu_names, vgg19_features
+
+
+def stack(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 6, 3, padding=1),
+    )
+
+
+def images(seed=1, batch=2):
+    return torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_names_of_the_relus_of_vgg19():
+    from torchvision.models import vgg19
+
+    with torch.device("meta"):
+        names = {name: place for place, name in relu_names(vgg19(init_weights=False).features).items()}
+    assert len(names) == 16
+    assert [names[layer] for layer in LAYERS] == [1, 6, 11, 20, 29]  # the slices of both official codes
+    assert names["relu5_4"] == 35
+
+
+def test_equals_the_sum_written_out():
+    network = stack()
+    distance = FeatureDistance(network, ("relu1_1", "relu2_1"), (0.25, 2.0))
+    left, right = images(1), images(2)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def maps(pictures):
+        pictures = ((pictures + 1) / 2 - mean[:, None, None]) / std[:, None, None]
+        first = F.relu(network[0](pictures))
+        second = F.relu(network[5](F.max_pool2d(F.relu(network[2](first)), 2)))
+        return first, second
+
+    (first, second), (wanted_first, wanted_second) = maps(left), maps(right)
+    expected = 0.25 * (first - wanted_first).abs().mean() + 2 * (second - wanted_second).abs().mean()
+    assert torch.allclose(distance(left, right), expected)
+
+
+def test_layers_behind_the_last_are_not_computed():
+    assert len(FeatureDistance(stack(), ("relu1_2",), (1.0,)).features) == 4
+
+
+def test_zero_for_equal_images_and_positive_otherwise():
+    distance = FeatureDistance(stack(), ("relu1_1", "relu2_1"), (1.0, 1.0))
+    assert distance(images(), images()) == 0
+    assert distance(images(1), images(2)) > 0
+
+
+def test_gradient_goes_to_the_images_alone():
+    distance = FeatureDistance(stack(), ("relu2_1",), (1.0,))
+    left, right = images(1).requires_grad_(), images(2).requires_grad_()
+    distance(left, right).backward()
+    assert left.grad.abs().sum() > 0
+    assert right.grad is None
+    assert not any(weight.requires_grad for weight in distance.parameters())
+
+
+def test_stays_in_evaluation_mode_inside_a_module_in_training():
+    owner = nn.Sequential(FeatureDistance(stack(), ("relu1_1",), (1.0,)), nn.Dropout())
+    owner.train()
+    assert owner[1].training
+    assert not any(module.training for module in owner[0].modules())
+
+
+def test_autocast():
+    distance = FeatureDistance(stack(), ("relu1_1", "relu2_1"), (1.0, 1.0))
+    exact = distance(images(1), images(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = distance(images(1), images(2))
+    assert coarse.dtype == torch.float32
+    assert coarse.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+def test_wrong_layers():
+    with pytest.raises(UserError, match=r"no relu3_1, relu4_1, relu5_1; it has relu1_1, relu1_2, relu2_1"):
+        FeatureDistance(stack())
+    with pytest.raises(UserError, match="2 layers of the perceptual loss and 1 weights"):
+        FeatureDistance(stack(), ("relu1_1", "relu2_1"), (1.0,))
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory):
+    """A file of VGG19's features and a classifier of wrong size, and the features' weights."""
+    features = vgg19_features(None)
+    state = {f"features.{key}": value for key, value in features.state_dict().items()}
+    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
+    torch.save(state | {"classifier.0.weight": torch.zeros(2, 2)}, path)
+    return path, features.state_dict()
+
+
+def test_file_of_the_whole_network(vgg_file):
+    path, state = vgg_file
+    loss = VGGPerceptual(str(path))
+    assert len(loss.features) == 30
+    assert all(torch.equal(value, state[key]) for key, value in loss.features.state_dict().items())
+    assert loss(torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)) > 0
+    assert all(key.startswith("features.") for key in loss.state_dict())
+
+
+def test_file_of_the_features_alone_and_a_wrong_file(vgg_file, monkeypatch):
+    state = vgg_file[1]
+    monkeypatch.setattr(perceptual, "read_state_dict", lambda path: state)
+    assert torch.equal(vgg19_features("features.pth")[0].weight, state["0.weight"])
+    monkeypatch.setattr(perceptual, "read_state_dict", lambda path: {"0.weight": state["0.weight"]})
+    with pytest.raises(UserError, match=r"'vgg16.pth' does not hold .* 31 names or shapes .* such as '0.bias'"):
+        vgg19_features("vgg16.pth")
+    monkeypatch.setattr(perceptual, "read_state_dict", lambda path: state | {"2.bias": torch.zeros(3)})
+    with pytest.raises(UserError, match=r"1 names or shapes do not match, such as '2.bias'"):
+        vgg19_features("wide.pth")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="no weights at"):
+        VGGPerceptual(str(tmp_path / "vgg19.pth"))
+
+
+def test_without_a_network_the_error_says_where_to_fetch_what(monkeypatch):
+    def fail(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    with pytest.raises(UserError, match=r"no route to host.*https://download.pytorch.org/models/vgg19-\w+.pth"):
+        VGGPerceptual()
