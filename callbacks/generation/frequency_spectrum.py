@@ -35,7 +35,7 @@ class FrequencySpectrum(GenerationEvaluation):
     Protocol "spectrum", methods "truth", "image" and the names of the parts; see ``metrics.frequency_spectrum``. All
     are in units in which colours are in [0, 1]; the image is clamped to them, parts are not, and none is rounded.
     "power share upper half" is the share of the power above half of the Nyquist frequency; "power upper half" the mean
-    of the curve there; "distance" and "distance upper half" the mean absolute difference of the decadic logarithms of
+    of the curve there, "power lower half" below it without the mean colour; "distance" and "distance upper half" the mean absolute difference of the decadic logarithms of
     the curve and that of the truth, from one period an image on and above half of the Nyquist frequency.
     Also writes results/spectrum_curves.csv and pictures/frequency_spectrum.png.
 
@@ -71,6 +71,7 @@ class FrequencySpectrum(GenerationEvaluation):
         for (method, size), spectrum in spectra.items():
             power, upper = spectrum.power.cpu(), upper_half(size)
             figures = {"power share upper half": upper_share(power, size), "power upper half": power[upper].mean()}
+            figures["power lower half"] = power[1:][~upper[1:]].mean()
             if method != TRUTH:
                 truth = spectra[TRUTH, size].power.cpu()
                 figures["distance"] = log_distance(power[1:], truth[1:])

@@ -29,6 +29,7 @@ def test_curves_of_truth_image_and_parts(tmp_path):
     batch = collate([sample(index) for index in range(7)])
     wanted = azimuthal_power(batch["image"]).mean(0)
     assert found["power upper half", "truth"] == pytest.approx(float(wanted[5:].mean()))
+    assert found["power lower half", "truth"] == pytest.approx(float(wanted[1:5].mean()))
     with (tmp_path / "results" / "spectrum_curves.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["curve"] == "truth"]
     assert [float(row["power"]) for row in rows] == pytest.approx(wanted.tolist())
