@@ -19,7 +19,8 @@ class ReproducibleSteps(Callback):
     numbers draw the same ones every time. Order and augmentations of the data are ``datamodules.loading``'s business.
 
     A module whose ``on_train_epoch_end`` does work that must not be lost sets its ``epoch_end_pending`` to true
-    meanwhile: a checkpoint from there resumes with that hook.
+    meanwhile: a checkpoint from there resumes with that hook. One that optimises by itself and adds up the gradients of
+    several batches says of how many as ``accumulate``.
 
     Args:
         seed: any integer; by default the one that ``seed_everything`` was called with, or 0 if it was not.
@@ -28,6 +29,14 @@ class ReproducibleSteps(Callback):
     def __init__(self, seed: int | None = None):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._validation_cut_short = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the loaders where the checkpoint says.
+
+        Lightning 2.6 does so when it makes them. A module that asks for ``estimated_stepping_batches`` while it
+        configures its optimisers has them made before the checkpoint is read.
+        """
+        trainer.fit_loop._load_combined_loader_states()
 
     def on_train_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -58,7 +67,9 @@ class ReproducibleSteps(Callback):
         epoch_loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
 
         # Batches since the last optimiser step; Lightning steps after the last batch in any case.
-        pending = 0 if trainer.is_last_batch and ready == processed else processed % trainer.accumulate_grad_batches
+        of_module = getattr(pl_module, "accumulate", 1)  # of one that optimises by itself
+        accumulate = max(trainer.accumulate_grad_batches, of_module)
+        pending = 0 if trainer.is_last_batch and ready == processed else processed % accumulate
         if ready > processed - pending:
             # Their gradients are lost: go back to the end of the batch that was stepped after, and deal them again.
             for loader in loops["state_dict"].get("combined_loader", []):
@@ -67,7 +78,8 @@ class ReproducibleSteps(Callback):
                 stepped = batch[span]["processed"] - pending
                 batch[span] = {"ready": stepped, "started": stepped, "processed": stepped, "completed": stepped - 1}
             batch["is_last_batch"] = False
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+            # Lightning takes every batch for one that stepped where the module optimises by itself.
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1 + pending * (of_module > 1)
         elif processed > completed and fetcher is not None and epoch_loop._should_check_val_fx(fetcher):
             # Lightning would take the validation that follows this batch for done.
             _add(batch, "completed", 1)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from errors import UserError
@@ -124,6 +125,21 @@ class PairedTranslation(LightningModule):
         """Return images of conditions in the style of images (B, 3, S, S) in [-1, 1], by `shown`."""
 
     # ------------------------------------------------------------------------------------------------ training
+
+    def setup(self, stage: str) -> None:
+        """Hold the model against the data, and tell DDP that a backward pass reaches one of the two networks alone.
+
+        Raises:
+            UserError: the label maps have another number of classes.
+        """
+        given = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if None not in (given, self.classes) and given != self.classes:
+            raise UserError(
+                f"the data have label maps of {given} classes, and the model was built for {self.classes}: give both "
+                "the same number, --model.init_args.classes and that of the data"
+            )
+        if isinstance(self.trainer.strategy, DDPStrategy):
+            self.trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:  # noqa: D102
         condition, truth = self.condition(batch), self.to_network(batch["image"])

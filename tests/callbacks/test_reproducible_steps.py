@@ -35,9 +35,9 @@ class SaveEverywhere(Callback):
         self.save(trainer, module, "epoch")
 
 
-def fit(folder: Path, options: dict, *callbacks: Callback, ckpt_path: Path | None = None, interrupt_at=None) -> list:
+def fit(folder: Path, options: dict, *callbacks: Callback, ckpt_path: Path | None = None, **of_module) -> list:
     torch.manual_seed(0)
-    module = ResumeModule(interrupt_at=interrupt_at)
+    module = ResumeModule(**of_module)
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=folder,
@@ -53,7 +53,7 @@ def fit(folder: Path, options: dict, *callbacks: Callback, ckpt_path: Path | Non
     try:
         trainer.fit(module, ResumeData(), ckpt_path=ckpt_path, weights_only=True)
     except Interruption:
-        assert interrupt_at is not None
+        assert "interrupt_at" in of_module
     return module.events
 
 
@@ -74,6 +74,14 @@ def test_resume_from_any_checkpoint_equals_the_uninterrupted_run(tmp_path, optio
     assert len(saver.saved) > 6
     for path, events_before in saver.saved:
         assert fit(tmp_path, options, ckpt_path=path) == full[events_before:], path.name
+
+
+def test_resume_of_a_module_whose_schedule_asks_for_the_number_of_steps(tmp_path):
+    """Lightning then makes the loaders before it reads the checkpoint, and would begin the epoch again."""
+    saver = SaveEverywhere()
+    full = fit(tmp_path, {"max_epochs": 2}, saver, asks_for_steps=True)
+    for path, events_before in saver.saved:
+        assert fit(tmp_path, {"max_epochs": 2}, ckpt_path=path, asks_for_steps=True) == full[events_before:], path.name
 
 
 def test_gradient_accumulation_goes_on_from_the_last_optimiser_step(tmp_path):

@@ -25,9 +25,14 @@ DETECTION = ["configs/detector.yaml", "configs/sparsedet.yaml", "configs/sparsed
 DETECTION += [f"configs/paper/detector_{name}.yaml" for name in ("coco", "lvis")]
 DETECTION += [f"configs/paper/sparsedet_{name}.yaml" for name in ("coco", "voc", "ssl")]
 DISCOVERY = ["configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"]
+TRANSLATION = [f"configs/paper/{name}_{data}.yaml" for name in ("grit", "pix2pixhd", "spade") for data in (256, 512)]
+TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2pixhd", "spade")] + [
+    "configs/grit.yaml"
+]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
+    **dict.fromkeys(TRANSLATION, "tests/configs/test_grit.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",

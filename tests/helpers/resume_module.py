@@ -58,10 +58,19 @@ class ResumeModule(LightningModule):
         dropout: probability.
         kill_at: global step at which every process kills itself with SIGKILL.
         interrupt_at: (event, global step) at which ``Interruption`` is raised; events "train", "val", "val_end".
+        asks_for_steps: whether to ask for the number of steps while the optimiser is configured, as schedules do.
     """
 
-    def __init__(self, batch_norm: bool = False, dropout: float = 0.5, kill_at: int = -1, interrupt_at: Any = None):
+    def __init__(
+        self,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+        kill_at: int = -1,
+        interrupt_at: Any = None,
+        asks_for_steps: bool = False,
+    ):
         super().__init__()
+        self.asks_for_steps = asks_for_steps
         self.layers = nn.Sequential(
             # A bias before batch norm has no gradient but rounding, of which Adam would make full steps.
             nn.Conv2d(3, 4, 3, padding=1, bias=not batch_norm),
@@ -92,6 +101,8 @@ class ResumeModule(LightningModule):
         self._interrupt("val_end")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        if self.asks_for_steps:
+            assert self.trainer.estimated_stepping_batches > 0
         return torch.optim.Adam(self.parameters(), lr=1e-2)
 
     def _interrupt(self, event: str) -> None:

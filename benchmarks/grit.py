@@ -1,0 +1,338 @@
+"""Speed and memory of training GRIT, side by side with the plain way, and what inference and large images cost.
+
+    python benchmarks/grit.py [--quick] [--device cpu|cuda] [--only NAME ...] [--largest PIXELS] [--output FOLDER]
+
+* step: a training step of configs/grit.yaml under Lightning, with everything around it, against a bare loop that
+  passes through the generator twice, takes the penalty of every batch and computes in float32. The two take turns.
+* breakdown: the bare loop with one thing changed at a time, and with all; channels last and the compiled generator,
+  which are part of neither, on CUDA alone.
+* memory: the largest need of a step with a penalty.
+* inference: images a second by batch size.
+* resolution: seconds of a training step by resolution, with networks of few channels and the same depth for all, and
+  the exponent of their growth by pixels. Those above --largest are not run.
+
+Times of training are means over as many steps as there are from one penalty to the next. Ratios are those to the plain
+way, medians over rounds that alternate between the ways in one process.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from torch.utils.data import DataLoader
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.plain_grit import Arrangement, BareLoop
+from benchmarks.timing import Case, Times, hardware, interleave, peak_memory, slug, summary, synchronise
+from datamodules.face_world import FaceWorld
+from lightning_modules.grit.module import GRIT
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
+REACH = 0.7
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the work; the defaults are those that the reached ratios are stated for.
+
+    Attributes:
+        changes: of the model in configs/grit.yaml.
+        batch: images a step.
+        batches: in an epoch.
+        rounds: of as many steps as there are from one penalty to the next.
+        inference: batch sizes.
+        resolutions: in pixels, with networks of ``narrow`` and batches of ``few`` images.
+        largest: of the resolutions.
+        device: "cpu" or "cuda".
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    batch: int = 16
+    batches: int = 8
+    rounds: int = 3
+    inference: tuple[int, ...] = (1, 4, 16, 64)
+    resolutions: tuple[int, ...] = (64, 128, 256, 512)
+    narrow: dict[str, Any] = field(default_factory=lambda: {"base": 8, "most": 32, "discriminator_base": 2048})
+    few: int = 2
+    largest: int = 512
+    device: str = "cpu"
+
+
+TINY = {"image_size": 32, "base": 4, "most": 8, "downs": 2, "style_dim": 8, "discriminator_base": 128}
+QUICK = Settings(
+    changes=TINY | {"penalty_every": 2},
+    batch=2,
+    batches=2,
+    rounds=2,
+    inference=(1, 2),
+    resolutions=(32, 64, 128),
+    narrow=TINY,
+    largest=64,
+)
+
+
+def configured() -> dict[str, Any]:
+    """Return the content of configs/grit.yaml."""
+    return yaml.safe_load(CONFIG.read_text())
+
+
+def model(settings: Settings, **changes: Any) -> GRIT:
+    """Return the model of configs/grit.yaml, with the same weights every time."""
+    torch.manual_seed(0)
+    return GRIT(**configured()["model"]["init_args"] | settings.changes | changes).to(settings.device)
+
+
+def faces(settings: Settings, image_size: int, batch: int) -> FaceWorld:
+    """Return the data: a few batches of drawn faces."""
+    data = FaceWorld(batch * settings.batches, 1, image_size, batch)
+    data.setup("fit")
+    return data
+
+
+def trainer(settings: Settings, batches: int, *callbacks: pl.Callback) -> pl.Trainer:
+    """Return a trainer of so many batches, in the precision of configs/grit.yaml, that does nothing on the side."""
+    return pl.Trainer(
+        max_steps=2 * batches,  # of two optimisers
+        max_epochs=-1,
+        limit_val_batches=0,
+        precision=configured()["trainer"]["precision"],
+        accelerator="gpu" if settings.device == "cuda" else "cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+
+
+class TakingTurns(pl.Callback):
+    """Times Lightning's steps, and after each of them one of the bare loop; the first round is not counted.
+
+    Args:
+        bare: starts from the same weights.
+        steps: of a round.
+        device: waited for on "cuda".
+    """
+
+    def __init__(self, bare: BareLoop, steps: int, device: str):
+        self.ours, self.plain, self.bare, self.steps, self.device = Times([], []), Times([], []), bare, steps, device
+        self.rounds: list[np.ndarray] = []  # (4,): wall and CPU seconds of ours and of plain, summed up
+        self.first: dict[str, float] = {}  # relative differences of the first losses
+        self.started = (0.0, 0.0)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.started = self._now()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        ended = self._now()
+        begun = self._now()
+        losses = self.bare.step()
+        finished = self._now()
+        if self.bare.steps == 1:
+            self.first = {name: _apart(trainer, name, losses) for name in ("discriminator", "reconstruction", "style")}
+        if self.bare.steps % self.steps == 1 or self.steps == 1:
+            self.rounds.append(np.zeros(4))
+        self.rounds[-1] += np.subtract(ended + finished, self.started + begun)
+        self.started = self._now()
+
+    def result(self) -> dict[str, Any]:
+        for ours_wall, ours_cpu, plain_wall, plain_cpu in (np.array(self.rounds[1:]) / self.steps).tolist():
+            self.ours.add((0, 0), (ours_wall, ours_cpu))
+            self.plain.add((0, 0), (plain_wall, plain_cpu))
+        return summary(self.ours, self.plain, REACH, max(self.first.values()))
+
+    def _now(self) -> tuple[float, float]:
+        synchronise(self.device)
+        return time.perf_counter(), time.process_time()
+
+
+def _apart(trainer: pl.Trainer, name: str, losses: dict[str, float]) -> float:
+    return abs(float(trainer.callback_metrics[f"train/{name}"]) / losses[name] - 1)
+
+
+def step(settings: Settings) -> dict[str, Any]:
+    """Return the time of a step under Lightning over that of the plain way; "difference" is that of the first losses.
+
+    The adversarial loss is not compared: in the plain way the discriminator has stepped before.
+    """
+    module = model(settings)
+    every = module.penalty_every
+    data = faces(settings, module.hparams["image_size"], settings.batch)
+    turns = TakingTurns(BareLoop(module, data.train_dataloader()), every, settings.device)
+    trainer(settings, every * (settings.rounds + 1), turns).fit(module, datamodule=data)
+    return turns.result()
+
+
+def arrangements(settings: Settings, every: int) -> dict[str, Arrangement]:
+    """Return the plain way, with one thing changed at a time, and with all that configs/grit.yaml changes."""
+    together = Arrangement(1, every, True)
+    found = {
+        "plain": Arrangement(),
+        "one forward": Arrangement(forwards=1),
+        "lazy penalty": Arrangement(penalty_every=every),
+        "bfloat16": Arrangement(bfloat16=True),
+        "all three": together,
+    }
+    if settings.device == "cuda":
+        found["all three, channels last"] = replace(together, channels_last=True)
+        found["all three, compiled"] = replace(together, compile=True)
+        found["all three, channels last, compiled"] = replace(together, channels_last=True, compile=True)
+    return found
+
+
+def breakdown(settings: Settings) -> dict[str, Any]:
+    """Return seconds of a step of every arrangement, and their ratios to the plain one."""
+    module = model(settings)
+    every = module.penalty_every
+    batches = faces(settings, module.hparams["image_size"], settings.batch).train_dataloader()
+    loops = {name: BareLoop(module, batches, each) for name, each in arrangements(settings, every).items()}
+    variants = {name: _steps(loop, every) for name, loop in loops.items()}
+    times = interleave(variants, settings.rounds, settings.device)
+    plain = times["plain"].wall
+    return {
+        name: {
+            "seconds": round(statistics.median(own.wall) / every, 5),
+            "ratio": round(statistics.median(a / b for a, b in zip(own.wall, plain, strict=True)), 4),
+        }
+        for name, own in times.items()
+    }
+
+
+def _steps(loop: BareLoop, count: int) -> Callable[[int], None]:
+    def take(_: int) -> None:
+        for _ in range(count):
+            loop.step()
+
+    return take
+
+
+def two_steps(settings: Settings) -> Case:
+    """Return a step with a penalty and the next one, in which the optimisers hold their moments too, either way."""
+    module = model(settings)
+    data = faces(replace(settings, batches=2), module.hparams["image_size"], settings.batch)
+    loop = BareLoop(module, data.train_dataloader())
+    ours = lambda _: trainer(settings, 2).fit(module, datamodule=data)  # noqa: E731
+    return Case(ours, _steps(loop, 2), lambda: 0.0, reach=1.0)
+
+
+def memory(settings: Settings) -> dict[str, Any]:
+    """Return the most MiB that either way needs on top of its networks and data."""
+    peaks = peak_memory(two_steps, (settings,), settings.device)
+    return {**peaks, "ratio": round(peaks["ours_mib"] / peaks["plain_mib"], 4)}
+
+
+def inference(settings: Settings) -> dict[str, Any]:
+    """Return images a second by precision and batch size."""
+    module = model(settings).eval()
+    data = faces(replace(settings, batches=1), module.hparams["image_size"], max(settings.inference))
+    batch = next(iter(data.train_dataloader()))
+    whole = {name: batch[name].to(settings.device) for name in ("labels", "image")}
+
+    def call(count: int, bfloat16: bool) -> Callable[[int], Any]:
+        part = {name: value[:count] for name, value in whole.items()}
+
+        @torch.no_grad()
+        def generate(_: int) -> None:
+            with torch.autocast(settings.device, torch.bfloat16, enabled=bfloat16):
+                module.generate(part)
+
+        return generate
+
+    kinds = {(name, count): name == "bfloat16" for name in ("float32", "bfloat16") for count in settings.inference}
+    times = interleave({f"{n} {c}": call(c, b) for (n, c), b in kinds.items()}, 2 * settings.rounds, settings.device)
+    report: dict[str, Any] = {"float32": {}, "bfloat16": {}}
+    for name, count in kinds:
+        report[name][str(count)] = round(count / statistics.median(times[f"{name} {count}"].wall), 2)
+    return report
+
+
+def resolution(settings: Settings) -> dict[str, Any]:
+    """Return seconds of a step by resolution, and how they grow: an exponent of 1 is in proportion to the pixels."""
+    sizes = [size for size in settings.resolutions if size <= settings.largest]
+    seconds: dict[str, dict[str, float]] = {}
+    for size in sizes:
+        module = model(settings, image_size=size, **{k: v for k, v in settings.narrow.items() if k != "image_size"})
+        batches: DataLoader = faces(replace(settings, batches=1), size, settings.few).train_dataloader()
+        spent: dict[bool, list[float]] = {True: [], False: []}
+        loop = BareLoop(module, batches, Arrangement(1, 2, True))
+        for number in range(2 * settings.rounds + 2):
+            synchronise(settings.device)
+            start = time.perf_counter()
+            loop.step()
+            synchronise(settings.device)
+            if number > 1:
+                spent[number % 2 == 0].append(time.perf_counter() - start)
+        with_penalty, without = (statistics.median(spent[kind]) for kind in (True, False))
+        every = module.penalty_every
+        mean = (with_penalty + (every - 1) * without) / every
+        figures = {"mean": mean, "with penalty": with_penalty, "without": without}
+        seconds[str(size)] = {name: round(value, 5) for name, value in figures.items()}
+    means = [figures["mean"] for figures in seconds.values()]
+    exponent = np.polyfit(np.log(np.square(sizes, dtype=float)), np.log(means), 1)[0]
+    skipped = [size for size in settings.resolutions if size not in sizes]
+    return {"seconds": seconds, "exponent": round(float(exponent), 3), "skipped": skipped}
+
+
+CASES: dict[str, Callable[[Settings], dict[str, Any]]] = {
+    "step": step,
+    "breakdown": breakdown,
+    "memory": memory,
+    "inference": inference,
+    "resolution": resolution,
+}
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the benchmark; returns what it prints."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
+    parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--rounds", type=int, help="rounds that are timed")
+    parser.add_argument("--largest", type=int, help="largest resolution, in pixels, that is run")
+    parser.add_argument("--output", type=Path, help="folder for the JSON file")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    settings = replace(QUICK if options.quick else Settings(), device=options.device)
+    settings = replace(settings, rounds=options.rounds or settings.rounds, largest=options.largest or settings.largest)
+    if sum(size <= settings.largest for size in settings.resolutions) < 2:
+        parser.error(f"--largest has to be at least {settings.resolutions[1]}: growth needs two resolutions")
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    report: dict[str, Any] = {
+        "date": today,
+        "hardware": hardware(options.device),
+        "settings": asdict(settings),
+        "load_average_before": os.getloadavg(),
+    }
+    for name in (name for name in CASES if name in options.only):
+        report[name] = CASES[name](settings)
+        print(f"{name}: {report[name]}", file=sys.stderr)
+    report["load_average_after"] = os.getloadavg()
+    print(json.dumps(report, indent=2))
+    output = options.output or (None if options.quick else Path(__file__).parent / "results")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / f"grit-{slug(report['hardware']['device'])}-{today}.json"
+        path.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+if __name__ == "__main__":
+    main()
