@@ -35,8 +35,9 @@ class FrequencySpectrum(GenerationEvaluation):
     Protocol "spectrum", methods "truth", "image" and the names of the parts; see ``metrics.frequency_spectrum``. All
     are in units in which colours are in [0, 1]; the image is clamped to them, parts are not, and none is rounded.
     "power share upper half" is the share of the power above half of the Nyquist frequency; "power upper half" the mean
-    of the curve there, "power lower half" below it without the mean colour; "distance" and "distance upper half" the mean absolute difference of the decadic logarithms of
-    the curve and that of the truth, from one period an image on and above half of the Nyquist frequency.
+    of the curve there, "power lower half" that below it, without the mean colour; "distance" and "distance upper half"
+    the mean absolute difference of the decadic logarithms of the curve and that of the truth, from one period an image
+    on and above half of the Nyquist frequency.
     Also writes results/spectrum_curves.csv and pictures/frequency_spectrum.png.
 
     Args:
