@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
-from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from errors import UserError
@@ -54,7 +53,7 @@ class PairedTranslation(LightningModule):
         r2: the same on generated ones.
         penalty_every: batches from one penalty to the next, which weighs that much more (lazy regularisation).
         ema: decay of the moving average of the generator, which then generates; None for none.
-        decay_epochs: epochs at the end in which the rates fall linearly.
+        decay_epochs: epochs at the end in which the rates fall linearly; all of them if there are fewer.
         decay_floor: share of the rates that they fall to.
         warmup: steps in which the rates rise from 0.
         clip: largest absolute value of an element of a gradient; None for no limit.
@@ -127,7 +126,7 @@ class PairedTranslation(LightningModule):
     # ------------------------------------------------------------------------------------------------ training
 
     def setup(self, stage: str) -> None:
-        """Hold the model against the data, and tell DDP that a backward pass reaches one of the two networks alone.
+        """Hold the model against the data.
 
         Raises:
             UserError: the label maps have another number of classes.
@@ -138,20 +137,18 @@ class PairedTranslation(LightningModule):
                 f"the data have label maps of {given} classes, and the model was built for {self.classes}: give both "
                 "the same number, --model.init_args.classes and that of the data"
             )
-        if isinstance(self.trainer.strategy, DDPStrategy):
-            self.trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:  # noqa: D102
         condition, truth = self.condition(batch), self.to_network(batch["image"])
         translated = self.translate(batch, condition, truth)
         losses = self.discriminator_losses(condition, truth, translated.generated.image.detach())
-        self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
         with frozen(self.discriminator):
-            of_generator = self.generator_losses(condition, truth, translated)
-            self.manual_backward(torch.stack(list(of_generator.values())).sum() / self.accumulate)
+            losses |= self.generator_losses(condition, truth, translated)
+        # Neither network's loss reaches the other, so one backward pass serves both; DDP allows for no second one.
+        self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
         if self.trainer.is_last_batch or (batch_idx + 1) % self.accumulate == 0:
             self.step()
-        for name, value in (losses | of_generator).items():
+        for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(truth))
 
     def step(self) -> None:
@@ -217,7 +214,7 @@ class PairedTranslation(LightningModule):
             for network, lr in zip(networks, self.rates, strict=True)
         ]
         steps, of_epoch = self._all_steps()
-        decaying = self.decay_epochs * of_epoch
+        decaying = min(self.decay_epochs * of_epoch, steps)
 
         def share(step: int) -> float:
             return min(1.0, (step + 1) / (self.warmup + 1)) * final_decay(step, steps, decaying, self.decay_floor)

@@ -176,6 +176,14 @@ def test_a_training_of_a_number_of_steps_decays_at_its_own_end():
     assert rate == pytest.approx(1e-4)
 
 
+def test_a_training_that_is_shorter_than_its_decay_begins_with_the_whole_rate():
+    module, rates = grit(decay_epochs=100), []
+    original = module.training_step
+    module.training_step = lambda *batch: rates.append(module.optimizers()[0].param_groups[0]["lr"]) or original(*batch)
+    fit(module, loader_of(8, 2), max_epochs=1)
+    assert rates == pytest.approx([1e-3 * share for share in (1, 1 - 0.9 / 4, 1 - 1.8 / 4, 1 - 2.7 / 4)])
+
+
 def test_large_gradients_are_clipped():
     free, clipped = (gradients_of(grit(clip=clip, **PLAIN), loader_of(4)) for clip in (None, 1e-3))
     for ours, theirs in zip(clipped, free, strict=True):
