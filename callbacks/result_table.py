@@ -23,7 +23,6 @@ TITLES = {
     "lvis": "Average precision (LVIS)",
     "proposals": "Recall of proposals",
     "reconstruction": "Fidelity to the true images",
-    "frechet_distance": "Distance of the distributions",
     "noise_variation": "Variation with the noise",
     "spectrum": "Frequency spectrum",
     "health": "Health of the training",
@@ -34,6 +33,7 @@ GENERATION = {"reconstruction", "frechet_distance", "noise_variation", "spectrum
 # Here methods are boxes and masks, or parts, labels and layers, of which none is better than another.
 UNRANKED = {Complexity.protocol, "coco", "voc", "lvis", "proposals", *GENERATION}
 PLAIN = {Complexity.protocol, *GENERATION}  # figures that are no shares
+JOINED = {"frechet_distance": "reconstruction"}  # shown in the table of another protocol: a row of table 5.4
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def sheets(results: Iterable[Result]) -> list[Sheet]:
     tables = []
     protocols: dict[str, list[Result]] = {}
     for result in results:
-        protocols.setdefault(result.protocol, []).append(result)
+        protocols.setdefault(JOINED.get(result.protocol, result.protocol), []).append(result)
     for protocol, rows in protocols.items():
         title, ranked = TITLES.get(protocol, protocol), protocol not in UNRANKED
         percent, most = protocol not in PLAIN, COLUMNS_OF.get(protocol, COLUMNS)
@@ -135,8 +135,7 @@ def _cell(row: Result | None, best: Result | None, percent: bool) -> Cell:
     if row.protocol == Complexity.protocol:
         return Cell(f"{row.value:.3f}")
     if not percent:
-        text = f"{row.value:.4g}"
-        return Cell(f"{text} ± {row.standard_error:.2g}" if row.standard_error > 0 else text)
+        return Cell(f"{row.value:.4g}")
     text = f"{100 * row.value:.1f}"
     if not math.isnan(row.standard_error):
         text += f" ± {100 * row.standard_error:.1f}"

@@ -69,6 +69,20 @@ def test_costs_are_plain_numbers_without_a_best():
     assert "%" not in sheet.title
 
 
+def test_a_translation_has_one_row_of_plain_numbers():
+    """As in table 5.4 of the thesis, although two protocols measure it."""
+    figures = {"L1": 18.739, "PSNR": 19.42, "SSIM (gaussian 11)": 0.5784, "LPIPS": 0.0722}
+    rows = [row(name, "image", 64, value, 0.1, "reconstruction") for name, value in figures.items()]
+    rows.append(row("FID", "image", 64, 20.4567, math.nan, "frechet_distance"))
+    (sheet,) = sheets(rows)
+    assert sheet.columns == [*figures, "FID"]
+    assert [cell.text for cell in sheet.rows["image"]] == ["18.74", "19.42", "0.5784", "0.0722", "20.46"]
+    assert not sheet.ranked
+    text = printed([sheet])
+    assert "20.46" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_markdown():
     text = as_markdown(sheets([row("J&F", "base", 32, 0.5), row("J&F", "LiFT", 32, 0.6), row("J&F", "base", 64, 0.4)]))
     assert "| method | 32 px | 64 px |" in text
