@@ -6,6 +6,7 @@ from pytorch_lightning import Trainer
 
 from benchmarks.grit import CASES, QUICK, arrangements, faces, main, model, two_steps
 from benchmarks.plain_grit import Arrangement, BareLoop
+from lightning_modules.grit.module import GRIT
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore:.*LeafSpec")
 
@@ -86,10 +87,20 @@ def test_growth_needs_two_resolutions(capsys):
     assert "at least 64" in capsys.readouterr().err
 
 
-def test_memory_is_that_of_two_steps():
+def test_memory_is_that_of_two_steps(monkeypatch):
+    steps = {"plain": 0, "ours": 0}
+    for name, owner in (("plain", BareLoop), ("ours", GRIT)):
+        true = owner.step
+
+        def counted(self, true=true, name=name):
+            steps[name] += 1
+            return true(self)
+
+        monkeypatch.setattr(owner, "step", counted)
     case = two_steps(QUICK)
     case.ours(0)
     case.plain(0)
+    assert steps == {"plain": 2, "ours": 2}
 
 
 @pytest.mark.slow
