@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from command_line import help as help_text
-from errors import UserError
+from visionscapes.errors import UserError
 
 if TYPE_CHECKING:
     from command_line.lightning_cli import CommandLine

@@ -31,8 +31,8 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import Times, hardware, interleave, slug, summary, synchronise
-from datamodules.detection_scenes import DetectionScenes
-from datamodules.second_view import SecondView
+from datamodules.detection.scenes import DetectionScenes
+from datamodules.detection.second_view import SecondView
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.module import SparseDet
 from networks.detection.samples import to_samples

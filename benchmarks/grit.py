@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_grit import Arrangement, BareLoop
 from benchmarks.timing import Case, Times, hardware, interleave, peak_memory, slug, summary, synchronise
-from datamodules.face_world import FaceWorld
+from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"

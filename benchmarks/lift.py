@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
 from benchmarks.timing import Case, Times, compare, hardware, interleave, peak_memory, slug, summary, synchronise
-from datamodules.procedural.scenes import render_scene
+from datamodules.procedural.scenes.scenes import render_scene
 from lightning_modules.lift.module import LiFT
 from networks.correspondence import match_keypoints
 from networks.dense import AtLargerImage

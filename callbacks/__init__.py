@@ -3,8 +3,7 @@
 Names are imported when they are first used, so that start-up stays quick.
 """
 
-from importlib import import_module
-from typing import Any
+from visionscapes.exports import lazy_exports
 
 EXPORTS = {
     "COCOEvaluation": "callbacks.detection.coco_evaluation",
@@ -16,18 +15,18 @@ EXPORTS = {
     "AnalysisReport": "callbacks.vit_analysis.analysis_report",
     "AttentionAnalysis": "callbacks.vit_analysis.attention_analysis",
     "AttentionSaliency": "callbacks.vit_analysis.attention_saliency",
-    "BackboneWriter": "callbacks.backbone_writer",
-    "AttributionWriter": "callbacks.gan_discovery.attribution_writer",
-    "ClusteringBaseline": "callbacks.gan_discovery.clustering_baseline",
-    "ClusterReport": "callbacks.gan_discovery.cluster_report",
-    "DiscoveryEvaluation": "callbacks.gan_discovery.discovery_evaluation",
-    "OutOfDistributionEvaluation": "callbacks.gan_discovery.out_of_distribution_evaluation",
-    "RealFakeVote": "callbacks.gan_discovery.real_fake_vote",
-    "Complexity": "callbacks.complexity",
+    "BackboneWriter": "callbacks.run.backbone_writer",
+    "AttributionWriter": "callbacks.source_discovery.attribution_writer",
+    "ClusteringBaseline": "callbacks.source_discovery.clustering_baseline",
+    "ClusterReport": "callbacks.source_discovery.cluster_report",
+    "DiscoveryEvaluation": "callbacks.source_discovery.discovery_evaluation",
+    "OutOfDistributionEvaluation": "callbacks.source_discovery.out_of_distribution_evaluation",
+    "RealFakeVote": "callbacks.source_discovery.real_fake_vote",
+    "Complexity": "callbacks.dense.complexity",
     "FeatureClustering": "callbacks.vit_analysis.feature_clustering",
     "FeatureSimilarity": "callbacks.vit_analysis.feature_similarity",
-    "FeatureWriter": "callbacks.feature_writer",
-    "FiniteLoss": "callbacks.finite_loss",
+    "FeatureWriter": "callbacks.dense.feature_writer",
+    "FiniteLoss": "callbacks.run.finite_loss",
     "FrechetDistance": "callbacks.generation.frechet_distance",
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",
     "GeneratorHealth": "callbacks.generation.generator_health",
@@ -36,22 +35,16 @@ EXPORTS = {
     "SampleGrid": "callbacks.generation.sample_grid",
     "TranslationWriter": "callbacks.generation.translation_writer",
     "ImageRetrieval": "callbacks.vit_analysis.image_retrieval",
-    "KeypointCorrespondence": "callbacks.keypoint_correspondence",
+    "KeypointCorrespondence": "callbacks.dense.keypoint_correspondence",
     "LinearProbe": "callbacks.vit_analysis.linear_probe",
     "NearestNeighbours": "callbacks.vit_analysis.nearest_neighbours",
-    "ObjectDiscovery": "callbacks.object_discovery",
-    "PrincipalComponentPicture": "callbacks.pictures",
-    "ReproducibleSteps": "callbacks.reproducible_steps",
-    "ResultTable": "callbacks.result_table",
-    "RunRecord": "callbacks.run_record",
-    "ScaleInvariance": "callbacks.scale_invariance",
-    "SelfSimilarityPicture": "callbacks.pictures",
-    "VideoPropagation": "callbacks.video_propagation",
+    "ObjectDiscovery": "callbacks.dense.object_discovery",
+    "PrincipalComponentPicture": "callbacks.dense.feature_pictures",
+    "ReproducibleSteps": "callbacks.run.reproducible_steps",
+    "ResultTable": "callbacks.results.result_table",
+    "RunRecord": "callbacks.run.run_record",
+    "ScaleInvariance": "callbacks.dense.scale_invariance",
+    "SelfSimilarityPicture": "callbacks.dense.feature_pictures",
+    "VideoPropagation": "callbacks.dense.video_propagation",
 }
-__all__ = list(EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(EXPORTS[name]), name)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from command_line.messages import configs, did_you_mean
-from errors import UserError
+from visionscapes.errors import UserError
 
 SUBCOMMANDS = {
     "fit": "train a module (and validate it on the way)",

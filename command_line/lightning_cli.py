@@ -24,7 +24,7 @@ from pytorch_lightning.plugins import CheckpointIO, LayerSync
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from callbacks.checkpointing import (
+from callbacks.run.checkpointing import (
     Checkpointing,
     SafeCheckpointIO,
     differences,
@@ -32,18 +32,18 @@ from callbacks.checkpointing import (
     newest_run,
     read_checkpoint,
 )
-from callbacks.configured_optimizer import ConfiguredOptimizer
-from callbacks.exact_batch_norm import ExactBatchNorm
-from callbacks.finite_loss import FiniteLoss
-from callbacks.reproducible_steps import ReproducibleSteps
-from callbacks.requeue import Requeue
-from callbacks.run_log import RunLog
-from callbacks.run_record import RunRecord
+from callbacks.run.configured_optimizer import ConfiguredOptimizer
+from callbacks.run.exact_batch_norm import ExactBatchNorm
+from callbacks.run.finite_loss import FiniteLoss
+from callbacks.run.reproducible_steps import ReproducibleSteps
+from callbacks.run.requeue import Requeue
+from callbacks.run.run_log import RunLog
+from callbacks.run.run_record import RunRecord
 from command_line.help import SUBCOMMANDS, config_files
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported
 from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
-from errors import UserError
+from visionscapes.errors import UserError
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 # Set by the process that starts the other ranks of this machine; they are started with its environment.
 INHERITED = "VISIONSCAPES_RUN_FOLDER"

@@ -1,42 +1,35 @@
 """Data: paths, splits, transforms and collation. Names are imported when they are first used."""
 
-from importlib import import_module
-from typing import Any
+from visionscapes.exports import lazy_exports
 
 EXPORTS = {
-    "BYOLViews": "datamodules.byol_views",
-    "COCO20k": "datamodules.discovery",
-    "COCODetection": "datamodules.coco_detection",
-    "COCOInstances": "datamodules.coco_instances",
-    "CelebAMaskHQ": "datamodules.celeba_mask_hq",
-    "Collection": "datamodules.collection",
-    "DAVIS2017": "datamodules.davis",
-    "DetectionScenes": "datamodules.detection_scenes",
-    "Edges2Handbags": "datamodules.edges2handbags",
-    "FaceWorld": "datamodules.face_world",
-    "ImageFolder": "datamodules.image_folder",
-    "ImageCaptions": "datamodules.image_captions",
-    "ImageNet": "datamodules.imagenet",
-    "ImageNet50": "datamodules.imagenet_50",
-    "ImageNetNeighbours": "datamodules.imagenet_neighbours",
-    "LVISDetection": "datamodules.lvis_detection",
-    "PairedImages": "datamodules.paired_images",
-    "PartImageNet": "datamodules.part_imagenet",
-    "RandomViews": "datamodules.views",
-    "RevisitedRetrieval": "datamodules.revisited_retrieval",
-    "SPair71k": "datamodules.spair",
-    "SecondView": "datamodules.second_view",
-    "SceneWorld": "datamodules.scene_world",
-    "SourceImages": "datamodules.source_images",
-    "SourceWorld": "datamodules.source_world",
-    "SubjectWorld": "datamodules.subject_world",
-    "VOCDetection": "datamodules.voc_detection",
-    "VOCDiscovery": "datamodules.discovery",
+    "BYOLViews": "datamodules.images.byol_views",
+    "COCO20k": "datamodules.dense.object_discovery",
+    "COCODetection": "datamodules.detection.coco",
+    "COCOInstances": "datamodules.analysis.coco_instances",
+    "CelebAMaskHQ": "datamodules.translation.celeba_mask_hq",
+    "Collection": "datamodules.analysis.collection",
+    "DAVIS2017": "datamodules.dense.davis",
+    "DetectionScenes": "datamodules.detection.scenes",
+    "Edges2Handbags": "datamodules.translation.edges2handbags",
+    "FaceWorld": "datamodules.translation.face_world",
+    "ImageFolder": "datamodules.images.image_folder",
+    "ImageCaptions": "datamodules.images.image_captions",
+    "ImageNet": "datamodules.images.imagenet",
+    "ImageNet50": "datamodules.analysis.imagenet_50",
+    "ImageNetNeighbours": "datamodules.analysis.imagenet_neighbours",
+    "LVISDetection": "datamodules.detection.lvis",
+    "PairedImages": "datamodules.translation.paired_images",
+    "PartImageNet": "datamodules.analysis.part_imagenet",
+    "RandomViews": "datamodules.images.views",
+    "RevisitedRetrieval": "datamodules.analysis.revisited_retrieval",
+    "SPair71k": "datamodules.dense.spair",
+    "SecondView": "datamodules.detection.second_view",
+    "SceneWorld": "datamodules.dense.scene_world",
+    "SourceImages": "datamodules.sources.images",
+    "SourceWorld": "datamodules.sources.world",
+    "SubjectWorld": "datamodules.analysis.subject_world",
+    "VOCDetection": "datamodules.detection.voc",
+    "VOCDiscovery": "datamodules.dense.object_discovery",
 }
-__all__ = list(EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(EXPORTS[name]), name)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

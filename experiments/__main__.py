@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from errors import UserError
 from experiments.loading import load_tables, suggest
 from experiments.records import ROOT, Records
 from experiments.report import document, list_text, table_text
 from experiments.runs import Runner
 from experiments.state import summary
 from experiments.tables import FOLDER, SCALES, SEEDS, Table
+from visionscapes.errors import UserError
 
 
 def records_of(table: Table) -> Records:

@@ -30,9 +30,9 @@ from typing import Any
 
 import yaml
 
-from errors import UserError
 from experiments.claims import CONSTANT, Contrast
 from experiments.tables import FOLDER, SCALES, Cell, Claim, Grid, Run, Table
+from visionscapes.errors import UserError
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

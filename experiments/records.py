@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from errors import UserError
 from experiments.tables import FOLDER, Cell, Run
+from visionscapes.errors import UserError
 
 ROOT = FOLDER.parent
 COLUMNS = {"metric", "method", "image_size", "value", "standard_error", "count"}  # of a run's figures

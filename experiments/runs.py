@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import UserError
 from experiments.records import ROOT, Record, Records, inputs_of, read_metrics, read_provenance, run_id
 from experiments.tables import SEEDED, Run
+from visionscapes.errors import UserError
 
 STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled by cli.py or not
 

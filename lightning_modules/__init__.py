@@ -1,13 +1,12 @@
 """The methods, one folder each. Names are imported when they are first used, so that start-up stays quick."""
 
-from importlib import import_module
-from typing import Any
+from visionscapes.exports import lazy_exports
 
 EXPORTS = {
     "GANDiscovery": "lightning_modules.gan_discovery.module",
     "GRIT": "lightning_modules.grit.module",
-    "Pix2PixHD": "lightning_modules.grit.pix2pixhd",
-    "SPADE": "lightning_modules.grit.spade",
+    "Pix2PixHD": "lightning_modules.grit.baselines.pix2pixhd",
+    "SPADE": "lightning_modules.grit.baselines.spade",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
     "Detector": "lightning_modules.detector",
@@ -24,10 +23,4 @@ EXPORTS = {
     "Supervised": "lightning_modules.supervision.supervised",
     "ViTAnalysis": "lightning_modules.vit_analysis.module",
 }
-__all__ = list(EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(EXPORTS[name]), name)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

@@ -8,14 +8,14 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from errors import UserError
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.build import build_detector, set_progress
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
+from visionscapes.errors import UserError
 
 
 class Detector(LightningModule):
-    """Trains any detector of mmdet on batches of ``datamodules.detection_samples``, without mmengine's Runner.
+    """Trains any detector of mmdet on batches of ``datamodules.detection.samples``, without mmengine's Runner.
 
     Args:
         config: of the detector: "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py" for one of mmdet's collection, or

@@ -1,17 +1,10 @@
 """Plain torch building blocks that two or more methods use. Names are imported when they are first used."""
 
-from importlib import import_module
-from typing import Any
+from visionscapes.exports import lazy_exports
 
 EXPORTS = {
     "AtLargerImage": "networks.dense",
     "Upsampled": "networks.dense",
     "ViTFeatures": "networks.vit_features",
 }
-__all__ = list(EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(EXPORTS[name]), name)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

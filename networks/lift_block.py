@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.vit_features import ViTFeatures
+from visionscapes.errors import UserError
 
 STEM = 32
 # Our names for the modules of the authors' released state dicts.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 def to_patch_multiple(images: Tensor, patch: int) -> Tensor:

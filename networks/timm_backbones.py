@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from errors import UserError
 from networks.weights import load_weights
+from visionscapes.errors import UserError
 
 HEADS = ("fc.", "head.", "classifier.")
 

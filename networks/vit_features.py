@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.weights import load_weights
+from visionscapes.errors import UserError
 
 Facet = Literal["key", "query", "value", "token"]
 _SLICE = {"query": 0, "key": 1, "value": 2}

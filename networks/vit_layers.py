@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.tiling import tiled, to_patch_multiple
 from networks.vit_features import create_vit, is_pre_norm
+from visionscapes.errors import UserError
 
 _TILES_AT_ONCE = 16  # bounds the memory of dense extraction: images that go through the network together
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 # Keys under which authors nest a state dict, and prefixes they leave on its names.
 CONTAINERS = ("state_dict", "model", "teacher", "module")

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from callbacks.detection.evaluation import datamodule_of, detections
-from callbacks.figures import new_figure, save_photographs
-from errors import UserError
+from callbacks.results.figures import new_figure, save_photographs
 from metrics.detections import RLE
+from visionscapes.errors import UserError
 
 GOLDEN_RATIO = 0.618034  # of a turn of hue between classes, which keeps neighbours apart
 TINTS = ((0.75, 0.95), (1.0, 0.65), (0.45, 1.0))  # saturation and value in turn: hues come near each other every five

@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.dense_evaluation import Result, write_results
-from errors import UserError
+from callbacks.results.result import Result, write_results
 from metrics.detections import RLE, Annotated, Detected
+from visionscapes.errors import UserError
 
 Outcome = TypeVar("Outcome")
 
@@ -140,7 +140,7 @@ def evaluated(image_id: int | str, size: Tensor, found: Mapping[str, Any], truth
         image_id: as the data set names it.
         size: (2,) height and width.
         found: the detections, as ``DetectionEvaluation`` says.
-        truth: the annotations, as ``datamodules.detection_samples`` says.
+        truth: the annotations, as ``datamodules.detection.samples`` says.
     """
     found_masks, true_masks = found.get("masks"), truth.get("masks")
     if found_masks is None or true_masks is None:

@@ -7,8 +7,8 @@ import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns, datamodule_of
-from errors import UserError
 from metrics.coco_average_precision import Curves, Federated, coco_curves
+from visionscapes.errors import UserError
 
 
 class LVISEvaluation(DetectionEvaluation):

@@ -8,8 +8,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.figures import new_figure, save_photographs
-from errors import UserError
+from callbacks.results.figures import new_figure, save_photographs
+from visionscapes.errors import UserError
 
 COLUMNS = 3
 PANEL = 3.0  # inches

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.detection.evaluation import DetectionEvaluation, Figure, as_array, datamodule_of
-from errors import UserError
+from visionscapes.errors import UserError
 
 THRESHOLD = 0.5  # of the IoU
 

@@ -11,9 +11,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import Result, write_results
-from errors import UserError
-from networks.gan.generated import Generated, Generates
+from callbacks.results.result import Result, write_results
+from networks.generated import Generated, Generates
+from visionscapes.errors import UserError
 
 TASK = "translation"
 Key = tuple[str, int]  # method and side of the images
@@ -24,7 +24,7 @@ class GenerationEvaluation(Callback, ABC):
     """Base of the protocols that hold generated images against true ones.
 
     It takes what ``validation_step`` or ``test_step`` returns for batches of task "translation", a
-    ``networks.gan.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. A metric sums up
+    ``networks.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. A metric sums up
     each method, "image" for the output and the names of its parts, and at the end of the epoch the rows are logged as
     ``<protocol>/<metric>/<method>`` (with ``@<size>`` where there are several sizes of images), written to
     results/<protocol>.csv in the run folder and kept in ``results``. Exact under DDP: samples are dealt without

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
 from metrics.perceptual_distance import feature_distance
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
+from visionscapes.errors import UserError
 
 DOWNLOAD = "download"  # in place of the path of a file
 SMALL_NETWORK = "dense-contrastive ViT"

@@ -5,12 +5,12 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from callbacks.dense_evaluation import Result
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import SMALL_NETWORK, SmallFeatures, inception
 from callbacks.generation.pictures import to_bytes
+from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
-from networks.gan.generated import Generated, to_unit_range
+from networks.generated import Generated, to_unit_range
 
 _PARTS = ("reconstruction",)  # parts that are images themselves
 

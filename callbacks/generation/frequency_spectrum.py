@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from callbacks.csv_files import write_csv
-from callbacks.dense_evaluation import Result
-from callbacks.figures import PALETTE, new_figure, save_figure
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
-from errors import UserError
+from callbacks.results.csv_files import write_csv
+from callbacks.results.figures import PALETTE, new_figure, save_figure
+from callbacks.results.result import Result
 from metrics.frequency_spectrum import (
     FrequencySpectrum as SpectrumMetric,
 )
@@ -21,7 +20,8 @@ from metrics.frequency_spectrum import (
     upper_half,
     upper_share,
 )
-from networks.gan.generated import Generated, to_unit_range
+from networks.generated import Generated, to_unit_range
+from visionscapes.errors import UserError
 
 TRUTH, RESIDUAL = "truth", "residual"
 # The colours of Figure 5.10 by name, in shades that remain apart for colour-blind readers.

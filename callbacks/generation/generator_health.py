@@ -7,8 +7,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from callbacks.dense_evaluation import Result
 from callbacks.generation.evaluation import report
+from callbacks.results.result import Result
 
 _TRAINING = "train/"
 

@@ -10,13 +10,13 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.dense_evaluation import Result
-from callbacks.figures import save_photographs
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics, generating, generator_of
 from callbacks.generation.pictures import new_grid, show, shown_condition
-from errors import UserError
+from callbacks.results.figures import save_photographs
+from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
-from networks.gan.generated import Generated, to_unit_range
+from networks.generated import Generated, to_unit_range
+from visionscapes.errors import UserError
 
 STOCHASTIC = ["hair", "l_brow", "r_brow"]
 _FIGURES = ("std", "inside", "outside", "Pearson", "Spearman")

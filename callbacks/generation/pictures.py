@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.figures import new_figure, save_photographs
-from networks.gan.generated import Generated, to_unit_range
+from callbacks.results.figures import new_figure, save_photographs
+from networks.generated import Generated, to_unit_range
 
 _GOLDEN_RATIO = 0.618034  # of a turn of hue between colours, which keeps neighbours apart
 # Black for the background, then colours that people tell apart by name.

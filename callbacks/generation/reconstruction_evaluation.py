@@ -6,13 +6,13 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from callbacks.dense_evaluation import Result
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
-from errors import UserError
+from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from metrics.structural_similarity import NAMES, structural_similarity
-from networks.gan.generated import Generated, to_unit_range
+from networks.generated import Generated, to_unit_range
+from visionscapes.errors import UserError
 
 _PARTS = ("reconstruction",)  # parts that are images themselves
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from callbacks.generation.evaluation import TASK, generated_of, generating, generator_of
 from callbacks.generation.pictures import joined, save_columns, shown_columns
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 class SampleGrid(Callback):

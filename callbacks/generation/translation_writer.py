@@ -13,10 +13,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from callbacks.figures import save_photographs
 from callbacks.generation.pictures import new_grid, show, shown_condition, to_bytes
-from errors import UserError
-from networks.gan.generated import Generated, to_unit_range
+from callbacks.results.figures import save_photographs
+from networks.generated import Generated, to_unit_range
+from visionscapes.errors import UserError
 
 MOST = 12  # labels and styles in the overview
 _SIDE = 160  # pixels of a panel of the overview

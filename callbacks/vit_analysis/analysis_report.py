@@ -5,7 +5,8 @@ from typing import Any, Protocol, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.dense_evaluation import DenseEvaluation, Result, write_results
+from callbacks.dense.evaluation import DenseEvaluation
+from callbacks.results.result import Result, write_results
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation, layered_of
 from callbacks.vit_analysis.observations import observe
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays, write_arrays

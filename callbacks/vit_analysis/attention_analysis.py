@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from networks.attention_statistics import (
     aligned_attention,
     attention_distance,
@@ -20,6 +19,7 @@ from networks.attention_statistics import (
     repeating_score,
 )
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
+from visionscapes.errors import UserError
 
 _ENTRIES_AT_ONCE = 2**24  # of renormalised maps, which bounds their memory to 64 MiB a copy
 

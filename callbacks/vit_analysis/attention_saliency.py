@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import INTEGER, NAME, Column, FeatureBank, decoded_names, encoded_name
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from networks.attention_statistics import cls_rows, mask_iou, mass_mask, mean_patch_row, token_masks
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
+from visionscapes.errors import UserError
 
 SOURCES = {"cls": ("CLS", cls_rows), "spatial": ("spatial", mean_patch_row)}
 _TABLE = "saliency"

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 NAME_LENGTH = 64  # bytes
 

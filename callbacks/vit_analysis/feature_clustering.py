@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, positions
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from metrics.clustering import SCORES, clustering_scores
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.errors import UserError
 
 REGIONS_PER_IMAGE = 2**20  # more than any picture has; regions are numbered through for a fixed order
 # Key of the arrays: task, column of the features, option that sets the number of clusters.

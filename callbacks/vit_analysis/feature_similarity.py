@@ -9,12 +9,12 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import gather_on_cpu
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from metrics.cka import SMALLEST_BATCH
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
+from visionscapes.errors import UserError
 
 RESIDUAL = ("attention_skip", "attention_branch", "mlp_skip", "mlp_branch")
 KINDS = ("cls", "spatial", "norms", *RESIDUAL)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import (
     INTEGER,
     NAME,
@@ -19,10 +20,9 @@ from callbacks.vit_analysis.feature_bank import (
     first_of_each,
 )
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from metrics.retrieval import compute_map, medium_and_hard
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.errors import UserError
 
 DATABASE, QUERIES, RELEVANT = "retrieval-database", "retrieval-queries", "relevant"
 KINDS = ("easy", "hard", "junk")

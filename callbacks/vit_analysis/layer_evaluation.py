@@ -10,10 +10,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import Result, layer_results, plain_settings, write_results
-from callbacks.vit_analysis.store import Arrays, store_of
-from errors import UserError
+from callbacks.results.array_store import Arrays, store_of
+from callbacks.results.result import Result, layer_results, plain_settings, write_results
 from networks.vit_layers import HasLayers, Layered, Observer
+from visionscapes.errors import UserError
 
 
 class LayerEvaluation(Callback, ABC):
@@ -21,7 +21,7 @@ class LayerEvaluation(Callback, ABC):
 
     A batch whose ``batch["task"]`` is in ``tasks`` passes once through each ViT, whichever and however many of these
     callbacks want it: the first of them does the pass and shows every block to all. What a model has gathered is
-    turned into arrays as soon as the last loader of the tasks is through, written by ``callbacks.vit_analysis.store``,
+    turned into arrays as soon as the last loader of the tasks is through, written by ``callbacks.results.array_store``,
     and taken from there the next time, so that one more model costs one model and an interrupted run goes on.
 
     Exact under DDP: samples are dealt without padding, and states are ``torchmetrics.Metric``, which gather them.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.errors import UserError
 
 # Key of the arrays: column of the features, whether they are normalised, name of the figure.
 PROBES = {

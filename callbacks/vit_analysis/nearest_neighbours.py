@@ -10,11 +10,11 @@ from lightly.utils.benchmarking import knn_predict
 from torch import Tensor
 from torch.nn import functional as F
 
+from callbacks.results.array_store import Arrays
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from callbacks.vit_analysis.store import Arrays
-from errors import UserError
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.errors import UserError
 
 _SIMILARITIES_AT_ONCE = 2**26  # bounds the memory: test samples in a chunk times samples in the bank
 

@@ -13,15 +13,15 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from datamodules.loading import rank_and_world_size
-from errors import UserError
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
 from lightning_modules.gan_discovery.network import AttributionNetwork
 from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
 from lightning_modules.gan_discovery.stage_files import StageFiles, digest
 from lightning_modules.gan_discovery.stages import Stages
-from seeding import derived_seed
+from visionscapes.errors import UserError
+from visionscapes.processes import rank_and_world_size
+from visionscapes.seeding import derived_seed
 
 
 class GANDiscovery(LightningModule):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.timm_backbones import create_backbone
+from visionscapes.errors import UserError
 
 
 class AttributionNetwork(nn.Module):

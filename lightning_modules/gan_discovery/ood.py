@@ -11,11 +11,11 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from errors import UserError
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours
+from visionscapes.errors import UserError
 
 DESCRIPTION = """\
 Tell samples of the training distribution from others by features of any network, and print how well it goes, in per

@@ -17,7 +17,7 @@ from lightning_modules.gan_discovery.refining import refine
 from lightning_modules.gan_discovery.stage_files import StageFiles, digest
 from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.gan_discovery.wta import WTAHash
-from seeding import derived_seed
+from visionscapes.seeding import derived_seed
 
 Plan = list[tuple[str, Callable[[np.ndarray], np.ndarray]]]
 

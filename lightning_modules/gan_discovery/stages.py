@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from errors import UserError
 from lightning_modules.gan_discovery.detectors import Distance
 from lightning_modules.gan_discovery.merging import Components
+from visionscapes.errors import UserError
 
 
 @dataclass(frozen=True)

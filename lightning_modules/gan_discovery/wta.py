@@ -4,7 +4,7 @@ from typing import Self
 
 import numpy as np
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 CHUNK_BYTES = 32 * 2**20  # of the largest array that a step over a chunk of samples makes
 

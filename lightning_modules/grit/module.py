@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.grit.network import GRITGenerator
-from lightning_modules.grit.translation import PairedTranslation, Translated, channels_of
+from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
-from networks.gan.generated import Generated
 from networks.gan.noise import draw_noise
+from networks.generated import Generated
 from networks.perceptual import VGGPerceptual
 
 DISCRIMINATORS = {"stylegan": StyleGANDiscriminator, "residual": ResidualDiscriminator}

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.gan.adain import AdaIN
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
-from networks.gan.generated import Generated
 from networks.gan.noise import NoiseInjection
 from networks.gan.residual import ResidualDown
+from networks.generated import Generated
+from visionscapes.errors import UserError
 
 SLOPE = 0.2
 

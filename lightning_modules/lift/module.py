@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from errors import UserError
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
 from networks.dense import AtLargerImage, Upsampled
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
+from visionscapes.errors import UserError
 
 
 class LiFT(LightningModule):

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from errors import UserError
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.health import merge_quality
-from lightning_modules.sparsedet.merging import Labelled, merged
-from lightning_modules.sparsedet.two_stage import (
+from lightning_modules.sparsedet.merging import merged
+from networks.detection.labelled import Labelled
+from networks.detection.two_stage import (
     Features,
     averaged,
     detected,
@@ -19,6 +19,7 @@ from lightning_modules.sparsedet.two_stage import (
     relabelled,
     two_views,
 )
+from visionscapes.errors import UserError
 
 
 class TwoViewDetector(Detector):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lightning_modules.sparsedet.merging import Labelled
 from lightning_modules.sparsedet.mining import overlapping
+from networks.detection.labelled import Labelled
 
 
 def mining_quality(mined: Sequence[Tensor], removed: Sequence[Tensor] | None) -> dict[str, Tensor]:

@@ -1,25 +1,10 @@
 """Merged ground truth (thesis 3.2.5): the sparse annotations together with confident detections."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
-
-class Labelled(NamedTuple):
-    """Boxes (N, 4) xyxy with their labels (N,) int64."""
-
-    boxes: Tensor
-    labels: Tensor
-
-
-class Detections(NamedTuple):
-    """Boxes (M, 4) xyxy with labels (M,) int64 and scores (M,) in [0, 1]."""
-
-    boxes: Tensor
-    labels: Tensor
-    scores: Tensor
+from networks.detection.labelled import Detections, Labelled
 
 
 def merged(annotated: Labelled, found: Detections, tau_m: float, iou: float = 0.5, keep_all: bool = True) -> Labelled:

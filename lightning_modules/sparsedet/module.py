@@ -6,14 +6,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from errors import UserError
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.health import merge_quality, mining_quality
 from lightning_modules.sparsedet.loss import SSL_NORMS
-from lightning_modules.sparsedet.merging import Labelled, merged
+from lightning_modules.sparsedet.merging import merged
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.proposing import PROPOSALS, widened
-from lightning_modules.sparsedet.two_stage import (
+from networks.detection.build import build_detector, setup_mmdet
+from networks.detection.configs import override, read_config
+from networks.detection.labelled import Labelled
+from networks.detection.samples import predictions_of, proposals_of
+from networks.detection.two_stage import (
     BoxHead,
     Features,
     Proposals,
@@ -24,9 +27,7 @@ from lightning_modules.sparsedet.two_stage import (
     sampled,
     two_views,
 )
-from networks.detection.build import build_detector, setup_mmdet
-from networks.detection.configs import override, read_config
-from networks.detection.samples import predictions_of, proposals_of
+from visionscapes.errors import UserError
 
 
 class Mined(NamedTuple):
@@ -44,7 +45,7 @@ class Mined(NamedTuple):
 class SparseDet(Detector):
     """Trains a two-stage detector on two views of sparsely annotated pictures (thesis 3.2, Figure 3.2, Eq. 3.5).
 
-    Batches are those of ``datamodules.detection_samples`` with "second_view". Every step of the official code whose
+    Batches are those of ``datamodules.detection.samples`` with "second_view". Every step of the official code whose
     effect users may want to compare is an option; the defaults are the thesis', and where it is silent the code's.
 
     Args:

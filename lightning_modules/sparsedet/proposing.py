@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from errors import UserError
-from lightning_modules.sparsedet.two_stage import Features, Proposals, averaged, concatenated, rpn
+from networks.detection.two_stage import Features, Proposals, averaged, concatenated, rpn
+from visionscapes.errors import UserError
 
 
 class Proposing(Protocol):

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import Normalize
 
-from errors import UserError
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.visual_tokens import VisualTokens
 from lightning_modules.supervision.vit import MEAN, STD, require_native_size
 from networks.vit_features import create_vit
+from visionscapes.errors import UserError
 
 
 class BEiT(LightningModule):

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 # Every tokenizer pads with it; what stands behind the end of a caption is never read.
 PAD = 0

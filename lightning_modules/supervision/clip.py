@@ -14,10 +14,10 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.captions import PAD, load_tokenizer
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.errors import UserError
 
 MAX_LOGIT_SCALE = math.log(100)  # "to prevent scaling the logits by more than 100", CLIP 2.5
 

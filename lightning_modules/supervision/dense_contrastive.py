@@ -21,7 +21,7 @@ from lightning_modules.supervision.vit import TrainableViT
 class DenseContrastive(LightningModule):
     """Trains a ViT so that its patch features agree between two views of a place and differ between places.
 
-    Batches are dictionaries with "views" (``datamodules.views.Views`` of two images).
+    Batches are dictionaries with "views" (``datamodules.images.views.Views`` of two images).
 
     Args:
         model: name of a timm vision transformer, trained from random weights.

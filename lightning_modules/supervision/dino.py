@@ -18,7 +18,7 @@ from lightning_modules.supervision.vit import TrainableViT
 class DINO(LightningModule):
     """Trains a ViT to predict, from small crops of a picture, what its own running average says of large ones.
 
-    Batches are dictionaries with "views" (``datamodules.views.Views``), two large ones first.
+    Batches are dictionaries with "views" (``datamodules.images.views.Views``), two large ones first.
 
     Args:
         model: name of a timm vision transformer, trained from random weights.

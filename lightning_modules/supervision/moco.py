@@ -21,7 +21,7 @@ from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_
 class MoCo(LightningModule):
     """Trains a ViT so that a view of a picture is found by another view of it, as its own running average encodes it.
 
-    Batches are dictionaries with "views" (``datamodules.views.Views``), of which the first two are compared.
+    Batches are dictionaries with "views" (``datamodules.images.views.Views``), of which the first two are compared.
 
     Args:
         model: name of a timm vision transformer, trained from random weights.

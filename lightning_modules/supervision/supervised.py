@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from errors import UserError
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.errors import UserError
 
 
 class Supervised(LightningModule):

@@ -16,8 +16,8 @@ from lightly.models.utils import normalize_mean_var, patchify
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.weights import read_state_dict
+from visionscapes.errors import UserError
 
 
 class VisualTokens(nn.Module, ABC):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.vit_features import create_vit
+from visionscapes.errors import UserError
 
 # Of the data rather than of a checkpoint: the networks start from random weights.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,9 +9,9 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from errors import UserError
 from networks.vit_features import create_vit
 from networks.vit_layers import Layered, LayeredViT, RandomFeatures
+from visionscapes.errors import UserError
 
 RANDOM = "Random"
 

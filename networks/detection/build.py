@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.detection import configs
 from networks.detection.checkpoints import load_backbone, load_detector
 from networks.detection.mask_pasting import mend_pasting
 from networks.detection.ops import ensure_ops
 from networks.detection.precision import keep_coordinates_exact
+from visionscapes.errors import UserError
 
 # Modules that register what mmdet's collection lacks.
 OUR_MODELS = ("networks.detection.centernet2", "networks.detection.vit_pyramid")

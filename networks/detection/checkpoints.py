@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.weights import read_state_dict, strip_prefix
+from visionscapes.errors import UserError
 
 LIGHTNING_PREFIX = "detector."
 # What weights of classifiers have and a backbone has not: the classifier, and masks that are computed anyway.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 COLLECTION = "mmdet::"
 # Under these keys there are no classes of the data set: an RPN tells objects from background only.

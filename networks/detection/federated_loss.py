@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 def sample_classes(labels: Tensor, weights: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Between batches of ``datamodules.detection_samples`` and mmdet's ``DetDataSample``."""
+"""Between batches of ``datamodules.detection.samples`` and mmdet's ``DetDataSample``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ def to_samples(batch: Mapping[str, Any], with_masks: bool = True) -> list[Any]:
     """Return the annotations of a batch as mmdet takes them, one ``DetDataSample`` a picture.
 
     Args:
-        batch: see ``datamodules.detection_samples``.
+        batch: see ``datamodules.detection.samples``.
         with_masks: whether to hand over its masks; some detectors of boxes, such as RTMDet, stumble over them.
     """
     from mmdet.structures import DetDataSample

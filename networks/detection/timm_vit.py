@@ -11,10 +11,10 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.lift_block import LiFTBlock
 from networks.vit_features import create_vit
 from networks.weights import read_state_dict
+from visionscapes.errors import UserError
 
 
 @MODELS.register_module()

@@ -15,8 +15,8 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.detection.timm_vit import TimmViT
+from visionscapes.errors import UserError
 
 MODELS.register_module(name="LN2d", module=LayerNorm2d)  # the norm of ViTDet's heads
 

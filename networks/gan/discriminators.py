@@ -5,11 +5,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from errors import UserError
 from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.minibatch_stddev import MinibatchStddev
 from networks.gan.residual import ResidualDown, leaky_relu
+from visionscapes.errors import UserError
 
 
 class StyleGANDiscriminator(nn.Module):

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 def instance_norm(x: Tensor, eps: float = 1e-5) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 Norm = Literal["instance", "spectral"]
 MOST_CHANNELS = 512

@@ -106,7 +106,7 @@ def test_suggestions_are_close():
 
 def test_arguments_include_those_of_the_bases():
     assert arguments_of(DATA) == ["batch_size", "samples", "root"]
-    assert "monitor" in arguments_of("callbacks.checkpointing.Checkpointing")
+    assert "monitor" in arguments_of("callbacks.run.checkpointing.Checkpointing")
 
 
 def test_an_unforeseen_message_becomes_one_line():

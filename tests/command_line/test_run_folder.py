@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from command_line.run_folder import INHERITED, claim, is_rank_zero, method_of, shared_name
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from datamodules.sparse_annotations.__main__ import main
-from datamodules.sparse_annotations.reading import read_annotations
-from datamodules.sparse_splits import choose_removed
-from errors import UserError
+from datamodules.detection.sparse.command import main
+from datamodules.detection.sparse.reading import read_annotations
+from datamodules.detection.sparse.splits import choose_removed
+from visionscapes.errors import UserError
 
 SPLITS = [
     *(["--split", split, "--percent", "50"] for split in "1235"),

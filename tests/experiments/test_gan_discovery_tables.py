@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
-from callbacks.gan_discovery.out_of_distribution_evaluation import METRICS
-from datamodules.procedural.sources import SETTINGS
+from callbacks.source_discovery.out_of_distribution_evaluation import METRICS
+from datamodules.procedural.sources.sources import SETTINGS
 from experiments.loading import load_tables
 from experiments.records import ROOT
 from experiments.state import printed_support

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from errors import UserError
 from experiments.claims import CONSTANT
 from experiments.loading import load_table, load_tables
 from experiments.records import ROOT
 from experiments.runs import command_of
 from experiments.state import printed_support
+from visionscapes.errors import UserError
 
 TABLES = load_tables()
 LIFT = [f"table_8_{number}" for number in (1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)]

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from errors import UserError
 from experiments.records import Records, digest_of, inputs_of, read_metrics, run_id
 from experiments.runs import launch
 from tests.experiments.world import World
+from visionscapes.errors import UserError
 
 
 @pytest.fixture

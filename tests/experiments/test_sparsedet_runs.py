@@ -16,8 +16,8 @@ from callbacks.detection.evaluation import EvaluatedImage
 from callbacks.detection.proposal_recall import ProposalRecall, RecalledObjects
 from callbacks.detection.voc_evaluation import VOCEvaluation
 from command_line.lightning_cli import CommandLine, import_named_classes
-from datamodules.detection_scenes import DetectionScenes
-from datamodules.sparse_splits import DEFAULTS, check_split
+from datamodules.detection.scenes import DetectionScenes
+from datamodules.detection.sparse.splits import DEFAULTS, check_split
 from experiments.loading import load_tables
 from experiments.records import ROOT
 from experiments.runs import command_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from callbacks.dense_evaluation import layer_results
+from callbacks.results.result import layer_results
 from callbacks.vit_analysis.observations import observe
 from experiments.loading import load_tables
 from experiments.records import ROOT, run_id

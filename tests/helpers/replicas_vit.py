@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datamodules.imagenet_50 import WORDNET_IDS
+from datamodules.analysis.imagenet_50 import WORDNET_IDS
 from tests.helpers.image_files import save_awkward, save_photo, truncate
 from tests.helpers.replicas import CROWD, write_text
 

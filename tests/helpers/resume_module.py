@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MeanMetric
 
-from datamodules.loading import ResumableLoader, eval_loader, train_loader
+from datamodules.common.loading import ResumableLoader, eval_loader, train_loader
 
 
 class Interruption(Exception):

@@ -10,7 +10,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 class TinyModule(LightningModule):

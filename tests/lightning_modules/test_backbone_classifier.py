@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from callbacks.backbone_writer import BackboneWriter
+from callbacks.run.backbone_writer import BackboneWriter
 from lightning_modules import BackboneClassifier, Detector
 from tests.lightning_modules.sparsedet.cases import C4, FPN, SMALL, trainer
 

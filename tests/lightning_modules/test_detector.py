@@ -6,7 +6,6 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import save_file
 
-from errors import UserError
 from lightning_modules import Detector
 from lightning_modules.detector import summed
 from tests.lightning_modules.sparsedet.cases import (
@@ -25,6 +24,7 @@ from tests.lightning_modules.sparsedet.cases import (
     module,
     trainer,
 )
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

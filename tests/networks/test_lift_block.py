@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
+from visionscapes.errors import UserError
 
 TINY = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
 

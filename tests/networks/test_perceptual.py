@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks import perceptual
 from networks.perceptual import LAYERS, FeatureDistance, VGGPerceptual, relu_names, vgg19_features
+from visionscapes.errors import UserError
 
 
 def stack(seed=0):

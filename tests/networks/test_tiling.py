@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from errors import UserError
 from networks.tiling import tile_starts, tiled, to_patch_multiple
+from visionscapes.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from errors import UserError
 from networks.plain_cnn import PlainCNN
 from networks.timm_backbones import create_backbone
+from visionscapes.errors import UserError
 
 
 def test_pooled_features_of_any_size_of_image():

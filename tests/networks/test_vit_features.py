@@ -6,8 +6,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.vit_features import ViTFeatures, resize_positions_official, resize_positions_timm
+from visionscapes.errors import UserError
 
 TINY = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
 PLAIN = ("vit_tiny_patch16_224", {**TINY, "patch_size": 8})

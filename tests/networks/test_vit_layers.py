@@ -7,8 +7,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from errors import UserError
 from networks.vit_layers import BlockView, LayeredViT, RandomFeatures
+from visionscapes.errors import UserError
 
 SMALL = {"img_size": 32, "embed_dim": 48, "depth": 3, "num_heads": 4}
 PLAIN = {"patch_size": 8, **SMALL}

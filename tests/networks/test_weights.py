@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from errors import UserError
 from networks.weights import load_weights, read_state_dict, strip_prefix
+from visionscapes.errors import UserError
 
 
 def network(seed=0, width=3):

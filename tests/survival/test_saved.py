@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from callbacks.run_log import RunLogWriter
+from callbacks.run.run_log import RunLogWriter
 from tests.helpers.image_files import save_photos, truncate
 from tests.helpers.survival import content, fit, run, step
 

@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 def main(words: list[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def draw_pair(folder: Path, first: str, second: str) -> Path:
     Raises:
         UserError: no such model, or the two cannot be compared.
     """
-    from callbacks.figures import save_figure
+    from callbacks.results.figures import save_figure
     from callbacks.vit_analysis.report.arrays import read_arrays
     from callbacks.vit_analysis.report.similarity import two_models
     from callbacks.vit_analysis.report.style import file_names

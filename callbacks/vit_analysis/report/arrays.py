@@ -1,19 +1,18 @@
 """The arrays that the analysis of a ViT leaves in a run folder: how they are written, checked and read again."""
 
-import hashlib
 import json
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from errors import UserError
+from callbacks.results.array_files import folder_name, write_npz
+from visionscapes.errors import UserError
 
 FOLDER = "arrays"
 # Shapes by protocol and by what follows the data set's name in a key: L layers, H heads, h x w token grid, A x B the
@@ -147,15 +146,6 @@ def write_arrays(folder: Path, models: Sequence[AnalysedModel]) -> None:
     os.replace(partial, top / "models.json")
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as .npz, whole or not at all; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
-    os.replace(partial, path)
-
-
 def read_arrays(folder: Path, problems: list[str] | None = None) -> list[AnalysedModel]:
     """Return the models of a run with their arrays, in order.
 
@@ -183,14 +173,6 @@ def read_arrays(folder: Path, problems: list[str] | None = None) -> list[Analyse
                 problems.append(str(error))
         models.append(AnalysedModel(**{f.name: getattr(model, f.name) for f in fields(model)} | {"arrays": arrays}))
     return models
-
-
-def folder_name(name: str) -> str:
-    """Return the name of a model as that of a folder: letters, digits, dots and dashes, different names kept apart."""
-    plain = re.sub(r"[^\w.-]+", "_", name)
-    if plain == name and plain.strip("."):
-        return plain
-    return f"{plain.replace('..', '_')}-{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:4]}"
 
 
 def _described(path: Path) -> list[AnalysedModel]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.figures import new_figure
+from callbacks.results.figures import new_figure
 from callbacks.vit_analysis.report.arrays import AnalysedModel
 from callbacks.vit_analysis.report.local_heads import Head, kinds_of_heads, offset_local_head
 from callbacks.vit_analysis.report.style import layer_ticks, layers

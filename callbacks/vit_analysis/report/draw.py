@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.figures import LARGEST_PNG, save_figure
+from callbacks.results.figures import LARGEST_PNG, save_figure
 from callbacks.vit_analysis.report import how, what, why
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
 from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.figures import new_figure
+from callbacks.results.figures import new_figure
 from callbacks.vit_analysis.report.arrays import AnalysedModel
 from callbacks.vit_analysis.report.style import RANDOM, Look, layer_ticks, layers, looks, normalised_depth
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.figures import new_figure
+from callbacks.results.figures import new_figure
 from callbacks.vit_analysis.report.arrays import AnalysedModel
 from callbacks.vit_analysis.report.style import layer_ticks
-from errors import UserError
+from visionscapes.errors import UserError
 
 
 def cka(grams_a: np.ndarray, grams_b: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from callbacks.vit_analysis.report.arrays import AnalysedModel
 
 RANDOM = "Random"
 MAIN_VARIANT = "B/16"  # the six models of the thesis' main figures (section 2.2.1)
-# Okabe and Ito's colours, as in ``callbacks.figures.PALETTE``; related kinds of supervision have related colours.
+# Okabe and Ito's colours, as in ``callbacks.results.figures.PALETTE``; related supervisions have related colours.
 METHOD_COLOURS = {
     "FS": "#000000",
     "CLIP": "#E69F00",

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from callbacks.detection.detection_picture import DetectionPicture, class_colour, draw, shown
-from callbacks.figures import LARGEST_PNG, new_figure, save_photographs
-from errors import UserError
+from callbacks.results.figures import LARGEST_PNG, new_figure, save_photographs
 from tests.callbacks.detection.cases import CLASSES, as_batch, fuzzed, image, mottled, run_test
+from visionscapes.errors import UserError
 
 
 def row(case, min_score=0.5, masks=None):

@@ -18,9 +18,9 @@ from callbacks.detection.evaluation import columns, evaluated
 from callbacks.detection.lvis_evaluation import LVISEvaluation
 from callbacks.detection.proposal_recall import ProposalRecall
 from callbacks.detection.voc_evaluation import VOCEvaluation
-from errors import UserError
 from tests.callbacks.detection.cases import FakeData, FakeDetector, as_batch, fuzzed, image, run_test
 from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer
+from visionscapes.errors import UserError
 
 FREQUENCIES = ("r", "c", "f", "f", "c")
 EVALUATIONS = (COCOEvaluation, VOCEvaluation, LVISEvaluation, ProposalRecall)

@@ -9,9 +9,9 @@ import pytest
 from benchmarks.coco_evaluation import pycocotools_curves
 from callbacks.detection.evaluation import columns
 from callbacks.detection.lvis_evaluation import LVISEvaluation
-from errors import UserError
 from metrics.coco_average_precision import Federated, coco_curves
 from tests.callbacks.detection.cases import CLASSES, FakeData, fuzzed, image, run_test
+from visionscapes.errors import UserError
 
 FREQUENCIES = ("r", "c", "f", "f", "c")
 HIT = [(0, 0.5, 0, 0, 10, 10)]

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from callbacks.detection import mined_box_picture
 from callbacks.detection.mined_box_picture import ANNOTATED, MINED, REMOVED, MinedBoxPicture, draw
-from errors import UserError
 from tests.helpers.dense_case import quiet_trainer
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

@@ -7,9 +7,9 @@ import torch
 
 from callbacks.detection.evaluation import as_array
 from callbacks.detection.proposal_recall import ProposalRecall, covered
-from errors import UserError
 from tests.callbacks.detection.cases import FakeData, FakeDetector, fuzzed, image, random_boxes, run_test
 from tests.helpers.dense_case import TinyModule, quiet_trainer
+from visionscapes.errors import UserError
 
 
 def boxes(*rows):

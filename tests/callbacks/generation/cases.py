@@ -7,8 +7,8 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from networks.gan.generated import Generated
 from networks.gan.noise import NoiseInjection
+from networks.generated import Generated
 
 LABELS = ("background", "skin", "hair", "l_brow")
 SIZE = 16

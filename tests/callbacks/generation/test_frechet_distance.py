@@ -8,9 +8,9 @@ from callbacks.generation import feature_networks
 from callbacks.generation.feature_networks import SmallFeatures, inception
 from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.pictures import to_bytes
-from errors import UserError
-from networks.gan.generated import to_unit_range
+from networks.generated import to_unit_range
 from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, quiet_trainer, run_test, sample, values
+from visionscapes.errors import UserError
 
 NAME = "Frechet distance (dense-contrastive ViT)"
 

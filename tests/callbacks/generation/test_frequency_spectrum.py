@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.figures import LARGEST_PNG
 from callbacks.generation.frequency_spectrum import FrequencySpectrum
-from errors import UserError
+from callbacks.results.figures import LARGEST_PNG
 from metrics.frequency_spectrum import azimuthal_power
-from networks.gan.generated import Generated
+from networks.generated import Generated
 from tests.callbacks.generation.cases import Skipping, collate, run_test, sample, values
+from visionscapes.errors import UserError
 
 
 def test_curves_of_truth_image_and_parts(tmp_path):

@@ -6,8 +6,8 @@ from PIL import Image
 from pytorch_lightning import LightningModule
 
 from callbacks.generation.noise_variation import NoiseVariation, correlations, repeated
-from errors import UserError
 from tests.callbacks.generation.cases import Skipping, TinyPairs, run_test, values
+from visionscapes.errors import UserError
 
 
 def test_noise_is_found_where_it_is(tmp_path):

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from callbacks.generation.feature_networks import LPIPS
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
-from errors import UserError
-from networks.gan.generated import to_unit_range
+from networks.generated import to_unit_range
 from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, quiet_trainer, run_test, sample, values
+from visionscapes.errors import UserError
 
 
 def test_a_constant_error(tmp_path):

@@ -2,11 +2,11 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.figures import LARGEST_PNG
 from callbacks.generation import sample_grid
 from callbacks.generation.sample_grid import SampleGrid
-from errors import UserError
+from callbacks.results.figures import LARGEST_PNG
 from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, run_test, sample
+from visionscapes.errors import UserError
 
 
 def saved(monkeypatch):

@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from callbacks.figures import LARGEST_PNG
 from callbacks.generation.pictures import to_bytes
 from callbacks.generation.translation_writer import TranslationWriter, check_names
-from errors import UserError
-from networks.gan.generated import to_unit_range
+from callbacks.results.figures import LARGEST_PNG
+from networks.generated import to_unit_range
 from tests.callbacks.generation.cases import Skipping, collate, quiet_trainer, sample
+from visionscapes.errors import UserError
 
 
 def pairs(labels, styles, rename=lambda name: name):

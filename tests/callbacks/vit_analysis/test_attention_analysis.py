@@ -13,11 +13,11 @@ from torch.multiprocessing.spawn import spawn
 
 from callbacks.vit_analysis.attention_analysis import AttentionAnalysis, AttentionSums
 from callbacks.vit_analysis.attention_saliency import AttentionSaliency
-from errors import UserError
 from networks.attention_statistics import repeating_score
 from networks.vit_layers import BlockView, Layered, LayeredViT
 from tests.callbacks.vit_analysis.feature_helpers import DEPTH, SIZE, Batches, analyse, batches, noise, show, tiny_vit
 from tests.networks.test_attention_statistics import naive_aligned, naive_distance
+from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 REGISTERS = {"img_size": 56, "embed_dim": 24, "depth": 2, "num_heads": 3}

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from callbacks.vit_analysis.attention_analysis import AttentionAnalysis
 from callbacks.vit_analysis.attention_saliency import AttentionSaliency
-from errors import UserError
 from networks.vit_layers import BlockView, Layered, LayeredViT
 from tests.callbacks.vit_analysis.feature_helpers import SIZE, Batches, analyse, batches, noise, show, tiny_vit
 from tests.callbacks.vit_analysis.test_attention_analysis import attention_of, pictures, sharp, with_registers
+from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 GRID = (4, 4)

@@ -25,8 +25,8 @@ from callbacks.vit_analysis.image_retrieval import ImageRetrieval
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from callbacks.vit_analysis.linear_probe import LinearProbe
 from callbacks.vit_analysis.nearest_neighbours import NearestNeighbours
-from errors import UserError
 from tests.callbacks.vit_analysis.feature_helpers import Batches, analyse, batches, noise, pictures, tiny_vit
+from visionscapes.errors import UserError
 
 FEATURES = Column((3,), torch.float16)
 

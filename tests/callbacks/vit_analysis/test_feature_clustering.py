@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from callbacks.vit_analysis.feature_clustering import FeatureClustering, masked_means
-from errors import UserError
 from metrics.clustering import clustering_scores
 from tests.callbacks.vit_analysis.feature_helpers import (
     DEPTH,
@@ -23,6 +22,7 @@ from tests.callbacks.vit_analysis.feature_helpers import (
     tiny_vit,
     tokens_of,
 )
+from visionscapes.errors import UserError
 
 
 class Painted(Written):

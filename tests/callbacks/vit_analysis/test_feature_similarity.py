@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from callbacks.vit_analysis.feature_similarity import KINDS, FeatureSimilarity, gram_matrix, norm_ratios
-from errors import UserError
 from metrics.cka import MinibatchCKA, cka_matrix
 from networks.vit_layers import BlockView, LayeredViT
 from tests.callbacks.vit_analysis.feature_helpers import (
@@ -20,6 +19,7 @@ from tests.callbacks.vit_analysis.feature_helpers import (
     tiny_vit,
     tokens_of,
 )
+from visionscapes.errors import UserError
 
 
 def images(count: int, size: int) -> dict[str, list[dict[str, Any]]]:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from callbacks.vit_analysis.image_retrieval import DATABASE, QUERIES, ImageRetrieval
-from errors import UserError
 from metrics.retrieval import compute_map
 from tests.callbacks.vit_analysis.feature_helpers import (
     DEPTH,
@@ -21,6 +20,7 @@ from tests.callbacks.vit_analysis.feature_helpers import (
     show,
     tiny_vit,
 )
+from visionscapes.errors import UserError
 
 
 def numbers(*lists: list[int]) -> list[Tensor]:

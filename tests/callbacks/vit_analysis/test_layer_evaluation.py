@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from callbacks.dense_evaluation import layer_results
+from callbacks.results.result import layer_results
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
-from errors import UserError
 from lightning_modules.vit_analysis.module import AnalysedViT, ViTAnalysis
 from networks.vit_layers import BlockView, Layered, Observer
 from tests.helpers.dense_case import TinyModule, quiet_trainer
+from visionscapes.errors import UserError
 
 SIZE = 16
 TINY = {"patch_size": 8, "img_size": SIZE, "embed_dim": 16, "depth": 3, "num_heads": 2}

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from callbacks.vit_analysis.linear_probe import LinearHeads, LinearProbe
-from errors import UserError
 from tests.callbacks.vit_analysis.feature_helpers import (
     DEPTH,
     Batches,
@@ -19,6 +18,7 @@ from tests.callbacks.vit_analysis.feature_helpers import (
     show,
     tiny_vit,
 )
+from visionscapes.errors import UserError
 
 KEYS = ("cls", "spatial", "cls_bn", "spatial_bn")
 

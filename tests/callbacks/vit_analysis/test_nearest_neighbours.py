@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from callbacks.vit_analysis.nearest_neighbours import NearestNeighbours, vote
-from errors import UserError
 from tests.callbacks.vit_analysis.feature_helpers import (
     DEPTH,
     Batches,
@@ -21,6 +20,7 @@ from tests.callbacks.vit_analysis.feature_helpers import (
     show,
     tiny_vit,
 )
+from visionscapes.errors import UserError
 
 
 def blobs(count: int, classes: int, spread: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,11 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from errors import UserError
 from lightning_modules.gan_discovery import module as discovery
 from lightning_modules.gan_discovery import rounds as stages
 from lightning_modules.gan_discovery.labels import contiguous
 from tests.lightning_modules.gan_discovery.worlds import fit, module, trainer, world
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from errors import UserError
 from lightning_modules.gan_discovery.network import AttributionNetwork
+from visionscapes.errors import UserError
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from errors import UserError
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.ood import Options, compare, main, read_samples, scores_of
 from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.out_of_distribution import separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours
+from visionscapes.errors import UserError
 
 CLASSES, DIM = 3, 12
 PROTOTYPES = np.random.default_rng(9).random((2 * CLASSES, DIM))

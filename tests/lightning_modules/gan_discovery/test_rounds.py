@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from errors import UserError
 from lightning_modules.gan_discovery.attribution import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, moments
 from lightning_modules.gan_discovery.detectors import fit_detectors
@@ -22,6 +21,7 @@ from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.clustering import purity
 from tests.lightning_modules.gan_discovery.cases import are_contiguous, blobs
+from visionscapes.errors import UserError
 
 KNOWN = 3
 STAGES = Stages(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errors import UserError
 from lightning_modules.gan_discovery import wta
 from lightning_modules.gan_discovery.wta import WTAHash, chunks, embed, from_inner, hamming
 from tests.lightning_modules.gan_discovery.cases import blobs
+from visionscapes.errors import UserError
 
 
 def test_codes_by_hand() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from callbacks.checkpointing import Checkpointing
-from callbacks.reproducible_steps import ReproducibleSteps
-from datamodules.source_world import SourceWorld
+from callbacks.run.checkpointing import Checkpointing
+from callbacks.run.reproducible_steps import ReproducibleSteps
+from datamodules.sources.world import SourceWorld
 from lightning_modules.gan_discovery.module import GANDiscovery
 from lightning_modules.gan_discovery.rounds import Round
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from errors import UserError
+from lightning_modules.grit.baselines.pix2pixhd import Pix2PixHD
+from lightning_modules.grit.baselines.spade import SPADE
 from lightning_modules.grit.module import GRIT
-from lightning_modules.grit.pix2pixhd import Pix2PixHD
-from lightning_modules.grit.spade import SPADE
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
 from tests.lightning_modules.grit.cases import CLASSES, SIZE, SMALL, batch_of, fit, grit, loader_of, weights_of
+from visionscapes.errors import UserError
 
 
 def losses_of(module, batch):

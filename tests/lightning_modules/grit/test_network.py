@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from errors import UserError
 from lightning_modules.grit.network import GRITGenerator, StyledConvolution, UpBlock, widths
 from networks.gan.conditions import one_hot
 from networks.gan.noise import draw_noise
 from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, with_noise
+from visionscapes.errors import UserError
 
 SMALL = {"image_size": SIZE, "style_dim": 8, "base": 4, "most": 8, "downs": 2}
 

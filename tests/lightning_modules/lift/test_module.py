@@ -4,12 +4,12 @@ from pytorch_lightning import Trainer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from errors import UserError
 from lightning_modules.lift.module import LiFT, fingerprint
 from networks.dense import HasDenseFeatures
 from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
 from tests.networks.test_lift_block import official
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are trying to `self.log"),

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from errors import UserError
 from lightning_modules import CoMining, PseudoLabels
 from lightning_modules.sparsedet import baselines
-from lightning_modules.sparsedet.two_stage import detected, plain_losses, two_views
+from networks.detection.two_stage import detected, plain_losses, two_views
 from tests.lightning_modules.sparsedet.cases import (
     C4,
     FPN,
@@ -19,6 +18,7 @@ from tests.lightning_modules.sparsedet.cases import (
     module,
     sure_of,
 )
+from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")
 METHODS = ("TwoViewDetector", "PseudoLabels", "CoMining")

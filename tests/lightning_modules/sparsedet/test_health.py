@@ -1,7 +1,8 @@
 import torch
 
 from lightning_modules.sparsedet.health import merge_quality, mining_quality, same_class_hits
-from lightning_modules.sparsedet.merging import Labelled, merged
+from lightning_modules.sparsedet.merging import merged
+from networks.detection.labelled import Labelled
 from tests.lightning_modules.sparsedet.test_merging import annotations, detections
 from tests.lightning_modules.sparsedet.test_mining import as_boxes
 

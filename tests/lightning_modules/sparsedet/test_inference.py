@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from errors import UserError
 from lightning_modules import SparseDet
-from lightning_modules.sparsedet.two_stage import two_views
+from networks.detection.two_stage import two_views
 from tests.lightning_modules.sparsedet.cases import (
     CASCADE,
     FCOS_RPN,
@@ -20,6 +19,7 @@ from tests.lightning_modules.sparsedet.cases import (
     miner,
     module,
 )
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

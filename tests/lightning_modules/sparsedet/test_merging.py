@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_modules.sparsedet.merging import Detections, Labelled, merged
+from lightning_modules.sparsedet.merging import merged
+from networks.detection.labelled import Detections, Labelled
 from tests.lightning_modules.sparsedet.test_mining import as_boxes, boxes_of, iou
 
 LEFT, RIGHT = (0, 0, 10, 10), (40, 0, 50, 10)

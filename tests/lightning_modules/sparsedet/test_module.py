@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from errors import UserError
 from lightning_modules.sparsedet import module as stages
-from lightning_modules.sparsedet.merging import Labelled
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
-from lightning_modules.sparsedet.two_stage import two_views
+from networks.detection.labelled import Labelled
 from networks.detection.samples import as_instances
+from networks.detection.two_stage import two_views
 from tests.lightning_modules.sparsedet.cases import ONE, TWO, Spy, at_step, batch, miner, module, sure_of
+from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

@@ -4,12 +4,12 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from errors import UserError
 from lightning_modules.sparsedet.proposing import PROPOSALS, Both, widened
-from lightning_modules.sparsedet.two_stage import concatenated, rpn, two_views
 from networks.detection.build import setup_mmdet
 from networks.detection.configs import read_config
+from networks.detection.two_stage import concatenated, rpn, two_views
 from tests.lightning_modules.sparsedet.cases import C4, FCOS, FPN, ONE, RETINA, TWO, batch, module
+from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")
 MOST = 40  # proposals of a picture in the small detector

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from callbacks.reproducible_steps import ReproducibleSteps
+from callbacks.run.reproducible_steps import ReproducibleSteps
 from datamodules import DetectionScenes, SecondView
 from metrics.coco_average_precision import coco_curves
 from metrics.detections import Annotated, Detected

@@ -6,14 +6,14 @@ from pytorch_lightning import Callback, LightningDataModule, Trainer
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from callbacks.reproducible_steps import ReproducibleSteps
-from datamodules.loading import train_loader
-from errors import UserError
+from callbacks.run.reproducible_steps import ReproducibleSteps
+from datamodules.common.loading import train_loader
 from lightning_modules.supervision.beit import BEiT, block_mask
 from lightning_modules.supervision.visual_tokens import KMeansTokens, VisualTokens
 from networks.vit_features import create_vit
 from networks.weights import load_weights
 from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from visionscapes.errors import UserError
 
 SHARED = {
     **{"patch_size": 8, "img_size": 32, "embed_dim": 16, "depth": 2, "num_heads": 2},

@@ -5,8 +5,8 @@ import zlib
 import pytest
 import torch
 
-from errors import UserError
 from lightning_modules.supervision.captions import BytePairTokenizer, FolderTokenizer, WordTokenizer, load_tokenizer
+from visionscapes.errors import UserError
 
 
 def test_words_by_hand():

@@ -5,9 +5,9 @@ import torch
 from open_clip.loss import ClipLoss
 from torch.nn import functional as F
 
-from errors import UserError
 from lightning_modules.supervision.clip import CLIP, matching_loss
 from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from visionscapes.errors import UserError
 
 SMALL = {"embedding": 8, "text_width": 16, "text_depth": 1, "text_heads": 2, "context": 8, "vocabulary": 64}
 CAPTIONS = ["a red car", "a blue dog", "a red car", "two cats on a mat", "a tree", "a red car"]

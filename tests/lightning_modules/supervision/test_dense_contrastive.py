@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from datamodules.views import RandomViews, Views, crop_and_resize, random_boxes
+from datamodules.images.views import RandomViews, Views, crop_and_resize, random_boxes
 from lightning_modules.supervision.dense_contrastive import DenseContrastive, features_at, shared_points
 from tests.lightning_modules.supervision.test_vit import MODEL, TINY
 

@@ -5,7 +5,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
-from datamodules.views import RandomViews, Views
+from datamodules.images.views import RandomViews, Views
 from lightning_modules.supervision.dino import DINO
 from tests.lightning_modules.supervision.test_vit import MODEL, TINY
 

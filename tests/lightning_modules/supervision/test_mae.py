@@ -4,11 +4,11 @@ from pytorch_lightning import Trainer
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, TensorDataset
 
-from errors import UserError
 from lightning_modules.supervision.mae import MAE, masked_pixel_loss
 from networks.vit_features import create_vit
 from networks.weights import load_weights
 from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from visionscapes.errors import UserError
 
 DECODER = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
 

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from datamodules.views import Views
-from errors import UserError
+from datamodules.images.views import Views
 from lightning_modules.supervision.moco import MoCo, info_nce
 from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from visionscapes.errors import UserError
 
 HEADS = {"projection": 8, "hidden": 16}
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from errors import UserError
 from lightning_modules.supervision.supervised import Supervised
 from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from visionscapes.errors import UserError
 
 
 def batch(count=6, classes=3):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from errors import UserError
 from lightning_modules.supervision.visual_tokens import CodebookFile, KMeansTokens, ScriptedEncoder
+from visionscapes.errors import UserError
 
 
 def pictures(count=6, side=16, seed=0):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from errors import UserError
 from lightning_modules.vit_analysis.module import AnalysedViT, ViTAnalysis
 from networks.vit_layers import LayeredViT, RandomFeatures
+from visionscapes.errors import UserError
 
 TINY = {"patch_size": 8, "img_size": 32, "embed_dim": 32, "depth": 2, "num_heads": 2}
 

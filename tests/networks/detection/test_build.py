@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from errors import UserError
 from networks.detection.build import build_detector, set_progress, setup_mmdet
 from networks.detection.samples import preprocess, to_samples
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of
+from visionscapes.errors import UserError
 
 FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 SMALL = {

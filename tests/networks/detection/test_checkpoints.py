@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from errors import UserError
 from networks.detection.checkpoints import load_backbone, load_detector
+from visionscapes.errors import UserError
 
 
 class Head(nn.Module):

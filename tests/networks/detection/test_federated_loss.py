@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.detection.federated_loss import FederatedLoss, federated_loss, sample_classes, set_frequencies
+from visionscapes.errors import UserError
 
 
 def generator(seed=0):

@@ -7,12 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from errors import UserError
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.samples import preprocess, proposals_of, to_samples
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of, without_gradient
+from visionscapes.errors import UserError
 
 VIT = {"model": "vit_tiny_patch16_224", "model_args": {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 64}}
 ONE, OTHER = [(14, 20, 52, 48, 0)], [(50, 10, 92, 58, 1)]

@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
 from networks.gan.equalized import EqualizedConv2d
 from networks.gan.gradient_penalty import gradient_penalty
 from networks.gan.losses import GAN_LOSSES
+from visionscapes.errors import UserError
 
 KINDS = [StyleGANDiscriminator, ResidualDiscriminator]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from errors import UserError
 from networks.gan.instance_norm import instance_norm
+from visionscapes.errors import UserError
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

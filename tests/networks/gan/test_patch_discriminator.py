@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from errors import UserError
 from networks.gan.patch_discriminator import MultiScaleDiscriminator, PatchDiscriminator, feature_matching
+from visionscapes.errors import UserError
 
 
 def test_maps_of_every_scale():

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from callbacks.vit_analysis.report.arrays import folder_name, read_arrays, write_arrays
-from errors import UserError
+from callbacks.results.array_files import folder_name
+from callbacks.vit_analysis.report.arrays import read_arrays, write_arrays
 from tests.callbacks.vit_analysis.report import synthetic
+from visionscapes.errors import UserError
 
 ODD = ["MoCo S/16*", "MoCo S/16", "a b", "FS", "../up", "..", ".", "ü"]
 

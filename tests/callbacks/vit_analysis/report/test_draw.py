@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.figures import LARGEST_PNG
+from callbacks.results.figures import LARGEST_PNG
 from callbacks.vit_analysis.report import draw as module
 from callbacks.vit_analysis.report.arrays import read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import CATALOGUE, DPI, describe_data, draw_report
 from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
-from errors import UserError
 from tests.callbacks.vit_analysis.report import synthetic
+from visionscapes.errors import UserError
 
 ODD = "MoCo S/16* <i>&"
 
@@ -161,7 +161,7 @@ def test_nothing_measured_at_all_still_gives_a_page(tmp_path):
 
 def test_a_figure_that_fails_is_told_and_the_next_is_drawn(tmp_path, monkeypatch):
     def fail(models):
-        from callbacks.figures import new_figure
+        from callbacks.results.figures import new_figure
 
         yield Drawing("first", "First", new_figure(1, 1))
         raise RuntimeError("<boom>")

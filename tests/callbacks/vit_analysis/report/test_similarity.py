@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from callbacks.vit_analysis.report import similarity
-from errors import UserError
 from metrics.cka import MinibatchCKA
 from tests.callbacks.vit_analysis.report import synthetic
+from visionscapes.errors import UserError
 
 SLOW = ("attention", "saliency", "clustering")
 

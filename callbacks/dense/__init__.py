@@ -1,0 +1,1 @@
+"""Protocols and pictures of dense features: correspondence, video segmentation, object discovery."""

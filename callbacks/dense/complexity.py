@@ -1,0 +1,49 @@
+"""What each method costs: parameters and multiply-accumulates."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from callbacks.dense.evaluation import dense_features_of
+from callbacks.results.result import Result, write_results
+from networks.complexity import macs, parameter_count, thesis_macs
+
+GIGA = 1e9
+
+
+class Complexity(Callback):
+    """Writes parameters and the cost of one image for each dense features at the end of a test.
+
+    The rows of results/complexity.csv have the metrics "parameters (M)" (10^6), "GMACs" (what is computed, in 10^9
+    multiply-accumulates) and "GMACs (thesis)" (the convention of tables 8.5 and 8.6; see ``networks.complexity``).
+
+    Args:
+        image_sizes: sides of the square images in pixels.
+        methods: which of the module's dense features to count; all if None.
+    """
+
+    protocol = "complexity"
+
+    def __init__(self, image_sizes: list[int] = [224], methods: list[str] | None = None):  # noqa: B006 (never changed)
+        self.image_sizes, self.methods = list(image_sizes), methods
+        self.results: list[Result] = []
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        counts: dict[str, Callable[[nn.Module, Tensor], float]] = {
+            "parameters (M)": lambda features, _: parameter_count(features) / 1e6,
+            "GMACs": lambda features, image: macs(features, image) / GIGA,
+            "GMACs (thesis)": lambda features, image: thesis_macs(features, image) / GIGA,
+        }
+        self.results = []
+        for method, features in dense_features_of(pl_module, self.methods).items():
+            for size in self.image_sizes:
+                image = torch.zeros(1, 3, size, size, device=pl_module.device)
+                for name, count in counts.items():
+                    value = count(features, image)
+                    self.results.append(Result(self.protocol, name, method, size, value, 0.0, 1))
+                    pl_module.log(f"{self.protocol}/{name}/{method}@{size}", value, sync_dist=False)
+        if trainer.is_global_zero:
+            write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")

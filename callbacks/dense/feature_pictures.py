@@ -1,0 +1,165 @@
+"""Pictures of dense features: what an image looks like to each method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from callbacks.dense.evaluation import Precise, dense_features_of
+from callbacks.results.figures import new_figure, save_figure
+from networks.feature_maps import principal_colours, self_similarity
+
+
+class Shown(NamedTuple):
+    """One image with the features that each method gives for it, on the CPU.
+
+    Attributes:
+        image: (3, H, W) in [0, 1].
+        features: (C, h, w) by method.
+    """
+
+    image: Tensor
+    features: dict[str, Tensor]
+
+
+class DensePicture(Callback, ABC):
+    """Base of the pictures: an image a row, a method a column.
+
+    It takes the first images of every size in the test batches of ``task``, or the first images when predicting, and
+    writes pictures/<name>_<size>.png, or pictures/<name>.png when predicting. Under DDP rank 0 draws what it sees.
+
+    Args:
+        images: how many images to show.
+        methods: which of the module's dense features to show; all if None.
+        task: of the test batches whose "image" (B, 3, S, S) is shown.
+    """
+
+    name: str
+
+    def __init__(self, images: int = 4, methods: list[str] | None = None, task: str = "discovery"):
+        self.images, self.methods, self.task = images, methods, task
+        self._shown: dict[str, list[Shown]] = {}
+
+    @abstractmethod
+    def draw(self, rows: list[Shown]) -> Any:
+        """Return the figure that shows these images."""
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._shown = {}
+
+    def on_test_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.is_global_zero or not isinstance(batch, Mapping):
+            return
+        if batch.get("task") not in (self.task, "predict"):
+            return
+        key = self.name if batch["task"] == "predict" else f"{self.name}_{batch['image'].shape[-1]}"
+        rows = self._shown.setdefault(key, [])
+        images = batch["image"][: self.images - len(rows)]
+        if not len(images):
+            return
+        with torch.no_grad():
+            features = {
+                f"{method} layer {layer}" if layer else method: maps.cpu()
+                for method, module in dense_features_of(pl_module, self.methods).items()
+                for layer, maps in Precise(module, trainer)(images).items()
+            }
+        for index, image in enumerate(images.cpu()):
+            rows.append(Shown(image, {method: maps[index] for method, maps in features.items()}))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        for key, rows in self._shown.items():
+            save_figure(self.draw(rows), Path(trainer.default_root_dir) / "pictures" / f"{key}.png")
+        self._shown = {}
+
+    on_predict_epoch_start = on_test_epoch_start
+    on_predict_batch_end = on_test_batch_end
+    on_predict_epoch_end = on_test_epoch_end
+
+
+class SelfSimilarityPicture(DensePicture):
+    """Cosine similarity of every cell to the central one, marked in red (thesis section 8.5.2, Figure 8.5).
+
+    The central cell is (h // 2, w // 2) and each map is stretched to its own range, both as in the official visualiser.
+
+    Args:
+        images: how many images to show.
+        methods: which of the module's dense features to show; all if None.
+        task: of the test batches whose "image" (B, 3, S, S) is shown.
+    """
+
+    name = "self_similarity"
+
+    def draw(self, rows: list[Shown]) -> Any:  # noqa: D102
+        figure, panels = grid(rows)
+        for row, line in zip(rows, panels, strict=True):
+            height, width = row.image.shape[1:]
+            for panel, features in zip(line[1:], row.features.values(), strict=True):
+                h, w = features.shape[1:]
+                similarity = self_similarity(features, h // 2, w // 2)
+                panel.imshow(similarity.numpy(), cmap="viridis", vmin=0, vmax=1, extent=(0, width, height, 0))
+            h, w = next(iter(row.features.values())).shape[1:]
+            for panel in line:
+                x, y = (w // 2 + 0.5) * width / w, (h // 2 + 0.5) * height / h
+                panel.plot([x], [y], "o", color="red", markersize=5, markeredgecolor="white", markeredgewidth=0.7)
+        return figure
+
+
+class PrincipalComponentPicture(DensePicture):
+    """The three first principal components of the features as red, green and blue.
+
+    Each method has one basis for all images, turned to agree with the first method's, so that equal colours mean
+    equal features within a column and similar ones across columns.
+
+    Args:
+        images: how many images to show.
+        methods: which of the module's dense features to show; all if None.
+        task: of the test batches whose "image" (B, 3, S, S) is shown.
+    """
+
+    name = "principal_components"
+
+    def draw(self, rows: list[Shown]) -> Any:  # noqa: D102
+        figure, panels = grid(rows)
+        methods = list(rows[0].features)
+        colours = principal_colours([[row.features[method] for row in rows] for method in methods])
+        for column, maps in enumerate(colours, start=1):
+            for line, row, colour in zip(panels, rows, maps, strict=True):
+                height, width = row.image.shape[1:]
+                line[column].imshow(colour.numpy(), extent=(0, width, height, 0))
+        return figure
+
+
+def grid(rows: list[Shown]) -> tuple[Any, Any]:
+    """Return a figure and its panels (row, 1 + method), the images drawn, methods and grid sizes written above."""
+    methods = list(rows[0].features)
+    heights = [row.image.shape[1] / row.image.shape[2] for row in rows]
+    side = 1.55  # inches, width of a panel
+    figure = new_figure(side * (1 + len(methods)), side * sum(heights) + 0.45)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    panels = figure.subplots(len(rows), 1 + len(methods), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for line, row in zip(panels, rows, strict=True):
+        height, width = row.image.shape[1:]
+        line[0].imshow(row.image.clamp(0, 1).permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
+    same = len({row.image.shape for row in rows}) == 1
+    h, w = rows[0].image.shape[1:]
+    titles = ["image" + (f"\n{h}×{w} px" if same else "")]
+    for method, features in rows[0].features.items():
+        h, w = features.shape[1:]
+        titles.append(method + (f"\n{h}×{w}" if same else ""))
+    for panel, title in zip(panels[0], titles, strict=True):
+        panel.set_title(title, fontsize=9)
+    return figure, panels

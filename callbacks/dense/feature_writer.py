@@ -1,0 +1,139 @@
+"""Dense features of a user's own images, written to files."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from callbacks.results.figures import LARGEST_PNG
+from networks.feature_maps import principal_colours
+from visionscapes.errors import UserError
+
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+class FeatureWriter(Callback):
+    """Writes what ``predict_step`` returns, dense features (B, C, h, w), one file an image.
+
+    For <root>/trip/cat.jpg the features go to features/trip/cat.jpg.safetensors in the run folder, under the key
+    "features" (C, h, w) with the metadata method, path, image_height and image_width, and the image beside its first
+    three principal components to pictures/trip/cat.jpg.png. The suffix stays in the name, so that no two images share
+    a file. Nothing is kept in memory.
+
+    Args:
+        dtype: of the features in the file, "float16" or "float32".
+        pictures: whether to write pictures.
+
+    Raises:
+        UserError: an unknown dtype, or a module whose ``predict_step`` does not return dense features.
+    """
+
+    def __init__(self, dtype: Literal["float16", "float32"] = "float16", pictures: bool = True):
+        if dtype not in DTYPES:
+            raise UserError(f"dtype={dtype!r} of FeatureWriter: choose float16 or float32")
+        self.dtype, self.pictures = dtype, pictures
+        self._written = 0
+        self._shape: tuple[int, ...] = ()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._written, self._shape = 0, ()
+        trainer.predict_loop.return_predictions = False
+
+    def on_predict_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not isinstance(batch, Mapping) or batch.get("task") != "predict":
+            return
+        if not isinstance(outputs, Tensor) or outputs.ndim != 4:
+            raise UserError(f"FeatureWriter needs dense features, which {type(pl_module).__name__} does not predict")
+        folder, root = Path(trainer.default_root_dir), getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
+        for image, path, features in zip(batch["image"], batch["path"], outputs, strict=True):
+            name = name_below(Path(path), None if root is None else Path(root))
+            height, width = image.shape[-2:]
+            metadata = {"method": type(pl_module).__name__, "path": path}
+            metadata |= {"image_height": str(height), "image_width": str(width)}
+            write_features(features.to(DTYPES[self.dtype]), metadata, folder / "features" / f"{name}.safetensors")
+            if self.pictures:
+                write_picture(image.cpu(), features, folder / "pictures" / f"{name}.png")
+            self._written += 1
+            self._shape = tuple(features.shape)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        written = trainer.strategy.reduce(torch.tensor(self._written, device=pl_module.device), reduce_op="sum")
+        if trainer.is_global_zero:
+            where = Path(trainer.default_root_dir)
+            last = f", the last {self._shape}" if self._shape else ""
+            pictures = f"; pictures in {where / 'pictures'}" if self.pictures else ""
+            print(f"{int(written)} feature files ({self.dtype}{last}) in {where / 'features'}{pictures}")
+
+
+def name_below(path: Path, root: Path | None) -> Path:
+    """Return the name of an image's files: its path below ``root``, or its name in a folder that stands for its own.
+
+    Args:
+        path: of the image.
+        root: of the data; None if there is none.
+    """
+    absolute = Path(os.path.abspath(path))  # not resolve(): a link keeps its own name
+    if root is not None and absolute.is_relative_to(os.path.abspath(root)):
+        return absolute.relative_to(os.path.abspath(root))
+    folder = hashlib.sha256(os.fsencode(absolute.parent)).hexdigest()[:8]
+    return Path(f"{absolute.parent.name}-{folder}", absolute.name)
+
+
+def write_features(features: Tensor, metadata: dict[str, str], path: Path) -> None:
+    """Write features (C, h, w) as safetensors; the file appears whole or not at all."""
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        # safetensors stores text as UTF-8, and a file name may hold other bytes.
+        readable = {key: value.encode(errors="replace").decode() for key, value in metadata.items()}
+        # Not save_file, whose files only their owner may read.
+        unfinished.write_bytes(save({"features": features.detach().cpu().contiguous()}, readable))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_picture(image: Tensor, features: Tensor, path: Path, side: int = 320) -> None:
+    """Write an image beside the principal components of its features as PNG of at most ``LARGEST_PNG`` bytes.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        features: (C, h, w).
+        path: of the file.
+        side: longer side of each half in pixels; smaller where the file would be too large.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    photo, colours = as_picture(image.clamp(0, 1).permute(1, 2, 0)), as_picture(principal_colours([[features]])[0][0])
+    while True:
+        scale = side / max(photo.size)
+        width, height = (max(1, round(length * scale)) for length in photo.size)
+        both = Image.new("RGB", (2 * width + 8, height), "white")
+        both.paste(photo.resize((width, height), Image.Resampling.LANCZOS), (0, 0))
+        # Cells stay visible as squares: their number is what an upsampler changes.
+        both.paste(colours.resize((width, height), Image.Resampling.NEAREST), (width + 8, 0))
+        both.save(path, optimize=True)
+        if path.stat().st_size <= LARGEST_PNG or side < 64:
+            return
+        side = int(side * 0.85)
+
+
+def as_picture(pixels: Tensor) -> Image.Image:
+    """Return (H, W, 3) in [0, 1] as an RGB image."""
+    return Image.fromarray(np.uint8((pixels.float() * 255).round().cpu().numpy()))

@@ -1,0 +1,84 @@
+"""Keypoint correspondence by nearest dense features."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
+from metrics.pck import PercentageOfCorrectKeypoints
+from networks.correspondence import MatchingRule, match_keypoints
+from visionscapes.errors import UserError
+
+CHOICES = {"aggregation": ("category", "pair"), "comparison": ("<", "<="), "reference": ("box", "image")}
+
+
+class KeypointCorrespondence(DenseEvaluation):
+    """Percentage of correct keypoints (PCK) between pairs of images, on batches of task "keypoints".
+
+    Args:
+        methods: which of the module's dense features to evaluate; all if None.
+        alphas: thresholds as fractions of the reference length.
+        matching: rules of ``networks.correspondence.match_keypoints``: "official" is reported as "PCK@0.1",
+            "normalised" as "PCK@0.1 (normalised)". Side by side because they rank methods differently: without
+            normalisation, pixels between cells have shorter vectors and lose.
+        aggregation: "category" (official) or "pair"; see ``metrics.pck``.
+        comparison: "<" (official) or "<=".
+        reference: length that alphas are fractions of: "box", the longer side of the target's box (official code of
+            chapters 2 and 8), or "image", the longer side of the image (text of chapter 2).
+        task: of the batches, if pairs come under another name, such as the "warps" of ``datamodules.SceneWorld``.
+
+    Raises:
+        UserError: a choice that does not exist.
+
+    Thesis sections 8.3.1 and 2.4.
+    """
+
+    task = "keypoints"
+
+    def __init__(
+        self,
+        methods: list[str] | None = None,
+        alphas: list[float] = [0.1, 0.05, 0.01],  # noqa: B006 (never changed; a list is what YAML gives)
+        matching: list[str] = ["official", "normalised"],  # noqa: B006
+        aggregation: str = "category",
+        comparison: str = "<",
+        reference: str = "box",
+        task: str = "keypoints",
+    ):
+        super().__init__(methods)
+        self.task = task
+        chosen = {"aggregation": aggregation, "comparison": comparison, "reference": reference}
+        for option, choice in chosen.items():
+            if choice not in CHOICES[option]:
+                raise UserError(f"{option}={choice!r} of {type(self).__name__} must be one of {CHOICES[option]}")
+        rules: tuple[MatchingRule, ...] = get_args(MatchingRule)
+        if not matching or set(matching) - set(rules):
+            raise UserError(f"matching={matching} of {type(self).__name__} must name one or more of {rules}")
+        self.rules = [rule for rule in rules if rule in matching]
+        self.alphas, self.aggregation, self.comparison = alphas, aggregation, comparison
+        self.reference = reference
+
+    def new_metric(self) -> Metric:  # noqa: D102
+        variants = ["" if rule == "official" else f" ({rule})" for rule in self.rules]
+        return PercentageOfCorrectKeypoints(self.alphas, self.aggregation, self.comparison, variants)  # type: ignore[arg-type]
+
+    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+        return batch["target_image"].shape[-1]
+
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+        for layer, maps in features(torch.cat([batch["source_image"], batch["target_image"]])).items():
+            sources, targets = maps.chunk(2)
+            self._match(metrics(layer), sources, targets, batch)
+
+    def _match(self, metric: Metric, sources: Tensor, targets: Tensor, batch: Mapping[str, Any]) -> None:
+        size = (batch["target_image"].shape[-2], batch["target_image"].shape[-1])
+        for index, valid in enumerate(batch["keypoint_valid"]):
+            if not valid.any():
+                continue
+            marked, wanted = (batch[f"{side}_keypoints"][index, valid] for side in ("source", "target"))
+            found = match_keypoints(sources[index], targets[index], marked, size, self.rules)
+            reference = batch["target_box_size"][index] if self.reference == "box" else max(size)
+            metric.update(found, wanted, reference, batch["category"][index])

@@ -1,0 +1,56 @@
+"""Unsupervised object discovery with TokenCut."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torchmetrics import Metric
+
+from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
+from metrics.corloc import CorLoc
+from networks.tokencut import EPS, discover_box
+from visionscapes.errors import UserError
+
+
+class ObjectDiscovery(DenseEvaluation):
+    """CorLoc of the one box that TokenCut finds in an image, on batches of task "discovery" (thesis section 8.3.3).
+
+    Args:
+        methods: which of the module's dense features to evaluate; all if None.
+        tau: cosine above which two cells are connected. The official code has 0.2 for VOC and 0.3 for COCO20k; the
+            thesis gives none.
+        eps: weight of an edge between dissimilar cells.
+        iou_threshold: from which on a box counts as correct.
+        without_boxes: what an image without annotated boxes counts as, a "miss", or "skip" to leave it out.
+
+    Raises:
+        UserError: ``without_boxes`` is neither.
+    """
+
+    task = "discovery"
+
+    def __init__(
+        self,
+        methods: list[str] | None = None,
+        tau: float = 0.2,
+        eps: float = EPS,
+        iou_threshold: float = 0.5,
+        without_boxes: Literal["miss", "skip"] = "miss",
+    ):
+        super().__init__(methods)
+        if without_boxes not in ("miss", "skip"):
+            raise UserError(f"without_boxes={without_boxes!r} of ObjectDiscovery: choose miss or skip")
+        self.tau, self.eps = tau, eps
+        self.iou_threshold, self.without_boxes = iou_threshold, without_boxes
+
+    def new_metric(self) -> Metric:  # noqa: D102
+        return CorLoc(self.iou_threshold, self.without_boxes)
+
+    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+        return batch["image"].shape[-1]
+
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+        height, width = batch["image"].shape[-2:]
+        for layer, maps in features(batch["image"]).items():
+            for one, boxes in zip(maps, batch["boxes"], strict=True):
+                box = discover_box(one, (height, width), tau=self.tau, eps=self.eps)
+                metrics(layer).update(box.to(boxes.device), boxes)

@@ -1,0 +1,1 @@
+"""Results of protocols: their files, tables and pages."""

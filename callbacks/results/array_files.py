@@ -1,0 +1,28 @@
+"""Arrays as files."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .npz, whole or not at all; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
+    os.replace(partial, path)
+
+
+def folder_name(name: str) -> str:
+    """Return the name of a model as that of a folder: letters, digits, dots and dashes, different names kept apart."""
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    if plain == name and plain.strip("."):
+        return plain
+    return f"{plain.replace('..', '_')}-{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:4]}"

@@ -1,0 +1,44 @@
+"""Writes the trained backbone alone, small enough to keep."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from callbacks.run.run_record import git_state
+
+
+class _HasBackbone(Protocol):
+    def backbone_state(self) -> dict[str, Tensor]: ...
+
+
+class BackboneWriter(Callback):
+    """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
+
+    The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of
+    the file keeps command, seed and git commit.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if not trainer.is_global_zero:
+            return
+        state = cast(_HasBackbone, pl_module).backbone_state()
+        halved = {key: _halved(value.detach().cpu()) for key, value in state.items()}
+        made_by = {
+            "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "seed": os.environ.get("PL_GLOBAL_SEED", "none"),
+            "commit": str((git_state(Path.cwd()) or {}).get("commit")),
+            "steps": str(trainer.global_step),
+        }
+        save_file(halved, Path(trainer.default_root_dir) / "backbone.safetensors", metadata=made_by)
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Return floating-point values in float16, counters as they are."""
+    return (value.to(torch.float16) if value.is_floating_point() else value).contiguous()

@@ -1,0 +1,218 @@
+"""Checkpoints that survive: written atomically, read safely, and explained in one line when they are unusable."""
+
+import errno
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from visionscapes.errors import UserError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CheckpointNotSavedError(UserError):
+    """A checkpoint could not be written; the earlier ones are untouched."""
+
+
+class UntrustedStateError(UserError):
+    """The weights are spoilt (NaN) and must not replace an earlier checkpoint."""
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes next to the target and renames, so that a target is always whole; reads tensors and plain values only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path`` or leave what was there.
+
+        Raises:
+            CheckpointNotSavedError: no space, no permission or no folder.
+        """
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            # torch reports a failed write as a RuntimeError of its archive writer; the cause is in its context.
+            reason = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(reason, OSError):
+                raise
+            remedy = "free some space" if reason.errno in NO_SPACE else "make the folder writable"
+            raise CheckpointNotSavedError(
+                f"the checkpoint {path} could not be written ({reason.strerror}). Earlier checkpoints are untouched: "
+                f"{remedy} and go on with --resume --name {path.parent.parent.name}"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint as ``read_checkpoint`` does."""
+        return read_checkpoint(Path(path))
+
+
+class Checkpointing(ModelCheckpoint):
+    """Saves into ``checkpoints/`` of the run folder: regularly, at the end, and when the run is interrupted.
+
+    Args:
+        every_n_train_steps: optimiser steps between two checkpoints; None: once an epoch.
+        every_n_epochs: epochs between two checkpoints; None: 1 unless ``every_n_train_steps`` is given.
+        monitor: logged value that ranks the checkpoints; None: the newest is kept.
+        mode: "min" or "max", whether a small or a large ``monitor`` is good.
+        save_top_k: number of ranked checkpoints to keep; -1 keeps all.
+        save_last: also keep the newest as ``last.ckpt``, which ``--resume`` continues from.
+    """
+
+    def __init__(
+        self,
+        every_n_train_steps: int | None = None,
+        every_n_epochs: int | None = None,
+        monitor: str | None = None,
+        mode: str = "min",
+        save_top_k: int = 1,
+        save_last: bool = True,
+    ):
+        super().__init__(
+            every_n_train_steps=every_n_train_steps,
+            every_n_epochs=every_n_epochs,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=save_top_k,
+            save_last=save_last,
+            save_on_exception=True,
+            # The run folder is unique: a file of the same name is the same point of the same run.
+            enable_version_counter=False,
+        )
+        self._batch_ended = False
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Wait: this batch is not yet logged, nor the validation done that may follow it."""
+        self._batch_ended = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save if the batch before called for it; ``ReproducibleSteps`` takes care that the new one comes again."""
+        self._save_after_batch(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the batch before the validation called for it, or the validation does."""
+        self._save_after_batch(trainer, pl_module)
+        super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the last batch called for it, or the epoch does."""
+        self._save_after_batch(trainer, pl_module)
+        super().on_train_epoch_end(trainer, pl_module)
+        if trainer.global_step == trainer.max_steps:
+            self.on_train_end(trainer, pl_module)  # Here the epoch can still be taken up again with more steps.
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the final weights, which no interval may have fallen on."""
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_after_batch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._batch_ended and not trainer.sanity_checking:
+            self._batch_ended = False
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save what is worth saving: nothing if the weights are spoilt or the disk has just refused."""
+        if isinstance(exception, CheckpointNotSavedError | UntrustedStateError):
+            return
+        # Saving is collective. SIGTERM reaches every rank at the same step; another exception may be of one rank only,
+        # which would then wait for ever for the others.
+        if self._should_save_on_exception(trainer) and (
+            trainer.world_size == 1 or isinstance(exception, SIGTERMException)
+        ):
+            # One file, not the ranked one too: a cluster grants little time.
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the checkpoint at ``path``, on the CPU, without running any code that it may contain.
+
+    Raises:
+        UserError: the file is missing, damaged, unsafe, or no checkpoint of this command line.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist{_others(path)}") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+    except UnpicklingError:
+        with path.open("rb") as file:
+            pickled = file.read(1) in (b"P", b"\x80")  # of an archive, of a bare pickle
+        if not pickled:
+            raise UserError(f"checkpoint {path} is damaged or no checkpoint{_others(path)}") from None
+        raise UserError(
+            f"checkpoint {path} is refused: it holds Python objects, which can run any code when they are loaded, and "
+            "checkpoints of cli.py hold tensors and plain values only. If you trust its source, load it in a script of "
+            "yours and save its state_dict as safetensors"
+        ) from None
+    except Exception:  # What a damaged file raises is not documented: RuntimeError, EOFError, KeyError, ...
+        raise UserError(f"checkpoint {path} is incomplete or damaged{_others(path)}") from None
+    if not isinstance(checkpoint, Mapping) or not {"state_dict", "global_step", "loops"} <= checkpoint.keys():
+        raise UserError(
+            f"{path} is no checkpoint of cli.py: it lacks the state of a run. Plain weights belong into the module's "
+            "'weights' argument"
+        )
+    return dict(checkpoint)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a run folder that can be read, None if there is none.
+
+    Args:
+        folder: run folder; looks at ``checkpoints/*.ckpt`` and at ``hpc_ckpt_*.ckpt``, which Lightning's own handler of
+            SLURM's signal leaves.
+    """
+    found = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            print(f"skipped: {error}")
+        else:
+            return path
+    return None
+
+
+def newest_run(method: Path) -> Path | None:
+    """Return the last checkpoint of the newest run of a method, None if there is none.
+
+    Args:
+        method: folder of the method's runs, ``runs/<method>``.
+    """
+    found = sorted(method.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1] if found else None
+
+
+def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """Return how the arguments that a checkpoint was trained with differ from those of this run, in words.
+
+    Args:
+        checkpoint: as read from the file; its ``hyper_parameters`` are compared.
+        model: ``class_path`` and ``init_args`` of this run.
+    """
+    then = dict(checkpoint.get("hyper_parameters") or {})
+    now = {"_class_path": model.get("class_path"), **(model.get("init_args") or {})}
+    shared = [key for key in then if key in now and then[key] != now[key]]
+    return [f"{key.replace('_class_path', 'class')} {then[key]} there, {now[key]} here" for key in shared]
+
+
+def _others(path: Path) -> str:
+    beside = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+    return f"; in {path.parent} there are {', '.join(beside)}" if beside else ""

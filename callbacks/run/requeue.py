@@ -1,0 +1,114 @@
+"""SLURM's warning before the time limit: save, hand the job in again, and wait for the end."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+
+from visionscapes.errors import UserError
+
+
+class Requeued(SystemExit):
+    """The job goes on later, from the checkpoint that was saved."""
+
+
+class Requeue(Callback):
+    """Takes the place of Lightning's handler of SIGUSR1, which saves within the handler, on every process.
+
+    A signal finds the processes at different places. Lightning's handler then waits on one of them for all to save,
+    while another waits for the gradients of the first: the job hangs until SLURM kills it. Here the handler only notes
+    the signal. Process zero, whose state is the whole state under DDP, saves ``checkpoints/last.ckpt`` between two
+    batches, alone. The file has not Lightning's name, ``hpc_ckpt_<n>.ckpt``, because Lightning loads such a file on
+    its own: the test that follows a fit would evaluate the weights of the interruption.
+
+    Does nothing outside SLURM, and leaves strategies that divide the state among processes to Lightning.
+    """
+
+    def __init__(self) -> None:
+        self._noted = False
+        self._leads = True
+        self._signal: int | None = None
+        self._before: Any = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        environment = trainer._accelerator_connector.cluster_environment
+        replicated = isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy)
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and replicated:
+            self._leads = trainer.is_global_zero
+            # Before Lightning registers its own, which it does not where there is one.
+            self._signal = environment.requeue_signal or signal.SIGUSR1
+            self._before = signal.signal(self._signal, self._note)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        if self._signal is not None:
+            signal.signal(self._signal, self._before)
+            self._signal = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._noted = True
+        if not self._leads:
+            end_at_sigterm()
+
+    def on_train_batch_start(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._stop_if_noted()
+
+    def on_validation_batch_start(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if not trainer.sanity_checking:  # training begins soon
+            self._stop_if_noted()
+
+    on_test_batch_start = on_validation_batch_start
+    on_predict_batch_start = on_validation_batch_start
+
+    def _stop_if_noted(self) -> None:
+        if self._noted and self._leads:
+            raise Requeued(0)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save and requeue, now that the other callbacks know of the interruption; does not return if it succeeds.
+
+        Raises:
+            UserError: SLURM refuses to requeue the job.
+        """
+        if not isinstance(exception, Requeued):
+            return
+        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        if trainer.state.fn == TrainerFn.FITTING:
+            # Not trainer.save_checkpoint, which waits for the others.
+            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), path)
+        for logger in trainer.loggers:
+            logger.finalize("success")
+        end_at_sigterm()
+        job = job_id()
+        print(f"saved step {trainer.global_step}, requeueing job {job}", flush=True)
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise UserError(
+                f"SLURM does not requeue job {job} ({done.stderr.strip()}). The run is saved: hand it in again with "
+                f"--name {path.parent.parent.name} --resume"
+            )
+        while True:  # SLURM ends all processes together; to leave earlier would fill the log with the others' errors.
+            time.sleep(1)
+
+
+def end_at_sigterm() -> None:
+    """End at SLURM's first request; Lightning's handler would ask the other processes first, which wait elsewhere."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def job_id() -> str:
+    """Return what SLURM calls this job: its number, or array_task."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]

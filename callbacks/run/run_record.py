@@ -1,0 +1,148 @@
+"""The record of a run: what was executed, with what, on what, and how it ended."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "timm",
+    "lightly",
+    "diffusers",
+    "mmdet",
+    "numpy",
+    "jsonargparse",
+)
+
+
+class RunRecord(Callback):
+    """Writes ``manifest.json`` into the run folder when a run starts, and completes it when the run ends.
+
+    ``status`` is "running", "finished", "interrupted" or "failed: <message>"; a run that was killed stays "running".
+    The records of the sessions before a resume stand under ``earlier``.
+
+    Args:
+        command: the words of the command line; those of this process if None.
+        resumed_from: the checkpoint that the run starts from, if any.
+    """
+
+    def __init__(self, command: list[str] | None = None, resumed_from: str | None = None):
+        self.command = sys.argv if command is None else command
+        self.resumed_from = resumed_from
+        self._began = time.monotonic()
+        self._record: dict[str, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        self._write(trainer, "running")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        self._write(trainer, "finished")
+
+    def on_exception(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
+        self._write(trainer, "interrupted" if interrupted else f"failed: {exception}")
+
+    def _write(self, trainer: Trainer, status: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        path = Path(trainer.default_root_dir) / "manifest.json"
+        if not self._record:
+            self._record = self._start(trainer, path)
+        self._record |= {"status": status, "wall_time_s": round(time.monotonic() - self._began, 1)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(self._record, indent=2) + "\n")
+        os.replace(partial, path)
+
+    def _start(self, trainer: Trainer, path: Path) -> dict[str, Any]:
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        return {
+            "command": self.command,
+            "git": git_state(ROOT),
+            "seed": None if seed is None else int(seed),
+            "start": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "world_size": trainer.world_size,
+            "precision": str(trainer.precision),
+            "resumed_from": self.resumed_from,
+            "versions": versions(),
+            "hardware": hardware(),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "earlier": earlier_sessions(path),
+        }
+
+
+def earlier_sessions(path: Path) -> list[dict[str, Any]]:
+    """Return what the manifest at ``path`` says of the sessions so far; none if it is missing or damaged."""
+    try:
+        before = json.loads(path.read_text())
+        return [*before["earlier"], {key: before[key] for key in ("command", "start", "wall_time_s", "status")}]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the commit of a work tree and whether files differ from it; None without git or outside a work tree.
+
+    Records of other runs do not count: otherwise the first of a table would make all others dirty.
+    """
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        records = ":(exclude,top,glob)experiments/*/results/**"
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ":/", records)
+        return {"commit": commit, "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of the packages that decide results, those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return platform, processor, cores this process may use, memory in GB, and the names of the GPUs."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cores = os.cpu_count() or 1
+    try:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, ValueError, OSError):
+        memory = None
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"platform": platform.platform(), "cpu": _cpu_model(), "cores": cores, "memory_gb": memory, "gpus": gpus}
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

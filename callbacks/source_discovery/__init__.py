@@ -1,0 +1,1 @@
+"""Protocols, pages and files of the discovery of image sources (chapter 4)."""

@@ -1,0 +1,71 @@
+"""What k-means alone makes of the features of a network trained on the labelled images (table 4.2)."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from pytorch_lightning import LightningModule, Trainer
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from callbacks.results.result import Result
+from callbacks.source_discovery.observed import Round, images_of, truth_of
+from callbacks.source_discovery.round_results import RoundResults, of_round
+from metrics.source_discovery import scores_of_clustered
+from visionscapes.errors import UserError
+
+
+class ClusteringBaseline(RoundResults):
+    """Clusters all discovery images by k-means on the features of round 1, the baseline of thesis 4.3.2.
+
+    Protocol "k_means", metrics purity, NMI and ARI. Rows of method "k=<k>" have that many clusters. Those of method
+    "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at
+    an equal number they can be compared. The last round stands once more under "last k-means". Images that arrived
+    later than round 1 are left out, as the features of round 1 do not know them. The features lie in
+    rounds/features.npy of the run folder, so that a resumed run has them.
+
+    Args:
+        k: numbers of clusters to try beside those found; the true number of sources if empty.
+        seed: of k-means.
+
+    Raises:
+        UserError: a number below 1.
+    """
+
+    protocol = "k_means"
+
+    def __init__(self, k: list[int] | None = None, seed: int = 0):
+        super().__init__()
+        if any(each < 1 for each in k or []):
+            raise UserError(f"k of ClusteringBaseline is {k}: numbers of clusters are 1 or more")
+        self.k, self.seed = k or [], seed
+
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+        images = images_of(trainer, self)
+        path = Path(trainer.default_root_dir) / "rounds" / "features.npy"
+        if round.number == 1 and trainer.is_global_zero:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, round.features.astype(np.float32))
+        features = round.features if round.number == 1 else np.load(path) if path.is_file() else None
+        if images.truth is None or features is None:
+            return []
+        truth = truth_of(images, len(features))
+        assert truth is not None
+        found = len(np.unique(round.labels[round.labels >= 0]))
+        rows = self._row(f"{of_round(round.number)} k-means", features, truth, found, images.image_size)
+        if round.number == 1:
+            for k in self.k or [len(images.sources)]:
+                rows += self._row(f"k={k}", features, truth, k, images.image_size)
+        return rows
+
+    def _row(self, method: str, features: np.ndarray, truth: np.ndarray, k: int, size: int) -> list[Result]:
+        if not 0 < k <= len(features):
+            return []
+        with threadpool_limits(1, user_api="openmp"):  # else sums depend on which thread is first
+            clusters = KMeans(n_clusters=k, n_init=1, random_state=self.seed).fit_predict(features)
+        scores = scores_of_clustered(clusters.astype(np.int64), truth)
+        figures = {"purity": scores.purity, "NMI": scores.nmi, "ARI": scores.ari, "clusters": scores.clusters}
+        return [
+            Result("k_means", metric, method, size, float(value), math.nan, len(truth))
+            for metric, value in figures.items()
+        ]

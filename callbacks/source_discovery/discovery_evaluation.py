@@ -1,0 +1,207 @@
+"""How many sources are discovered and how pure their clusters are (Tables 4.3, 4.4, 4.7 and 4.13)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning import LightningModule, Trainer
+
+from callbacks.results.result import Result, write_results
+from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
+from callbacks.source_discovery.round_results import RoundResults, of_round
+from metrics.source_discovery import (
+    UNCLUSTERED,
+    DiscoveryScores,
+    attribution_accuracy,
+    majorities,
+    scores_of_all,
+    scores_of_clustered,
+)
+from visionscapes.errors import UserError
+
+
+class DiscoveryEvaluation(RoundResults):
+    """Scores of the discovered clusters after every stage and round, protocol "sources".
+
+    Rows of method "round <n> <stage>" are about the clustered images after a stage, such as "round 1 merge". Rows of
+    method "round <n>" are about all images present after the round, those not clustered attributed to the nearest
+    clusters (thesis 4.3.1). The metrics are purity, NMI, ARI, clustered (share of the images), clusters, sources and
+    unknown sources (numbers; the counts of the rows are how many sources there are), and in, out and net, the accuracy
+    of the attribution to known sources, which no later stage of the round changes. The last round stands once more
+    under "last" and "last <stage>". Without true sources there are clusters and clustered alone.
+
+    A table of the rounds is printed when training ends.
+
+    In ``test`` the method is "attributed": what a finished module says of the discovery images, which it need not have
+    seen, one by one. Beside the metrics above there is named, the share of the images of known sources that are
+    attributed to their own; purity, NMI and ARI are of the images that are attributed to anything.
+    """
+
+    protocol = "sources"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._attributed: dict[int, str] = {}
+
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+        images = images_of(trainer, self)
+        truth, rows = truth_of(images, len(round.labels)), []
+        attributes = False
+        for stage in round.stages:
+            method, labels = f"{of_round(round.number)} {stage.name}", stage.labels
+            count = int((labels != UNCLUSTERED).sum())
+            if truth is None:
+                rows += _sizes(method, labels, images.image_size)
+                continue
+            rows += _scores(method, scores_of_clustered(labels, truth), count, len(truth), images.image_size)
+            rows.append(_unknown_sources(method, labels, truth, round.known, images.image_size))
+            if stage.name == "attribution":
+                attributes = True
+                rows += _accuracies(method, labels, truth, round.known, images.image_size)
+        method = of_round(round.number)
+        if truth is None:
+            return rows + _sizes(method, round.labels, images.image_size)
+        scores = scores_of_all(round.labels, truth, round.features)
+        rows += _scores(method, scores, len(truth), len(truth), images.image_size)
+        rows.append(_unknown_sources(method, round.labels, truth, round.known, images.image_size))
+        return rows + (_accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else [])
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if images_of(trainer, self).truth is None:
+            raise UserError(
+                "test needs the true sources of the discovery images: give --data.discovery a folder with a sub-folder"
+                " for each source, or attribute images without a truth with predict"
+            )
+        self._attributed = {}
+
+    def on_test_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(batch, Mapping) and batch.get("task") == "discovery" and isinstance(outputs, Mapping):
+            self._attributed |= zip(batch["index"].tolist(), outputs["name"], strict=True)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        attributed = everywhere(self._attributed)
+        if not attributed:
+            return
+        images = images_of(trainer, self)
+        labels = labels_of([attributed[number] for number in range(len(images.truth))], images.sources)
+        truth, known, size = images.truth, len(images.classes), images.image_size
+        scores, clustered = scores_of_clustered(labels, truth), int((labels != UNCLUSTERED).sum())
+        self.results = _scores("attributed", scores, clustered, len(truth), size)
+        self.results.append(_unknown_sources("attributed", labels, truth, known, size))
+        self.results += _accuracies("attributed", labels, truth, known, size)
+        inside = truth < known
+        named = float((labels == truth)[inside].mean()) if inside.any() else math.nan
+        self.results.append(Result(self.protocol, "named", "attributed", size, named, math.nan, int(inside.sum())))
+        for logger in trainer.loggers:
+            figures = {f"sources/{row.metric}/attributed": row.value for row in self.results}
+            logger.log_metrics(figures, step=trainer.global_step)
+        if trainer.is_global_zero:
+            write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
+            shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
+            print(f"{len(truth)} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if self.results and trainer.is_global_zero:
+            show(self.results)
+
+
+def labels_of(names: Sequence[str], sources: Sequence[str]) -> np.ndarray:
+    """Return labels (N,) of what images are attributed to.
+
+    Args:
+        names: (N,) of sources, of clusters, or "unknown".
+        sources: by the numbers of the truth.
+
+    Returns:
+        -1 for "unknown", the number of a source of that name, and beyond these one for each other name.
+    """
+    numbers = {"unknown": UNCLUSTERED} | {name: number for number, name in enumerate(sources)}
+    for name in sorted(set(names) - numbers.keys()):
+        numbers[name] = len(numbers) - 1  # "unknown" has none of its own
+    return np.array([numbers[name] for name in names], np.int64)
+
+
+def _scores(method: str, scores: DiscoveryScores, scored: int, present: int, size: int) -> list[Result]:
+    def row(metric: str, value: float, count: int) -> Result:
+        return Result("sources", metric, method, size, float(value), math.nan, count)
+
+    return [
+        row("purity", scores.purity, scored),
+        row("NMI", scores.nmi, scored),
+        row("ARI", scores.ari, scored),
+        row("clustered", scores.clustered, present),
+        row("sources", scores.sources_discovered, scores.sources),
+        row("clusters", scores.clusters, scored),
+    ]
+
+
+def _unknown_sources(method: str, labels: np.ndarray, truth: np.ndarray, known: int, size: int) -> Result:
+    """Return how many unknown sources are the majority of a cluster; the count is how many there are."""
+    found = np.unique(majorities(labels, truth)[1])
+    there = int((np.unique(truth) >= known).sum())
+    return Result("sources", "unknown sources", method, size, float((found >= known).sum()), math.nan, there)
+
+
+def _sizes(method: str, labels: np.ndarray, size: int) -> list[Result]:
+    clustered = labels != UNCLUSTERED
+    return [
+        Result("sources", "clustered", method, size, float(clustered.mean()), math.nan, len(labels)),
+        Result("sources", "clusters", method, size, float(len(np.unique(labels[clustered]))), math.nan, len(labels)),
+    ]
+
+
+def _accuracies(method: str, labels: np.ndarray, truth: np.ndarray, known: int, size: int) -> list[Result]:
+    accuracy, inside = attribution_accuracy(labels, truth, known), int((truth < known).sum())
+    figures = {
+        "in": (accuracy.inside, inside),
+        "out": (accuracy.outside, len(truth) - inside),
+        "net": (accuracy.net, len(truth)),
+    }
+    return [Result("sources", name, method, size, value, math.nan, n) for name, (value, n) in figures.items()]
+
+
+def show(results: list[Result], console: Any = None) -> None:
+    """Print a table with a row for every round.
+
+    Args:
+        results: of ``DiscoveryEvaluation``.
+        console: a ``rich.console.Console``; that of the terminal if None.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = console or Console()
+    console.print("Discovery of sources", style="bold", highlight=False)
+    rounds: dict[str, dict[str, Result]] = {}
+    for result in results:
+        if result.method.removeprefix("round ").isdigit():
+            rounds.setdefault(result.method, {})[result.metric] = result
+    judged = any("purity" in row for row in rounds.values())
+    scores = ("purity", "NMI", "ARI") if judged else ()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("round", "images", *scores, "clustered", *(["sources"] if judged else []), "clusters"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for method, row in rounds.items():
+        cells = [_percent(row[metric].value) for metric in (*scores, "clustered")]
+        if judged:
+            cells.append(f"{row['sources'].value:.0f}/{row['sources'].count}")
+        images = str(row["clustered"].count)
+        table.add_row(method.removeprefix("round "), images, *cells, f"{row['clusters'].value:.0f}")
+    console.print(table)
+    note = "purity, NMI, ARI (%): of all images, those not clustered in the nearest cluster; " if judged else ""
+    console.print(f"{note}clustered: % of the images", style="dim", highlight=False)
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"

@@ -1,0 +1,115 @@
+"""What the callbacks of source discovery see: the outcome of a round, and where its images come from."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch.distributed
+from pytorch_lightning import Callback, Trainer
+
+from metrics.source_discovery import UNCLUSTERED
+from visionscapes.errors import UserError
+
+
+class Stage(Protocol):
+    """A stage of a round.
+
+    Attributes:
+        name: such as "merge".
+        labels: (n,) int64 after the stage; -1 not clustered, below ``known`` a known source, above a cluster.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def labels(self) -> np.ndarray: ...  # noqa: D102
+
+
+class Round(Protocol):
+    """The outcome of a round for the n discovery images that are present.
+
+    Attributes:
+        number: from 1 on.
+        stages: in the order in which they ran, at least one.
+        labels: (n,) of the last stage.
+        features: (n, d) raw.
+        distances: (n,) to the detector that accepts most readily.
+        margins: (n,) threshold less distance of that detector, positive inside.
+        known: number of known sources.
+        logits: (n, C) of the classifier.
+        labelled_features: (m, d) of the labelled images.
+        labelled_labels: (m,) their sources.
+    """
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+
+    @property
+    def stages(self) -> Sequence[Stage]: ...  # noqa: D102
+
+    @property
+    def labels(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def features(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def distances(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def margins(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def known(self) -> int: ...  # noqa: D102
+
+    @property
+    def logits(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def labelled_features(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def labelled_labels(self) -> np.ndarray: ...  # noqa: D102
+
+
+def images_of(trainer: Trainer, callback: Callback) -> Any:
+    """Return the datamodule, which knows names, sources and pictures of the discovery images.
+
+    Raises:
+        UserError: it is one of something else.
+    """
+    datamodule = getattr(trainer, "datamodule", None)
+    if not hasattr(datamodule, "discovery_names"):
+        raise UserError(
+            f"{type(callback).__name__} needs a datamodule of source discovery, such as SourceImages; leave the "
+            "callback out of other trainings"
+        )
+    return datamodule
+
+
+def truth_of(images: Any, count: int) -> np.ndarray | None:
+    """Return the true sources (count,) of the images that are present, None if they are unknown."""
+    return None if images.truth is None else images.truth[:count]
+
+
+def label_name(label: int, classes: Sequence[str]) -> str:
+    """Return what a label is called: a known source, "cluster <label>" or "unclustered"."""
+    if label == UNCLUSTERED:
+        return "unclustered"
+    return classes[label] if label < len(classes) else f"cluster {label}"
+
+
+def everywhere(mine: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the entries of all ranks on every rank; called by all of them."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mine
+    everyone: list[dict[Any, Any]] = [{} for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(everyone, mine)
+    return {name: entry for entries in everyone for name, entry in entries.items()}
+
+
+def number(value: float) -> str:
+    """Return a figure to six digits, nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,120 @@
+"""How well the detectors tell known from unknown sources, beside other scores (thesis 4.5.5.2)."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from callbacks.results.result import Result
+from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
+from callbacks.source_discovery.round_results import RoundResults
+from metrics.out_of_distribution import Separation, separation
+from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours, odin
+from visionscapes.errors import UserError
+
+METRICS = {
+    "FPR95": "fpr95",
+    "detection error": "detection_error",
+    "AUROC": "auroc",
+    "AUPR in": "aupr_in",
+    "AUPR out": "aupr_out",
+}
+
+
+class OutOfDistributionEvaluation(RoundResults):
+    """Scores that tell images of known sources from others, compared on the features of the first round.
+
+    Protocol "ood". The methods are the largest margin of the detectors of known sources, max_j (t_j - d_j) ("WTA", or
+    "cosine" where they see no hash), the probability of the likeliest class ("max softmax"), the energy ("energy"), the
+    distance to the k-th nearest labelled image ("k-NN") and ODIN ("ODIN"); the metrics those of Table 4.12, with FPR95
+    for "FPR at 95 % TPR". The first round alone, because later ones have classes for what was unknown. Nothing is
+    measured where true sources are unknown, or where all of them are known ones.
+
+    Args:
+        neighbours: k of the k-NN.
+        temperature: of the energy.
+        reference: at most this many labelled images are searched for neighbours, drawn at random: of 240,000, each
+            of 160,000 images would be compared with all. None for all.
+        odin: whether to measure ODIN, which takes a pass and its gradients of all discovery images.
+        seed: of the draw.
+
+    Raises:
+        UserError: settings out of range.
+    """
+
+    protocol = "ood"
+
+    def __init__(
+        self,
+        neighbours: int = 50,
+        temperature: float = 1.0,
+        reference: int | None = 20_000,
+        odin: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if neighbours < 1 or temperature <= 0 or (reference is not None and reference < 1):
+            raise UserError(
+                f"OutOfDistributionEvaluation(neighbours={neighbours}, temperature={temperature}, "
+                f"reference={reference}): all have to be positive"
+            )
+        self.neighbours, self.temperature, self.reference = neighbours, temperature, reference
+        self.odin, self.seed = odin, seed
+
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+        images = images_of(trainer, self)
+        truth = truth_of(images, len(round.labels))
+        if round.number > 1 or truth is None:
+            return self._rounds.get(round.number, [])
+        inside = truth < round.known
+        if inside.all() or not inside.any():
+            return []
+        rows = []
+        every = self.scores(pl_module, round)
+        if self.odin:
+            every["ODIN"] = odin_scores(trainer, pl_module, images.discovery_dataloader(round.number))
+        for method, scores in every.items():
+            found = separation(scores[inside], scores[~inside])
+            rows += _rows(method, found, images.image_size, len(truth))
+        return rows
+
+    def scores(self, pl_module: Any, round: Round) -> dict[str, np.ndarray]:
+        """Return the scores (n,) of the images by method, higher the more they look known."""
+        # Not round.margins, for which the clusters that were found count too.
+        eye, detectors = pl_module.attributor.eye, pl_module.attributor.detectors
+        margins = (detectors.thresholds - detectors.distances(eye(round.features)))[:, detectors.classes < round.known]
+        logits, features = torch.from_numpy(round.logits), torch.from_numpy(round.features)
+        reference = round.labelled_features
+        if self.reference is not None and len(reference) > self.reference:
+            drawn = np.random.default_rng(self.seed).choice(len(reference), self.reference, replace=False)
+            reference = reference[drawn]
+        return {
+            "WTA" if detectors.distance == "hamming" else detectors.distance: margins.max(1),
+            "max softmax": max_softmax(logits).numpy(),
+            "energy": energy(logits, self.temperature).numpy(),
+            "k-NN": nearest_neighbours(features, torch.from_numpy(reference), self.neighbours).numpy(),
+        }
+
+
+def odin_scores(trainer: Trainer, pl_module: Any, loader: DataLoader) -> np.ndarray:
+    """Return ODIN's score (n,) of all images of a loader, in their order; called by all ranks."""
+    network, training = pl_module.network, pl_module.training
+    network.eval()
+    found: dict[str, float] = {}
+    for batch in loader:
+        images = trainer.strategy.batch_to_device(batch["image"], pl_module.device)
+        with trainer.precision_plugin.forward_context():
+            scores = odin(lambda some: network.logits(network(some)).float(), images)
+        found |= zip(map(str, batch["index"].tolist()), scores.tolist(), strict=True)
+    network.train(training)
+    everything = everywhere(found)
+    return np.array([everything[str(index)] for index in range(len(everything))])
+
+
+def _rows(method: str, found: Separation, size: int, count: int) -> list[Result]:
+    return [
+        Result("ood", metric, method, size, getattr(found, name), math.nan, count) for metric, name in METRICS.items()
+    ]

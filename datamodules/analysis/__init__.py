@@ -1,0 +1,1 @@
+"""Data that the analysis of ViTs (chapter 2) is measured on."""

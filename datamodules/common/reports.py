@@ -1,0 +1,32 @@
+"""What a data set tells about itself: published counts, what it left out, names of files."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from visionscapes.processes import rank_and_world_size
+
+log = logging.getLogger(__name__)
+
+
+def compare_count(name: str, things: str, found: int, published: int) -> None:
+    """Warn, once for all processes, if there are more or fewer samples than the authors of the data set published."""
+    if found != published and rank_and_world_size()[0] == 0:
+        log.warning("%s has %d %s here, %d as published", name, found, things, published)
+
+
+def report_left_out(name: str, count: int, things: str, of: int, reason: str) -> None:
+    """Say, once for all processes, how many things a data set leaves out and why; nothing if none."""
+    if count and rank_and_world_size()[0] == 0:
+        log.warning("%s: left out %d of %d %s: %s", name, count, of, things, reason)
+
+
+def first_names(paths: Sequence[Path], root: Path, shown: int = 3) -> str:
+    """Return how many paths there are and the first of them, for messages."""
+    names = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths[:shown]]
+    return f"{len(paths)} files: {', '.join(names)}{', ...' if len(paths) > shown else ''}"
+
+
+def listed(path: Path) -> list[str]:
+    """Return the entries of a list file, one a line, whatever the line ends; blank lines do not count."""
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]

@@ -1,0 +1,173 @@
+"""The embedded world: procedural scenes and bundled photographs, for training and for every dense evaluation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from datamodules.common.loading import eval_loader, step_generator, train_loader
+from datamodules.dense.davis import DAVIS2017
+from datamodules.dense.object_discovery import DiscoveryDataModule
+from datamodules.dense.spair import SPair71k
+from datamodules.images.image_folder import FilesToPredict, ImageFiles, ImageFolder
+from datamodules.images.views import RandomViews
+from datamodules.procedural.scenes.photographs import render_crop, render_warp
+from datamodules.procedural.scenes.samples import (
+    HELD_OUT_WORLD,
+    OnDemand,
+    Rendered,
+    keypoint_pair,
+    resized,
+    scene_pair,
+    scene_video,
+)
+from datamodules.procedural.scenes.scenes import Scene, render_scene
+from visionscapes.errors import UserError
+
+TASKS = ("images", "keypoints", "warps", "video", "discovery")
+
+
+class SceneWorld(LightningDataModule):
+    """Rendered scenes and crops of photographs, with batches as the real data sets give them.
+
+    Training batches are of task "images"; with ``views`` they also hold "views" (``datamodules.images.views.Views``).
+    Evaluation has one loader for each task and image size, on held-out instances and held-out photographs:
+    "images@S" for the training loss, "keypoints@S" for pairs of one class, "warps@S" for photographs against their own
+    warp, "video@S" and "discovery@S". Everything is a function of ``seed``.
+
+    Args:
+        scenes: rendered images to train on.
+        crops: crops of photographs to train on.
+        image_size: side of the training images in pixels.
+        image_sizes: sides at which the tasks are evaluated; scenes are rendered at ``image_size`` and resized.
+        batch_size: training images a batch and process.
+        num_workers: processes that load batches.
+        seed: of the world; the order of training follows it too.
+        tasks: evaluated, out of "images", "keypoints", "warps", "video", "discovery".
+        held_out: images for the held-out loss, half scenes and half crops.
+        pairs: pairs for "keypoints" and for "warps".
+        videos: for "video".
+        frames: of every video.
+        discoveries: scenes for "discovery".
+        views: for self-supervised training that compares views of an image.
+        root: folder of images for ``predict``.
+        predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
+        skip_unreadable: ``predict`` leaves out the files that cannot be read, see `ImageFolder`.
+
+    Raises:
+        UserError: an unknown task, nothing to train on, or a size or batch size below 1; in ``setup``, no folder to
+            predict.
+    """
+
+    def __init__(
+        self,
+        scenes: int = 450,
+        crops: int = 150,
+        image_size: int = 128,
+        image_sizes: list[int] = [32, 64, 128],  # noqa: B006 (read only, and the help shows it)
+        batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        tasks: list[str] = ["images", "keypoints", "video", "discovery"],  # noqa: B006
+        held_out: int = 64,
+        pairs: int = 150,
+        videos: int = 24,
+        frames: int = 8,
+        discoveries: int = 100,
+        views: RandomViews | None = None,
+        root: str | None = None,
+        predict_size: int | None = 224,
+        skip_unreadable: bool = False,
+    ):
+        super().__init__()
+        unknown = set(tasks) - set(TASKS)
+        if unknown:
+            raise UserError(f"tasks {sorted(unknown)} do not exist; there are {', '.join(TASKS)}")
+        sizes = {f"image_sizes[{place}]": side for place, side in enumerate(image_sizes)}
+        least = {"scenes + crops": scenes + crops, "image_size": image_size, "batch_size": batch_size} | sizes
+        for option, value in least.items():
+            if value < 1:
+                raise UserError(f"{option} is {value}; it has to be at least 1")
+        self.scenes, self.crops, self.image_size, self.image_sizes = scenes, crops, image_size, list(image_sizes)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs
+        self.videos, self.frames, self.discoveries = videos, frames, discoveries
+        self.views, self.root = views, root
+        self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
+
+    def setup(self, stage: str) -> None:  # noqa: D102
+        size, world = self.image_size, self.seed + HELD_OUT_WORLD
+        if stage == "predict":
+            if self.root is None:
+                raise UserError("predict needs a folder of images: --data.init_args.root=<folder>")
+            folder = ImageFolder(self.root, predict_size=self.predict_size, skip_unreadable=self.skip_unreadable)
+            folder.setup(stage)
+            self.predict_set = folder.predict_set
+        if stage == "fit":
+            images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
+            self.train_set = Rendered(images + [render_crop(self.seed, i, size) for i in range(self.crops)])
+        half = self.held_out // 2
+        images = [render_scene(world, i, size).image for i in range(self.held_out - half)]
+        self.held_out_set = Rendered(images + [render_crop(world, i, size, held_out=True) for i in range(half)])
+
+    def train_dataloader(self) -> DataLoader:  # noqa: D102
+        return train_loader(
+            self.train_set,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            collate_fn=ImageFiles.collate,
+        )
+
+    def val_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+        return self._loaders([task for task in self.tasks if task == "images"])
+
+    def test_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+        return self._loaders(self.tasks)
+
+    def predict_dataloader(self) -> DataLoader:  # noqa: D102
+        return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Draw the views of a training batch, as a function of (seed, step, rank)."""
+        if self.views is not None and self.trainer is not None and self.trainer.training:
+            batch["views"] = self.views(batch["image"], step_generator(self.seed, self.trainer.global_step))
+        return batch
+
+    def _loaders(self, tasks: list[str]) -> dict[str, DataLoader]:
+        world, size = self.seed + HELD_OUT_WORLD, self.image_size
+        sets: dict[str, tuple[int, Callable[[int, int], dict[str, Any]], Callable, int]] = {
+            "keypoints": (self.pairs, lambda i, s: scene_pair(world, i, size, s), SPair71k.collate, 8),
+            "warps": (self.pairs, lambda i, s: _warp_pair(world, i, size, s), _collate_warps, 8),
+            "video": (self.videos, lambda i, s: scene_video(world, i, size, self.frames, s), DAVIS2017.collate, 1),
+            "discovery": (self.discoveries, lambda i, s: _discovery(world, i, size, s), DiscoveryDataModule.collate, 8),
+        }
+        loaders = {}
+        for task in tasks:
+            if task == "images":
+                loader = eval_loader(self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate)
+                loaders[f"images@{size}"] = loader
+                continue
+            count, render, collate, batch_size = sets[task]
+            for side in self.image_sizes:
+                dataset = OnDemand(count, render, side)
+                loaders[f"{task}@{side}"] = eval_loader(dataset, batch_size=batch_size, collate_fn=collate)
+        return loaders
+
+
+def _warp_pair(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+    source, target, marked, wanted = render_warp(world, index, size)
+    return keypoint_pair(f"warp-{index}", source, target, marked, wanted, float(size), 0, side)
+
+
+def _collate_warps(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    return SPair71k.collate(samples) | {"task": "warps"}
+
+
+def _discovery(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+    scene: Scene = render_scene(world, index, size, most_objects=2)
+    boxes = scene.boxes
+    boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] * (side / size)
+    return {"image": resized(scene.image, side), "boxes": torch.from_numpy(boxes), "image_id": f"scene-{index}"}

@@ -1,0 +1,1 @@
+"""Detection data: COCO, VOC, LVIS, scenes; samples and second views."""

@@ -1,0 +1,186 @@
+"""Pictures with the boxes of their objects, as all data sets for detection give them, and checks of such boxes."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from datamodules.common.image_files import read_image
+from datamodules.common.reports import report_left_out
+from visionscapes.errors import UserError
+from visionscapes.processes import rank_and_world_size
+
+log = logging.getLogger(__name__)
+
+BEYOND = 0.5  # pixels; the data sets round their coordinates, so that boxes end up to 0.01 pixels beyond a picture
+MIX_UP_SHARE = 0.25  # of the boxes do not fit their pictures as they were read, ...
+OTHER_FORM_SHARE = 0.95  # ... and this share of all fits them in the other form
+MIX_UP_LEAST = 3  # boxes, so that one odd box in a small file is no mix-up
+SHOWN = 3  # examples in a message
+
+READ_AS = {"xywh": "x, y, width, height", "xyxy": "x1, y1, x2, y2"}
+OTHER_FORM = {"xywh": "xyxy", "xyxy": "xywh"}
+REMEDY = {
+    "xywh": "write [x1, y1, x2 - x1, y2 - y1] instead",
+    "xyxy": "write the corner x + width, y + height instead of the size",
+}
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """A picture and everything that is annotated in it; N annotations of K classes.
+
+    Attributes:
+        image_id: as the data set names it.
+        read: returns the picture, (H, W, 3) uint8 RGB; can be pickled.
+        size: height and width that the annotations refer to, pixels.
+        boxes: (N, 4) float32 xyxy in pixels, x2 and y2 excluded, also those of crowds and difficult objects.
+        labels: (N,) int64 in [0, K).
+        ignored: (N,) bool, crowd (COCO) or difficult (VOC): not trained on, neither hit nor miss in evaluation.
+        removed: (N,) bool, taken away by a sparse split: never trained on, known for figures about the run only.
+        areas: (N,) float32 in square pixels, of the mask if the data set states it, else of the box.
+        ids: (N,) int64, of the annotations.
+        masks: compressed COCO RLE of every annotation, empty where it has no pixel, or None if masks were not asked
+            for.
+        negative: labels that were verified to be absent (LVIS).
+        not_exhaustive: labels of which not every object is annotated (LVIS).
+    """
+
+    image_id: int | str
+    read: Callable[[], np.ndarray]
+    size: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+    removed: np.ndarray
+    areas: np.ndarray
+    ids: np.ndarray
+    masks: tuple[dict[str, Any], ...] | None
+    negative: tuple[int, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Reads a picture when called.
+
+    Args:
+        path: of the file.
+        size: height and width that it has to have, pixels.
+    """
+
+    path: Path
+    size: tuple[int, int]
+
+    def __call__(self) -> np.ndarray:
+        """Return (H, W, 3) uint8 RGB, not turned as EXIF says: annotations refer to the stored pixels.
+
+        Raises:
+            UserError: the file cannot be read, or is not the one that was annotated.
+        """
+        image = read_image(self.path)
+        if (image.height, image.width) != self.size:
+            raise UserError(
+                f"{self.path} has {image.width} x {image.height} pixels, its annotations are for {self.size[1]} x "
+                f"{self.size[0]}: put the original file in its place"
+            )
+        return np.array(image)
+
+
+def check_boxes(
+    numbers: np.ndarray,
+    sizes: np.ndarray,
+    form: Literal["xywh", "xyxy"],
+    name: str,
+    named: Callable[[int], str],
+    *,
+    evaluated: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes of a data set as half-open xyxy after looking for what cannot be right in them.
+
+    For training, boxes are cut at the border of their picture, and those without area, before or after the cut, are
+    left out, as Detectron2 and mmdet do; it is said how many. Evaluation keeps both as they are, because pycocotools
+    and lvis-api count them as objects. Numbers that are not finite are an error in both: such a file was damaged when
+    it was written, and to leave the object out would call it background.
+
+    Boxes of the other form are recognised by their number: read as width and height, most second corners lead beyond
+    the picture; read as second corners, many sizes lie before the first.
+
+    Args:
+        numbers: (N, 4) float64 in pixels, 0-based.
+        sizes: (N, 2) height and width of the picture of every box, pixels.
+        form: what the numbers are; a second corner is excluded from its box.
+        name: of the data set, for messages.
+        named: what to call the n-th box in messages.
+        evaluated: the boxes are for evaluation, not for training.
+
+    Returns:
+        Boxes (N, 4) float32 xyxy, and (N,) bool, which of them to keep.
+
+    Raises:
+        UserError: a number is not finite, or the numbers are of the other form.
+    """
+    numbers = np.asarray(numbers, np.float64).reshape(-1, 4)
+    damaged = np.any(~np.isfinite(numbers), axis=1)
+    if damaged.any():
+        raise UserError(
+            f"{name}: {damaged.sum()} of {len(numbers)} boxes hold numbers that are not finite "
+            f"({_examples(damaged, numbers, sizes, named)}): correct these annotations or delete them"
+        )
+    _refuse_other_form(numbers, sizes, form, name, named)
+    boxes = _corners(numbers, form)
+    outside = _beyond(boxes, sizes)
+    if evaluated:
+        return boxes.astype(np.float32), np.ones(len(boxes), bool)
+    if outside.any() and rank_and_world_size()[0] == 0:
+        log.warning(
+            "%s: cut %d of %d boxes at the border of their picture (%s)",
+            name,
+            outside.sum(),
+            len(boxes),
+            _examples(outside, numbers, sizes, named),
+        )
+    boxes = np.clip(boxes, 0, np.tile(sizes[:, ::-1], 2)).astype(np.float32)
+    empty = np.any(boxes[:, 2:] <= boxes[:, :2], axis=1)
+    report_left_out(name, int(empty.sum()), "boxes", len(boxes), f"no area ({_examples(empty, numbers, sizes, named)})")
+    return boxes, ~empty
+
+
+def _refuse_other_form(
+    numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
+) -> None:
+    boxes = _corners(numbers, form)
+    # Each form has its own symptom: corners added to corners lead far out, sizes may lie before the first corner.
+    unfit = _beyond(boxes, sizes) if form == "xywh" else np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
+    if unfit.sum() < MIX_UP_LEAST or unfit.mean() <= MIX_UP_SHARE:
+        return
+    other = _corners(numbers, OTHER_FORM[form])
+    fits = np.all(other[:, 2:] > other[:, :2], axis=1) & ~_beyond(other, sizes)
+    if fits.mean() < OTHER_FORM_SHARE:
+        return
+    raise UserError(
+        f"{name}: {unfit.sum()} of {len(numbers)} boxes make no sense as {READ_AS[form]} "
+        f"({_examples(unfit, numbers, sizes, named)}), and nearly all do as {READ_AS[OTHER_FORM[form]]}: {REMEDY[form]}"
+    )
+
+
+def _corners(numbers: np.ndarray, form: str) -> np.ndarray:
+    return np.concatenate([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]], 1) if form == "xywh" else numbers
+
+
+def _beyond(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: which boxes reach out of their picture by more than rounding."""
+    return np.any(boxes[:, :2] < -BEYOND, axis=1) | np.any(boxes[:, 2:] > sizes[:, ::-1] + BEYOND, axis=1)
+
+
+def _examples(which: np.ndarray, numbers: np.ndarray, sizes: np.ndarray, named: Callable[[int], str]) -> str:
+    found = np.flatnonzero(which)
+    shown = [
+        f"{named(place)}: {[round(float(number), 2) for number in numbers[place]]} in {sizes[place][1]} x "
+        f"{sizes[place][0]} pixels"
+        for place in found[:SHOWN].tolist()
+    ]
+    return "; ".join(shown) + ("; ..." if len(found) > SHOWN else "")

@@ -1,0 +1,1 @@
+"""Sparsely annotated copies of detection data (thesis section 3.3.2)."""

@@ -1,0 +1,1 @@
+"""Parametric faces with label maps, landmarks and random texture."""

@@ -1,0 +1,1 @@
+"""Textured objects on textured backgrounds, with boxes, masks, parts, keypoints and videos."""

@@ -1,0 +1,1 @@
+"""The same contents through small generators, each with its fingerprint."""

@@ -1,0 +1,1 @@
+"""Images of known and unknown sources (chapter 4)."""

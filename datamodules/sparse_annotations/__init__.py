@@ -1,1 +1,0 @@
-"""Sparsely annotated copies of detection data sets."""

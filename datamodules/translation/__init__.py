@@ -1,0 +1,1 @@
+"""Pairs of a condition, such as a label map, and an image (chapter 5)."""

@@ -1,0 +1,234 @@
+"""CelebAMask-HQ: faces with the masks of their parts (Lee et al., 2020).
+
+As a command it merges the masks into one label map for each face, with which a sample loads about three times as fast:
+
+    python -m datamodules.celeba_mask_hq <root> <folder>
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.image_files import read_image
+from datamodules.common.reports import compare_count, first_names
+from datamodules.translation.celeba_mask_files import (
+    PARTITION,
+    Face,
+    dataset_folder,
+    find_faces,
+    merge_masks,
+    read_mapping,
+    read_partition,
+)
+from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES, check_same_shape, read_labels
+from datamodules.translation.pairs import Part, TranslationData, folder_or_none, image_tensor, labels_tensor
+from visionscapes.errors import UserError
+
+PUBLISHED = {"train": 24_183, "val": 2_993, "test": 2_824}
+FACES = 30_000
+
+
+class FaceFiles(Dataset):
+    """Faces as samples: "image", "labels" and "name", the number, as `TranslationData` describes them.
+
+    Args:
+        faces: their files.
+        image_size: S in pixels.
+        merged: folder of merged label maps, <number>.png; None to merge the masks of every sample.
+    """
+
+    def __init__(self, faces: Sequence[Face], image_size: int, merged: Path | None = None):
+        self.faces, self.image_size, self.merged = list(faces), image_size, merged
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        face = self.faces[index]
+        image = read_image(face.image)
+        if self.merged is None:
+            masks = face.masks
+            path, labels = next(iter(masks.values())), merge_masks(masks)
+        else:
+            path = self.merged / f"{face.number}.png"
+            labels = read_labels(path, len(CELEBA_MASK_NAMES))
+        check_same_shape(image.size, labels.shape[::-1], face.image, path)
+        return {
+            "image": image_tensor(image, self.image_size),
+            "labels": labels_tensor(labels, self.image_size),
+            "name": str(face.number),
+        }
+
+
+class CelebAMaskHQ(TranslationData):
+    """CelebAMask-HQ: 30,000 faces with label maps of 19 classes; batches are described in `TranslationData`.
+
+    Images are resized from 1024 pixels, bicubic with antialiasing; label maps from 512, by nearest neighbours. The
+    parts are those of CelebA (thesis section 5.3), found through the mapping file: 24,183 faces for training, 2,993 for
+    validation, 2,824 for the test. Faces come in the order of their numbers.
+
+    ``predict`` goes through every label map of ``labels`` with every one of ``styles``, or, without these folders,
+    through all combinations of the first ten test faces, as in thesis section 5.5.4.
+
+    Args:
+        root: the folder that holds CelebA-HQ-img, or the one above it.
+        image_size: side of the square images in pixels; 256 and 512 in the thesis.
+        batch_size: pairs a batch and process.
+        num_workers: processes that load.
+        merged: folder of label maps that `python -m datamodules.celeba_mask_hq` wrote; if None, the masks of the parts
+            are merged whenever a face is loaded, which takes about three times as long.
+        partition: CelebA's list_eval_partition.txt; if None, the one in ``root``.
+        flip: mirror every second training pair, at random, and exchange left and right eye, brow and ear.
+        labels: folder of label maps for ``predict``.
+        styles: folder of style images for ``predict``.
+        seed: of order and flips.
+
+    Raises:
+        UserError: an option out of its range; in ``setup``, a damaged list.
+        DatasetNotFoundError: in ``setup``, if a folder or file is missing.
+    """
+
+    classes = len(CELEBA_MASK_NAMES)
+    label_names = CELEBA_MASK_NAMES
+    swapped = CELEBA_FLIP_PAIRS
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int = 256,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        merged: str | None = None,
+        partition: str | None = None,
+        flip: bool = False,
+        labels: str | None = None,
+        styles: str | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(image_size, batch_size, num_workers, flip, seed)
+        self.root = Path(root).expanduser()
+        self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)
+        self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
+        self._faces: dict[Part, list[Face]] | None = None
+
+    def pairs(self, part: Part) -> FaceFiles:
+        """Return the samples of a part, in the order of their numbers.
+
+        Raises:
+            UserError: no face is in it.
+        """
+        if self._faces is None:
+            self._faces = self._divided()
+        if not self._faces[part]:
+            raise UserError(f"No face of {self.root} is in the {part} part: add faces, or use another data set")
+        return FaceFiles(self._faces[part], self.image_size, self.merged)
+
+    def samples_to_predict(self) -> Dataset:  # noqa: D102
+        return self.combined(self.labels, self.styles)
+
+    def _divided(self) -> dict[Part, list[Face]]:
+        root = dataset_folder(self.root)
+        mapping = read_mapping(root)
+        path = root / PARTITION if self.partition is None else self.partition
+        partition = read_partition(path, root)
+        faces: dict[Part, list[Face]] = {"train": [], "val": [], "test": []}
+        for face in find_faces(root, mapping, with_masks=self.merged is None):
+            original = Path(mapping[face.number]).stem
+            if original not in partition:
+                raise UserError(
+                    f"{path} does not list {mapping[face.number]}, which is face {face.number}: give the complete file"
+                )
+            faces[partition[original]].append(face)
+        if len(mapping) == FACES:
+            for part, found in faces.items():
+                compare_count("CelebAMask-HQ", f"faces in its {part} part", len(found), PUBLISHED[part])
+        if self.merged is not None:
+            self._check_merged(self.merged, [face for found in faces.values() for face in found])
+        return faces
+
+    def _check_merged(self, merged: Path, faces: Sequence[Face]) -> None:
+        there = set(os.listdir(merged)) if merged.is_dir() else set()
+        absent = [merged / f"{face.number}.png" for face in faces if f"{face.number}.png" not in there]
+        if absent:
+            raise DatasetNotFoundError(
+                name="The folder of merged label maps",
+                looked_in=merged,
+                expected="<merged>/0.png ... 29999.png",
+                remedies=(
+                    f"Write it: python -m datamodules.celeba_mask_hq {self.root} {merged}",
+                    "Merge on the fly: --data.init_args.merged=null",
+                ),
+                missing=first_names(absent, merged),
+            )
+
+
+def write_label_map(face: Face, folder: Path) -> None:
+    """Write the label map of a face as an 8-bit grey PNG, complete or not at all."""
+    unfinished = folder / f".{face.number}.{os.getpid()}.png"
+    try:
+        Image.fromarray(merge_masks(face.masks)).save(unfinished)
+        unfinished.replace(folder / f"{face.number}.png")
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_label_maps(faces: Sequence[Face], folder: Path, workers: int) -> None:
+    """Write the label maps of faces in parallel, with a progress bar.
+
+    Args:
+        faces: with their masks.
+        folder: which exists.
+        workers: processes.
+
+    Raises:
+        UserError: masks that cannot be read or do not fit each other.
+    """
+    with ProcessPoolExecutor(workers) as processes:
+        try:
+            done = processes.map(partial(write_label_map, folder=folder), faces, chunksize=8)
+            for _ in tqdm(done, total=len(faces), unit="face"):
+                pass
+        except BaseException:
+            processes.shutdown(cancel_futures=True)  # else leaving the block would wait for all of them
+            raise
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write merged label maps; return 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m datamodules.celeba_mask_hq",
+        description="Merge the masks of CelebAMask-HQ into label maps, <folder>/<number>.png. Those that are there are"
+        " kept, so that an interrupted run goes on where it stopped.",
+    )
+    parser.add_argument("root", type=Path, help="folder that holds CelebA-HQ-img, or the one above it")
+    parser.add_argument("folder", type=Path, help="folder to write to; give it as --data.init_args.merged")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    given = parser.parse_args(words)
+    folder = given.folder.expanduser()
+    try:
+        if given.workers < 1:
+            raise UserError(f"--workers is {given.workers}; it has to be at least 1")
+        root = dataset_folder(given.root.expanduser())
+        faces = find_faces(root, read_mapping(root))
+        folder.mkdir(parents=True, exist_ok=True)
+        there = set(os.listdir(folder))
+        waiting = [face for face in faces if f"{face.number}.png" not in there]
+        write_label_maps(waiting, folder, given.workers)
+    except (UserError, OSError) as error:  # such as a full disk
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command to go on", file=sys.stderr)
+        return 130
+    print(f"{folder}: {len(waiting)} label maps written, {len(faces) - len(waiting)} were there")
+    return 0

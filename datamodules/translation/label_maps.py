@@ -1,0 +1,149 @@
+"""Label maps: one integer per pixel that says what is there. Reading, resizing and mirroring them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from datamodules.common.image_files import UnreadableImageError
+from visionscapes.errors import UserError
+
+CELEBA_MASK_NAMES = (  # in the order of the official README; "l_lip" is the lower lip, "ear_r" an earring
+    "background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip",
+    "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+)  # fmt: skip
+FACE_PARTS = CELEBA_MASK_NAMES[1:]  # each in a mask of its own; laid on each other in this order
+CELEBA_FLIP_PAIRS = ((4, 5), (6, 7), (8, 9))  # eyes, brows, ears
+MOST_CLASSES = 256  # what uint8 holds
+SHOWN = 8  # values in a message
+ASPECT_TOLERANCE = 0.01  # sizes are rounded to whole pixels when a picture is scaled
+
+Labels = TypeVar("Labels", NDArray[np.integer], Tensor)
+
+
+def check_classes(classes: int) -> None:
+    """Check a number of labels.
+
+    Raises:
+        UserError: below 1, or more than one byte tells apart.
+    """
+    if not 1 <= classes <= MOST_CLASSES:
+        raise UserError(f"classes is {classes}; it has to be from 1 to {MOST_CLASSES}, the number of different labels")
+
+
+def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
+    """Read a label map.
+
+    Of a palette image the index is the label, whatever its colour. Grey images of 1, 8 or 16 bits hold the label
+    itself; so do colour images whose channels are all equal.
+
+    Args:
+        path: of an image file without loss of compression, such as PNG; its content decides the format.
+        classes: number of labels, at most 256.
+
+    Returns:
+        (H, W) uint8, values 0 to classes - 1.
+
+    Raises:
+        UnreadableImageError: the file is missing, empty or broken.
+        UserError: it is no label map, or holds labels outside of the range.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = "it is empty, its content is not an image, or its beginning is damaged"
+        raise UnreadableImageError(f"cannot read the label map {path}: {reason}. Replace or remove the file") from error
+    if image.format in ("JPEG", "MPO"):
+        raise UserError(
+            f"{path} is a JPEG, whose compression changes labels at every edge: write label maps as PNG, from the"
+            " originals"
+        )
+    return _in_range(_single_channel(image, path), classes, path)
+
+
+def _single_channel(image: Image.Image, path: str | Path) -> NDArray[np.integer]:
+    values = np.asarray(image)
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"{path} has floating-point pixels, not labels: write the labels as 8-bit grey PNG")
+    if values.ndim == 2:
+        return values
+    colours = values
+    if image.mode in ("LA", "PA", "RGBA"):
+        colours, opacity = values[..., :-1], values[..., -1]
+        if (opacity != 255).any():
+            raise UserError(f"{path} is transparent in places, so that their label is unknown: write an opaque PNG")
+    if (colours != colours[..., :1]).any():
+        raise UserError(
+            f"{path} is a colour image (mode {image.mode}, {colours.shape[-1]} channels that differ), and which colour"
+            " means which label is unknown: convert it to a grey or palette PNG whose values are the labels 0, 1, 2..."
+        )
+    return colours[..., 0]
+
+
+def _in_range(values: NDArray[np.integer], classes: int, path: str | Path) -> NDArray[np.uint8]:
+    if values.min() >= 0 and values.max() < classes:
+        return values.astype(np.uint8)
+    found = np.unique(values).tolist()
+    shown = ", ".join(map(str, found[:SHOWN])) + (f", ... {found[-1]}" if len(found) > SHOWN else "")
+    mask = found in ([0, 255], [255])
+    remedy = "store the mask as 0 and 1" if mask else "correct the file, or give the right number as classes"
+    raise UserError(
+        f"{path} holds the labels {shown}, but there are {classes} classes, so that labels go from 0 to {classes - 1}:"
+        f" {remedy}"
+    )
+
+
+def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize a label map (H, W) to (size, size) by nearest neighbours, whatever the aspect ratio.
+
+    A pixel takes the label at its centre, as Pillow resizes pictures too; ``torch.nn.functional.interpolate`` with
+    "nearest" takes its upper left corner, which would shift labels against pictures by half a pixel.
+    """
+    return np.array(Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST))
+
+
+def flip_labels(labels: Labels, pairs: Sequence[tuple[int, int]] = CELEBA_FLIP_PAIRS) -> Labels:
+    """Mirror label maps from left to right, and exchange the labels that tell left from right.
+
+    Args:
+        labels: (..., H, W), array or tensor of integers.
+        pairs: labels that change places; by default the eyes, brows and ears of CelebAMask-HQ.
+
+    Returns:
+        The same shape and type; a copy.
+    """
+    flipped = labels.flip(-1) if isinstance(labels, Tensor) else np.flip(labels, -1)
+    mirrored = flipped.clone() if isinstance(flipped, Tensor) else flipped.copy()
+    for left, right in pairs:
+        mirrored[flipped == left] = right
+        mirrored[flipped == right] = left
+    return mirrored
+
+
+def check_same_shape(image: tuple[int, int], labels: tuple[int, int], image_path: Path, labels_path: Path) -> None:
+    """Check that a picture and its label map or condition show the same section: their aspect ratios agree.
+
+    Args:
+        image: width and height, pixels.
+        labels: width and height, pixels.
+        image_path: for the message.
+        labels_path: for the message.
+
+    Raises:
+        UserError: they differ by more than a percent.
+    """
+    ratio = image[0] * labels[1] / (image[1] * labels[0])
+    if max(ratio, 1 / ratio) > 1 + ASPECT_TOLERANCE:
+        raise UserError(
+            f"{image_path} has {image[0]} x {image[1]} pixels and {labels_path} {labels[0]} x {labels[1]}: their aspect"
+            " ratios differ by more than a percent, so that they cannot show the same. Cut both to the same section"
+        )

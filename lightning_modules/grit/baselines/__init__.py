@@ -1,0 +1,1 @@
+"""What GRIT is compared with: Pix2PixHD and SPADE."""

@@ -1,0 +1,246 @@
+"""The stages of mmdet's two-stage detectors one by one, as SparseDet and the methods it is compared with need them."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from networks.detection.labelled import Detections, Labelled
+from networks.detection.samples import as_instances, preprocess, to_samples
+from visionscapes.errors import UserError
+
+Features = tuple[Tensor, ...]  # one map (B, C, h, w) a level
+Proposals = list[Any]  # of one batch: mmdet's InstanceData with bboxes and scores
+
+
+def of_two_stages(detector: Any) -> Any:
+    """Return a detector of mmdet if its stages can be taken one by one.
+
+    Raises:
+        UserError: it has not an RPN of anchors and one head for boxes, or it has a head for masks, which would be left
+            untrained.
+    """
+    from mmdet.models import RPNHead, StandardRoIHead
+
+    rpn_head, roi_head = getattr(detector, "rpn_head", None), getattr(detector, "roi_head", None)
+    if isinstance(rpn_head, RPNHead) and isinstance(roi_head, StandardRoIHead) and not detector.with_mask:
+        return detector
+    raise UserError(
+        f"{type(detector).__name__} has other stages than an RPN of anchors and one head for boxes, which the method "
+        "needs: choose a Faster R-CNN, such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+    )
+
+
+def two_views(detector: Any, batch: Mapping[str, Any], training: bool) -> tuple[Features, Features, list[Any]]:
+    """Return the features f_o and f_a of a batch's pictures and of their second views (thesis 3.2.2), in one pass.
+
+    Args:
+        detector: of mmdet.
+        batch: see ``datamodules.detection.samples``, with "second_view".
+        training: whether to augment batches, where the detector's configuration does.
+
+    Returns:
+        The features of both, and mmdet's samples of the B pictures.
+
+    Raises:
+        UserError: the batch has no second view.
+    """
+    if "second_view" not in batch:
+        raise UserError(
+            "the method compares two views of a picture: give the data a second view, "
+            "--data.init_args.second_view=datamodules.SecondView"
+        )
+    pictures, count = [*batch["image"], *batch["second_view"]], len(batch["image"])
+    inputs, samples = preprocess(detector, pictures, to_samples(batch) * 2, training)
+    features = detector.extract_feat(inputs)
+    return tuple(level[:count] for level in features), tuple(level[count:] for level in features), samples[:count]
+
+
+def concatenated(first: Features, second: Features) -> Features:
+    """Return the features of two views side by side on the channels (thesis 3.2.3)."""
+    return tuple(torch.cat(pair, 1) for pair in zip(first, second, strict=True))
+
+
+def relabelled(samples: Sequence[Any], targets: Sequence[Labelled]) -> list[Any]:
+    """Return mmdet's samples with other ground truth."""
+    result = []
+    for sample, target in zip(samples, targets, strict=True):
+        sample = copy.copy(sample)
+        sample.gt_instances = as_instances(target.boxes, target.labels)
+        result.append(sample)
+    return result
+
+
+def ground_truth(samples: Sequence[Any]) -> list[Labelled]:
+    """Return the ground truth in mmdet's samples."""
+    return [Labelled(each.gt_instances.bboxes, each.gt_instances.labels) for each in samples]
+
+
+def rpn(detector: Any, features: Features, samples: Sequence[Any]) -> tuple[dict[str, Tensor], Proposals]:
+    """Return Eq. 3.1, and the proposals of all pictures.
+
+    Pictures without any ground truth have proposals but no loss: for them it cannot be computed (thesis 3.2.5,
+    discussion). mmdet's own rule would take all of their anchors for background.
+
+    Args:
+        detector: with an RPN.
+        features: of the views that proposals are made of.
+        samples: of the B pictures.
+
+    Returns:
+        "loss_rpn_cls" and "loss_rpn_bbox", and B x proposals.
+    """
+    from mmdet.models.utils import unpack_gt_instances
+
+    head = detector.rpn_head
+    scores, deltas = head(features)
+    targets, ignored, metas = unpack_gt_instances(samples)
+    with torch.no_grad():
+        levels = [level.detach() for level in scores], [level.detach() for level in deltas]
+        config = detector.train_cfg.get("rpn_proposal", detector.test_cfg.rpn)
+        proposals = head.predict_by_feat(*levels, batch_img_metas=metas, cfg=config)
+    for each in proposals:
+        each.bboxes, each.scores = each.bboxes.detach().float(), each.scores.detach().float()
+    labelled = [k for k, target in enumerate(targets) if len(target)]
+    # Every rank runs through all parameters in every step, or DDP would wait for their gradients.
+    zero = sum(0.0 * level.float().sum() for level in (*scores, *deltas))
+    if not labelled:
+        return {"loss_rpn_cls": zero, "loss_rpn_bbox": zero.detach()}, proposals
+    objects = []
+    for k in labelled:
+        target = copy.copy(targets[k])
+        target.labels = torch.zeros_like(target.labels)  # to the RPN all objects are alike
+        objects.append(target)
+    losses = head.loss_by_feat(
+        [level[labelled] for level in scores],
+        [level[labelled] for level in deltas],
+        objects,
+        [metas[k] for k in labelled],
+        [ignored[k] for k in labelled],
+    )
+    return {name: sum(value) + zero for name, value in losses.items()}, proposals
+
+
+def sampled(detector: Any, proposals: Proposals, samples: Sequence[Any]) -> list[Any]:
+    """Return which proposals the box head is trained on, mmdet's sampling results, one a picture."""
+    head = detector.roi_head
+    results = []
+    for found, sample in zip(proposals, samples, strict=True):
+        # mmdet renames the boxes in place, and they are sampled twice.
+        candidates = as_instances(found.bboxes)
+        candidates.priors = candidates.pop("bboxes")
+        ignored = getattr(sample, "ignored_instances", None)
+        assigned = head.bbox_assigner.assign(candidates, sample.gt_instances, ignored)
+        results.append(head.bbox_sampler.sample(assigned, candidates, sample.gt_instances))
+    return results
+
+
+class BoxHead:
+    """What the box head says about sampled regions of one view: losses, and detections.
+
+    Args:
+        detector: two-stage.
+        features: of the view.
+        regions: B x mmdet's sampling results.
+        samples: of the B pictures.
+    """
+
+    def __init__(self, detector: Any, features: Features, regions: list[Any], samples: Sequence[Any]):
+        from mmdet.structures.bbox import bbox2roi
+
+        self.detector, self.regions, self.samples = detector, regions, samples
+        self.rois = bbox2roi([each.priors for each in regions])
+        outputs = detector.roi_head._bbox_forward(features, self.rois)
+        self.scores, self.deltas = outputs["cls_score"], outputs["bbox_pred"]
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return Eq. 3.2 (or 3.3), over the pictures that have ground truth; zero if there is none.
+
+        Returns:
+            "loss_cls" and "loss_bbox".
+        """
+        zero = 0.0 * (self.scores.float().sum() + self.deltas.float().sum())
+        labelled = [k for k, sample in enumerate(self.samples) if len(sample.gt_instances)]
+        rows = torch.isin(self.rois[:, 0], self.rois.new_tensor(labelled))
+        if not rows.any():
+            return {"loss_cls": zero, "loss_bbox": zero.detach()}
+        head = self.detector.roi_head
+        losses = head.bbox_head.loss_and_target(
+            cls_score=self.scores[rows],
+            bbox_pred=self.deltas[rows],
+            rois=self.rois[rows],
+            sampling_results=[self.regions[k] for k in labelled],
+            rcnn_train_cfg=head.train_cfg,
+        )["loss_bbox"]
+        return {name: losses[name].sum() + zero for name in ("loss_cls", "loss_bbox")}
+
+    @torch.no_grad()
+    def detections(self) -> list[Detections]:
+        """Return what would be detected in these regions, in pixels of the pictures as they are trained on."""
+        counts = [len(each.priors) for each in self.regions]
+        results = self.detector.roi_head.bbox_head.predict_by_feat(
+            rois=self.rois.split(counts),
+            cls_scores=self.scores.detach().float().split(counts),
+            bbox_preds=self.deltas.detach().float().split(counts),
+            batch_img_metas=[each.metainfo for each in self.samples],
+            rcnn_test_cfg=self.detector.test_cfg.rcnn,
+            rescale=False,
+        )
+        return [Detections(each.bboxes, each.labels, each.scores) for each in results]
+
+
+def embedded(detector: Any, features: Features, boxes: Sequence[Tensor]) -> Tensor:
+    """Return what the box head classifies regions by: the input of its last layer (thesis 3.2.5, f^d).
+
+    After the two fully connected layers of an FPN detector, the spatial mean of res5 of a C4 detector.
+
+    Args:
+        detector: two-stage.
+        features: of one view.
+        boxes: B x (n, 4) xyxy.
+
+    Returns:
+        (sum of n, D).
+    """
+    from mmdet.structures.bbox import bbox2roi
+
+    captured: list[Tensor] = []
+    classifier = detector.roi_head.bbox_head.fc_cls
+    handle = classifier.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+    try:
+        detector.roi_head._bbox_forward(features, bbox2roi(list(boxes)))
+    finally:
+        handle.remove()
+    return captured[0]
+
+
+@torch.no_grad()
+def detected(detector: Any, features: Features, samples: Sequence[Any]) -> list[Detections]:
+    """Return what the whole detector finds, in pixels of the pictures as they are trained on."""
+    metas = [each.metainfo for each in samples]
+    detached = tuple(level.detach() for level in features)
+    proposals = detector.rpn_head.predict(detached, samples, rescale=False)
+    results = detector.roi_head.predict_bbox(detached, metas, proposals, detector.test_cfg.rcnn, rescale=False)
+    return [Detections(each.bboxes.float(), each.labels, each.scores.float()) for each in results]
+
+
+def plain_losses(detector: Any, features: Features, samples: Sequence[Any]) -> dict[str, Tensor]:
+    """Return mmdet's own losses of a two-stage detector from features that are there already."""
+    config = detector.train_cfg.get("rpn_proposal", detector.test_cfg.rpn)
+    objects = [copy.copy(sample) for sample in samples]
+    for sample in objects:
+        sample.gt_instances = as_instances(sample.gt_instances.bboxes, torch.zeros_like(sample.gt_instances.labels))
+    losses, proposals = detector.rpn_head.loss_and_predict(features, objects, proposal_cfg=config)
+    losses = {
+        # As mmdet does, because an RPN's losses may have the names of the box head's.
+        name if "rpn" in name else f"rpn_{name}": sum(value) if isinstance(value, list) else value
+        for name, value in losses.items()
+    }
+    return losses | detector.roi_head.loss(features, proposals, list(samples))
+
+
+def averaged(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of losses of the same names."""
+    return {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}  # type: ignore[misc]

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from callbacks.dense.feature_pictures import PrincipalComponentPicture, SelfSimilarityPicture, Shown
+from callbacks.results.figures import LARGEST_PNG, new_figure, save_figure
+from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer, run_test
+
+
+@pytest.mark.parametrize("picture", [SelfSimilarityPicture, PrincipalComponentPicture])
+def test_writes_one_picture_for_every_size(tmp_path, picture):
+    run_test(tmp_path, [picture(images=3, methods=["base", "bilinear"])], discovery_loaders(6, (32, 64)))
+    files = sorted((tmp_path / "pictures").iterdir())
+    assert [file.name for file in files] == [f"{picture.name}_32.png", f"{picture.name}_64.png"]
+    for file in files:
+        assert file.stat().st_size <= LARGEST_PNG
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        assert (pixels.reshape(-1, 3).max(0) - pixels.reshape(-1, 3).min(0) > 100).all()
+
+
+@pytest.mark.parametrize("picture", [SelfSimilarityPicture, PrincipalComponentPicture])
+def test_shows_images_to_predict_whatever_their_sizes(tmp_path, picture):
+    batches = [{"task": "predict", "image": torch.rand(3, h, w), "path": "x"} for h, w in [(32, 48), (64, 32)]]
+    trainer = quiet_trainer(tmp_path, [picture(images=2)])
+    trainer.predict(
+        TinyModule(), DataLoader(batches, batch_size=1, collate_fn=lambda b: b[0] | {"image": b[0]["image"][None]})
+    )
+    assert [file.name for file in (tmp_path / "pictures").iterdir()] == [f"{picture.name}.png"]
+
+
+def test_takes_no_more_images_than_asked_and_no_other_task(tmp_path):
+    drawn = []
+
+    class Counting(SelfSimilarityPicture):
+        def draw(self, rows):
+            drawn.append(len(rows))
+            return super().draw(rows)
+
+    run_test(tmp_path, [Counting(images=3), Counting(images=3, task="other")], discovery_loaders(6, batch_size=2))
+    assert drawn == [3]
+
+
+def test_marker_lies_on_the_central_cell():
+    row = Shown(torch.zeros(3, 32, 48), {"base": torch.randn(4, 8, 12)})
+    figure = SelfSimilarityPicture().draw([row])
+    for panel in figure.axes:
+        (marker,) = panel.lines
+        assert (float(marker.get_xdata()[0]), float(marker.get_ydata()[0])) == (26, 18)  # cell (4, 6) of 4 pixels
+    assert [panel.get_title().split("\n")[0] for panel in figure.axes] == ["image", "base"]
+
+
+def test_a_large_picture_is_written_smaller(tmp_path):
+    figure = new_figure(6, 6)
+    figure.subplots().imshow(np.random.default_rng(0).random((600, 600, 3)))
+    save_figure(figure, tmp_path / "noise.png", dpi=150)
+    assert (tmp_path / "noise.png").stat().st_size <= LARGEST_PNG

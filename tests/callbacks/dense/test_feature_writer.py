@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch.utils.data import DataLoader
+
+from callbacks.dense.feature_writer import FeatureWriter, name_below, write_features, write_picture
+from callbacks.results.figures import LARGEST_PNG
+from tests.helpers.dense_case import Pooled, TinyModule, quiet_trainer
+from visionscapes.errors import UserError
+
+
+def predict(folder, paths, callback, module=None):
+    images = [torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(n)) for n in range(len(paths))]
+    batches = [{"task": "predict", "image": i, "path": [str(p)]} for i, p in zip(images, paths, strict=True)]
+    loader = DataLoader(batches, batch_size=None)
+    returned = quiet_trainer(folder, [callback]).predict(module or TinyModule(), loader)
+    return images, returned
+
+
+def test_writes_features_metadata_and_pictures(tmp_path, capsys):
+    paths = ["/data/a/cat.jpg", "/data/b/cat.jpg", "/data/b/cat.png"]
+    images, returned = predict(tmp_path, paths, FeatureWriter(dtype="float32"))
+    files = sorted((tmp_path / "features").rglob("*.safetensors"))
+    assert len(files) == len({file.relative_to(tmp_path) for file in files}) == 3
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 3
+    assert not returned  # predictions are on the disk, not in memory
+    found = {}
+    for file in files:
+        with safe_open(file, "pt") as content:
+            found[content.metadata()["path"]] = content.get_tensor("features"), content.metadata()
+    for path, image in zip(paths, images, strict=True):
+        features, metadata = found[path]
+        torch.testing.assert_close(features, Pooled()(image)[0])
+        assert metadata == {"method": "TinyModule", "path": path, "image_height": "24", "image_width": "32"}
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "feature files" in line]
+    assert line.startswith("3 feature files (float32, the last (6, 6, 8)) in ")
+
+
+def test_half_precision_without_pictures(tmp_path):
+    predict(tmp_path, ["/data/cat.jpg"], FeatureWriter(pictures=False))
+    (file,) = (tmp_path / "features").rglob("*.safetensors")
+    with safe_open(file, "pt") as content:
+        assert content.get_tensor("features").dtype == torch.float16
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_names(tmp_path):
+    root = tmp_path / "photos"
+    assert name_below(root / "trip" / "cat.jpg", root) == Path("trip/cat.jpg")
+    outside = name_below(Path("/elsewhere/trip/cat.jpg"), root)
+    assert outside.name == "cat.jpg"
+    assert outside != name_below(Path("/other/trip/cat.jpg"), root)
+    assert outside == name_below(Path("/elsewhere/trip/cat.jpg"), None)
+
+
+def test_a_module_without_dense_features_is_refused(tmp_path):
+    class Classifier(TinyModule):
+        def predict_step(self, batch, batch_idx):
+            return batch["image"].mean((1, 2, 3))
+
+    with pytest.raises(UserError, match="Classifier"):
+        predict(tmp_path, ["/data/cat.jpg"], FeatureWriter(), Classifier())
+    with pytest.raises(UserError, match="float16"):
+        FeatureWriter(dtype="int8")
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def full_disk(path, content):
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_features(torch.ones(2, 3, 3), {}, tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(400, 300), (1, 1), (3, 500)])
+def test_pictures_are_side_by_side_and_small(tmp_path, shape):
+    write_picture(torch.rand(3, *shape), torch.randn(8, 5, 6), tmp_path / "x.png", side=600)
+    assert (tmp_path / "x.png").stat().st_size <= LARGEST_PNG
+    with Image.open(tmp_path / "x.png") as picture:
+        assert (picture.width - 8) % 2 == 0

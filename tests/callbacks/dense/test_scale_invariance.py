@@ -1,0 +1,60 @@
+import csv
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from callbacks.dense.scale_invariance import ScaleInvariance, resize
+from metrics.cka import MinibatchCKA
+from tests.helpers.dense_case import Objects, Pooled, discovery_loaders, run_test
+from visionscapes.errors import UserError
+
+
+def test_figures_picture_and_pooling_of_batches(tmp_path):
+    callback = ScaleInvariance(scales=[32, 8, 16], batch_size=4, methods=["base", "bilinear"])
+    run_test(tmp_path, [callback], discovery_loaders(9, (16, 32), batch_size=2))
+    values = {(row.method, row.metric): row for row in callback.results}
+    assert set(values) == {(m, f"CKA {a}->{b}") for m in ("base", "bilinear") for a, b in [(8, 16), (8, 32), (16, 32)]}
+
+    images = torch.stack([Objects(9, 32)[index]["image"] for index in range(8)])  # the ninth is no batch of four
+    metric = MinibatchCKA(["8", "16", "32"])
+    for batch in images.split(4):
+        metric.update([Pooled()(resize(batch, side)) for side in (8, 16, 32)])
+    for name, estimate in metric.compute().items():
+        row = values["base", name]
+        assert row.value == pytest.approx(float(estimate.value))
+        assert row.standard_error == pytest.approx(float(estimate.standard_error))
+        assert (row.count, row.image_size, row.protocol) == (8, 32, "scale_invariance")
+
+    assert len(list(csv.DictReader((tmp_path / "results" / "scale_invariance.csv").open()))) == 6
+    with Image.open(tmp_path / "pictures" / "scale_invariance.png") as picture:
+        assert picture.width > 2 * picture.height
+
+
+def test_limit_and_last_incomplete_batch(tmp_path):
+    callback = ScaleInvariance(scales=[16, 32], batch_size=16, limit=5, methods=["base"])
+    run_test(tmp_path, [callback], discovery_loaders(9, batch_size=3))
+    assert [row.count for row in callback.results] == [5]
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, 32), (8, 24)])
+def test_says_when_no_image_fits(tmp_path, count, size):
+    callback = ScaleInvariance(scales=[16, 32], methods=["base"])
+    with pytest.warns(UserWarning, match="images of 32 px"):
+        run_test(tmp_path, [callback], discovery_loaders(count, (size,)))
+    assert callback.results == []
+
+
+@pytest.mark.parametrize("options", [{"scales": [32]}, {"scales": [32, 32, 64]}, {"batch_size": 3}])
+def test_unusable_options(options):
+    with pytest.raises(UserError, match="ScaleInvariance must be"):
+        ScaleInvariance(**options)
+
+
+def test_shrinking_is_antialiased():
+    stripes = torch.tensor([0.0, 1.0]).repeat(32).expand(1, 3, 64, 64)
+    assert resize(stripes, 16)[..., 4:-4].std() < 0.01  # aliasing would leave stripes or a constant 0 or 1
+    assert resize(stripes, 16).mean() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(resize(stripes, 64), stripes)
+    torch.testing.assert_close(resize(stripes, 128), F.interpolate(stripes, (128, 128), mode="bilinear"))

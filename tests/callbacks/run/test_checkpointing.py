@@ -1,0 +1,90 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks.run.checkpointing import (
+    CheckpointNotSavedError,
+    SafeCheckpointIO,
+    differences,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from visionscapes.errors import UserError
+
+STATE = {"state_dict": {"a": torch.arange(5.0)}, "global_step": 3, "loops": {}}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "new" / "a.ckpt"
+    SafeCheckpointIO().save_checkpoint(STATE, path)
+    assert torch.equal(SafeCheckpointIO().load_checkpoint(path)["state_dict"]["a"], STATE["state_dict"]["a"])
+    assert [file.name for file in path.parent.iterdir()] == ["a.ckpt"], "no partial file is left"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only: the device that is always full")
+def test_full_disk(tmp_path, monkeypatch):
+    """The system itself refuses the write: torch's writer turns that into a RuntimeError without errno."""
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    SafeCheckpointIO().save_checkpoint(STATE, path)
+    before = path.read_bytes()
+    opened = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode: opened(Path("/dev/full"), mode))
+        with pytest.raises(CheckpointNotSavedError, match=r"No space left.*--resume --name run"):
+            SafeCheckpointIO().save_checkpoint({**STATE, "more": torch.zeros(100_000)}, path)
+    assert path.read_bytes() == before
+
+
+def test_a_bug_while_saving_is_not_the_disk(tmp_path):
+    class Unsaveable:
+        def __reduce__(self):
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        SafeCheckpointIO().save_checkpoint({"x": Unsaveable()}, tmp_path / "a.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_readers_never_see_half_a_file(tmp_path):
+    path = tmp_path / "a.ckpt"
+    SafeCheckpointIO().save_checkpoint(STATE, path)
+    done = threading.Event()
+
+    def save():
+        for _ in range(50):
+            SafeCheckpointIO().save_checkpoint({**STATE, "more": torch.zeros(50_000)}, path)
+        done.set()
+
+    writer = threading.Thread(target=save)
+    writer.start()
+    while not done.is_set():
+        assert read_checkpoint(path)["global_step"] == 3
+    writer.join()
+
+
+def test_newest_is_by_time_and_readable(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    names = ["checkpoints/last.ckpt", "hpc_ckpt_1.ckpt", "checkpoints/epoch=9.ckpt"]
+    for age, name in enumerate(names):
+        SafeCheckpointIO().save_checkpoint(STATE, tmp_path / name)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert newest_checkpoint(tmp_path) == tmp_path / names[0]
+    (tmp_path / names[0]).write_bytes(b"torn")
+    os.utime(tmp_path / names[0], (1000, 1000))
+    assert newest_checkpoint(tmp_path) == tmp_path / names[1]
+
+
+def test_folder_instead_of_a_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(tmp_path)
+
+
+def test_differences_are_those_of_shared_arguments():
+    then = {"hyper_parameters": {"_class_path": "a.A", "lr": 0.1, "gone": 1, "_instantiator": "x"}}
+    assert differences(then, {"class_path": "a.A", "init_args": {"lr": 0.1, "new": 2}}) == []
+    changed = differences(then, {"class_path": "a.B", "init_args": {"lr": 0.2}})
+    assert changed == ["class a.A there, a.B here", "lr 0.1 there, 0.2 here"]
+    assert differences({}, {"class_path": "a.A", "init_args": {}}) == []

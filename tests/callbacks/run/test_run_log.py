@@ -1,0 +1,44 @@
+import csv
+
+import torch
+
+from callbacks.run.run_log import RunLog
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_are_on_disk_at_once(tmp_path):
+    log = RunLog(tmp_path)
+    log.log_metrics({"loss": torch.tensor(0.5), "epoch": 0}, step=0)
+    assert rows(tmp_path) == [{"epoch": "0", "loss": "0.5", "step": "0"}]
+    log.log_metrics({"new": 2.0}, step=1)
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.5", ""]
+    assert [row["new"] for row in rows(tmp_path)] == ["", "2.0"]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_earlier_sessions_are_kept_up_to_the_checkpoint(tmp_path):
+    first = RunLog(tmp_path)
+    for step in range(6):
+        first.log_metrics({"loss": float(step)}, step=step)
+    first.log_metrics({"val": 9.0}, step=3)
+    resumed = RunLog(tmp_path, resumed_step=3)
+    resumed.log_metrics({"loss": 3.0}, step=3)  # trained again
+    resumed.log_metrics({"loss": 4.5, "extra": 1.0}, step=4)
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.0", "1.0", "2.0", "3.0", "", "4.5"]
+    assert rows(tmp_path)[-1]["extra"] == "1.0"
+    assert rows(tmp_path)[-2]["val"] == "9.0"
+
+
+def test_a_row_cut_off_by_a_crash_is_no_obstacle(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,loss,step\n0,0.1,0\n0,0.")
+    RunLog(tmp_path, resumed_step=4).log_metrics({"loss": 0.2}, step=5)
+    assert rows(tmp_path)[-1]["loss"] == "0.2"
+
+
+def test_hyperparameters_make_no_file(tmp_path):
+    RunLog(tmp_path).log_hyperparams({"lr": 0.1})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,54 @@
+import json
+import subprocess
+
+from callbacks.run import run_record
+from callbacks.run.run_record import earlier_sessions, git_state, hardware, versions
+
+
+def test_git_state(tmp_path):
+    assert git_state(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert git_state(tmp_path) is None, "a repository without a commit"
+    (tmp_path / "file").touch()
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "m"], check=True)
+    state = git_state(tmp_path)
+    assert len(state["commit"]) == 40
+    assert state["dirty"] is False
+    (tmp_path / "file").write_text("changed")
+    assert git_state(tmp_path)["dirty"] is True
+    subprocess.run([*git, "commit", "-qam", "more"], check=True)
+    record = tmp_path / "experiments" / "lift" / "results" / "new.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    assert git_state(tmp_path)["dirty"] is False
+    (tmp_path / "experiments" / "new.yaml").touch()
+    assert git_state(tmp_path)["dirty"] is True
+
+
+def test_no_git_program(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(tmp_path) is None
+
+
+def test_facts_are_json():
+    facts = {**versions(), **hardware()}
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["cores"] >= 1
+    assert "torch" in facts
+
+
+def test_versions_leave_out_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(run_record, "PACKAGES", ("torch", "no-such-package"))
+    assert list(versions()) == ["python", "torch"]
+
+
+def test_earlier_sessions(tmp_path):
+    path = tmp_path / "manifest.json"
+    assert earlier_sessions(path) == []
+    session = {"command": ["cli.py"], "start": "s", "wall_time_s": 1.0, "status": "finished"}
+    path.write_text(json.dumps({**session, "earlier": [], "seed": 0}))
+    assert earlier_sessions(path) == [session]
+    path.write_text("{")
+    assert earlier_sessions(path) == []

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import TensorDataset
+from torchvision import transforms
+
+from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked, known_tasks
+from datamodules.common.reports import first_names
+from datamodules.common.resizing import centre_square, centre_square_tensor
+from tests.helpers.image_files import pixels
+from visionscapes.checks import at_least
+from visionscapes.errors import UserError
+
+sides = st.integers(3, 90)
+
+
+class Numbers(EvaluationLoaders):
+    def evaluated(self):
+        return {
+            f"{task}@8": Evaluated(
+                TensorDataset(torch.arange(count)), lambda samples: [int(x) for (x,) in samples], size
+            )
+            for task, count, size in [("images", 5, 2), ("video", 3, 1)]
+        }
+
+
+def test_every_task_has_a_loader_with_its_own_batch_size():
+    data = Numbers(num_workers=0)
+    expected = {"images@8": [[0, 1], [2, 3], [4]], "video@8": [[0], [1], [2]]}
+    for loaders in (data.test_dataloader(), data.val_dataloader()):
+        assert list(loaders) == ["images@8", "video@8"]
+        assert {name: list(loader) for name, loader in loaders.items()} == expected
+    with pytest.raises(UserError, match=r"Numbers only evaluates: run `python cli\.py test`"):
+        data.train_dataloader()
+
+
+def test_stacked_keeps_lists_and_adds_what_is_alike():
+    samples = [{"image": torch.full((1,), float(k)), "index": k, "easy": torch.arange(k)} for k in range(3)]
+    batch = Stacked("retrieval-queries", ["easy"], dataset="X")(samples)
+    assert list(batch) == ["task", "image", "index", "easy", "dataset"]
+    assert (batch["task"], batch["dataset"]) == ("retrieval-queries", "X")
+    assert batch["image"].tolist() == [[0.0], [1.0], [2.0]]
+    assert batch["index"].tolist() == [0, 1, 2]
+    assert [found.tolist() for found in batch["easy"]] == [[], [0], [0, 1]]
+
+
+@given(sides, sides, st.integers(1, 40))
+def test_centre_square_equals_torchvision(width, height, size):
+    image = Image.fromarray(pixels(height, width))
+    steps = [transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(size)]
+    official = transforms.Compose([*steps, transforms.ToTensor()])
+    assert torch.equal(centre_square_tensor(image, size), official(image))
+
+
+def test_centre_square_keeps_the_mode():
+    assert centre_square(Image.new("F", (40, 30)), 8, Image.Resampling.BILINEAR).mode == "F"
+
+
+def test_tasks_come_in_the_order_of_the_loaders():
+    assert known_tasks(["b", "a", "b"], ("a", "b", "c")) == ["a", "b"]
+    with pytest.raises(UserError, match=r"tasks is \['d'\]; it has to name one or more of a, b, c"):
+        known_tasks(["d"], ("a", "b", "c"))
+    with pytest.raises(UserError, match=r"datasets is \[\]"):
+        known_tasks([], ("a",), "datasets")
+
+
+def test_numbers_below_the_least_are_named():
+    at_least(1, a=1, b=7)
+    with pytest.raises(UserError, match="b is 0; it has to be at least 1"):
+        at_least(1, a=1, b=0)
+
+
+def test_names_for_messages_are_few_and_relative(tmp_path):
+    paths = [tmp_path / f"{k}.jpg" for k in range(5)]
+    assert first_names(paths, tmp_path) == "5 files: 0.jpg, 1.jpg, 2.jpg, ..."
+    assert first_names(paths[:1], tmp_path / "elsewhere") == f"1 files: {paths[0]}"

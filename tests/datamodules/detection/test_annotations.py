@@ -1,0 +1,140 @@
+import logging
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules.detection.annotations import PictureFile, check_boxes
+from tests.helpers.image_files import pixels, save_photo, truncate
+from visionscapes.errors import UserError
+
+
+def check(numbers, form="xywh", size=(40, 60), evaluated=False):
+    sizes = np.array([size] * len(numbers)).reshape(-1, 2)
+    return check_boxes(np.array(numbers), sizes, form, "Set", lambda place: f"box {place}", evaluated=evaluated)
+
+
+def uniform_boxes(count, seed, width=60, height=40):
+    """(count, 4) xyxy with ordered uniform corners."""
+    corners = np.random.default_rng(seed).random((count, 2, 2)) * (width, height)
+    corners = np.sort(corners, axis=1)
+    corners[:, 1] = np.maximum(corners[:, 1], corners[:, 0] + 1e-3)
+    return corners.reshape(count, 4)
+
+
+def as_xywh(boxes):
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+
+
+def test_both_forms_become_half_open_corners():
+    for numbers, form in (([[10, 5, 20, 30]], "xywh"), ([[10, 5, 30, 35]], "xyxy")):
+        boxes, kept = check(numbers, form)
+        assert boxes.tolist() == [[10, 5, 30, 35]]
+        assert (boxes.dtype, kept.tolist()) == (np.float32, [True])
+
+
+def test_boxes_are_cut_at_the_border_and_counted(caplog):
+    with caplog.at_level(logging.WARNING):
+        boxes, kept = check([[-3, 5, 20, 30], [50, 30, 20, 20], [10, 10, 10, 10], [20, 10, 40.3, 10]])
+    assert boxes.tolist() == [[0, 5, 17, 35], [50, 30, 60, 40], [10, 10, 20, 20], [20, 10, 60, 20]]
+    assert kept.all()
+    assert (
+        "Set: cut 2 of 4 boxes at the border of their picture (box 0: [-3.0, 5.0, 20.0, 30.0] in 60 x 40 pixels; "
+        in (caplog.text)
+    )
+
+
+def test_boxes_without_area_are_left_out_of_training_and_counted(caplog):
+    numbers = [[5, 5, 0, 9], [5, 5, 9, 0], [5, 5, -2, 9], [70, 5, 9, 9], [5, 5, 9, 9]]
+    with caplog.at_level(logging.WARNING):
+        _, kept = check(numbers)
+    assert kept.tolist() == [False, False, False, False, True]
+    assert "Set: left out 4 of 5 boxes: no area (box 0: [5.0, 5.0, 0.0, 9.0] in 60 x 40 pixels; box 1: " in caplog.text
+    assert "box 2: [5.0, 5.0, -2.0, 9.0] in 60 x 40 pixels; ...)" in caplog.text
+
+
+def test_evaluation_keeps_every_box_as_it_is(caplog):
+    with caplog.at_level(logging.WARNING):
+        boxes, kept = check([[5, 5, 0, 9], [50, 30, 20, 20], [5, 5, 9, 9]], evaluated=True)
+    assert boxes.tolist() == [[5, 5, 5, 14], [50, 30, 70, 50], [5, 5, 14, 14]]
+    assert kept.all()
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_numbers_that_are_not_finite_are_an_error(number, evaluated):
+    with pytest.raises(UserError, match=r"Set: 1 of 2 boxes hold numbers that are not finite \(box 1: .*correct"):
+        check([[5, 5, 9, 9], [5, number, 9, 9]], evaluated=evaluated)
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_corners_read_as_sizes_are_recognised(evaluated):
+    numbers = [[30, 20, 50, 35], [5, 5, 9, 9], [40, 10, 58, 20], [20, 25, 40, 39], [1, 1, 3, 3]]
+    with pytest.raises(UserError) as error:
+        check(numbers, evaluated=evaluated)
+    message = str(error.value)
+    assert (
+        "Set: 3 of 5 boxes make no sense as x, y, width, height (box 0: [30.0, 20.0, 50.0, 35.0] in 60 x 40" in message
+    )
+    assert "box 2: " in message
+    assert "box 3: " in message
+    assert "nearly all do as x1, y1, x2, y2: write [x1, y1, x2 - x1, y2 - y1] instead" in message
+
+
+def test_sizes_read_as_corners_are_recognised():
+    numbers = [[30, 20, 20, 15], [5, 5, 4, 4], [40, 10, 18, 20], [20, 25, 20, 14], [1, 1, 3, 3]]
+    with pytest.raises(UserError, match=r"4 of 5 boxes make no sense as x1, y1, x2, y2 .* write the corner x \+ width"):
+        check(numbers, "xyxy")
+
+
+def test_a_few_odd_boxes_are_no_mix_up():
+    good = [[1, 1, 5, 5]] * 9
+    assert check([*good, [30, 20, 50, 35], [40, 10, 58, 20], [20, 25, 40, 39]])[1].all()  # 3 of 12
+    assert check([[30, 20, 50, 35], [40, 10, 58, 20]])[1].all()  # two are too few to tell
+    # Boxes for pictures of another size do not become right in the other form.
+    assert not check([[100, 80, 30, 30], [200, 10, 50, 50], [90, 50, 10, 10], [70, 10, 10, 10]])[1].any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 60), seed=st.integers(0, 2**31))
+def test_right_boxes_pass_unchanged(count, seed):
+    boxes = uniform_boxes(count, seed)
+    for numbers, form in ((as_xywh(boxes), "xywh"), (boxes, "xyxy")):
+        found, kept = check(numbers, form)
+        assert np.allclose(found, boxes, atol=1e-4)
+        assert kept.mean() > 0.9  # float32 may flatten the thinnest
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(30, 60), seed=st.integers(0, 2**31))
+def test_the_wrong_form_never_passes_for_a_whole_data_set(count, seed):
+    boxes = uniform_boxes(count, seed)
+    with pytest.raises(UserError, match="make no sense as x, y, width, height"):
+        check(boxes, "xywh")
+    with pytest.raises(UserError, match="make no sense as x1, y1, x2, y2"):
+        check(as_xywh(boxes), "xyxy")
+
+
+def test_no_boxes_at_all_pass():
+    boxes, kept = check(np.empty((0, 4)))
+    assert (boxes.shape, kept.shape) == ((0, 4), (0,))
+
+
+def test_a_picture_is_read_by_a_pickled_reader(tmp_path):
+    reader = pickle.loads(pickle.dumps(PictureFile(save_photo(tmp_path / "a.png", 36, 24), (24, 36))))
+    image = reader()
+    assert np.array_equal(image, pixels(24, 36))
+    assert image.flags.writeable
+
+
+def test_a_picture_of_another_size_or_a_broken_one_is_an_error(tmp_path):
+    path = save_photo(tmp_path / "a.jpg", 36, 24)
+    with pytest.raises(UserError, match="has 36 x 24 pixels, its annotations are for 24 x 36: put the original"):
+        PictureFile(path, (36, 24))()
+    with pytest.raises(UserError, match="cannot read the image"):
+        PictureFile(truncate(path), (24, 36))()
+    with pytest.raises(UserError, match=r"cannot read the image .*b\.jpg"):
+        PictureFile(tmp_path / "b.jpg", (24, 36))()

@@ -1,0 +1,1 @@
+"""The ground everybody stands on: errors, seeds, processes, files, checks. It knows nobody above it."""
