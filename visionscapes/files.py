@@ -50,6 +50,12 @@ def write_text(path: Path, text: str, **options: Any) -> None:
         file.write(text)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(content)
+
+
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Write plain values as JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=indent) + "\n")

@@ -12,9 +12,10 @@ from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.results.figures import LARGEST_PNG
+from callbacks.results.figures import LARGEST_PNG, as_png
 from networks.feature_maps import principal_colours
 from visionscapes.errors import UserError
+from visionscapes.files import write_bytes
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -98,16 +99,10 @@ def write_features(features: Tensor, metadata: dict[str, str], path: Path) -> No
     """Write features (C, h, w) as safetensors; the file appears whole or not at all."""
     from safetensors.torch import save
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        # safetensors stores text as UTF-8, and a file name may hold other bytes.
-        readable = {key: value.encode(errors="replace").decode() for key, value in metadata.items()}
-        # Not save_file, whose files only their owner may read.
-        unfinished.write_bytes(save({"features": features.detach().cpu().contiguous()}, readable))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # safetensors stores text as UTF-8, and a file name may hold other bytes.
+    readable = {key: value.encode(errors="replace").decode() for key, value in metadata.items()}
+    # Not save_file, whose files only their owner may read.
+    write_bytes(path, save({"features": features.detach().cpu().contiguous()}, readable))
 
 
 def write_picture(image: Tensor, features: Tensor, path: Path, side: int = 320) -> None:
@@ -119,7 +114,6 @@ def write_picture(image: Tensor, features: Tensor, path: Path, side: int = 320) 
         path: of the file.
         side: longer side of each half in pixels; smaller where the file would be too large.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     photo, colours = as_picture(image.clamp(0, 1).permute(1, 2, 0)), as_picture(principal_colours([[features]])[0][0])
     while True:
         scale = side / max(photo.size)
@@ -128,10 +122,11 @@ def write_picture(image: Tensor, features: Tensor, path: Path, side: int = 320) 
         both.paste(photo.resize((width, height), Image.Resampling.LANCZOS), (0, 0))
         # Cells stay visible as squares: their number is what an upsampler changes.
         both.paste(colours.resize((width, height), Image.Resampling.NEAREST), (width + 8, 0))
-        both.save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_PNG or side < 64:
-            return
+        content = as_png(both)
+        if len(content) <= LARGEST_PNG or side < 64:
+            break
         side = int(side * 0.85)
+    write_bytes(path, content)
 
 
 def as_picture(pixels: Tensor) -> Image.Image:

@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -17,6 +16,7 @@ from callbacks.generation.pictures import new_grid, show, shown_condition, to_by
 from callbacks.results.figures import save_photographs
 from networks.generated import Generated, to_unit_range
 from visionscapes.errors import UserError
+from visionscapes.processes import gather_objects
 
 MOST = 12  # labels and styles in the overview
 _SIDE = 160  # pixels of a panel of the overview
@@ -91,7 +91,8 @@ class TranslationWriter(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hold the names of all processes together, and let the files appear if they differ."""
-        names, pairs = _everywhere(self._names), _everywhere(self._pairs if len(self._names) <= MOST**2 else [])
+        gathered = gather_objects(self._names), gather_objects(self._pairs if len(self._names) <= MOST**2 else [])
+        names, pairs = (list(chain.from_iterable(parts)) for parts in gathered)
         self._names, self._pairs = [], []
         try:
             check_names(names, [])
@@ -161,15 +162,6 @@ def save_overview(pairs: Sequence[Pair], path: Path) -> None:
 def _small(image: Tensor) -> Tensor:
     factor = min(1.0, _SIDE / max(image.shape[1:]))
     return transforms.resize(image, [max(1, round(side * factor)) for side in image.shape[1:]], antialias=True)
-
-
-def _everywhere(mine: list[Any]) -> list[Any]:
-    """Return the entries of all processes, in their order, on every process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return mine
-    everyone: list[list[Any]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(everyone, mine)
-    return list(chain.from_iterable(everyone))
 
 
 def _finished(trainer: Trainer) -> Path:

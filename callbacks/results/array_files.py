@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from visionscapes.files import atomic_write
+
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as .npz, whole or not at all; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with atomic_write(path) as file:
         np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
-    os.replace(partial, path)
 
 
 def folder_name(name: str) -> str:

@@ -1,7 +1,10 @@
 """How pictures of results look, and how they are saved: one palette, one size limit."""
 
+import io
 from pathlib import Path
 from typing import Any
+
+from visionscapes.files import write_bytes
 
 # Okabe and Ito's colours, which remain apart for colour-blind readers; methods take them in the order they are offered.
 PALETTE = ["#000000", "#E69F00", "#999999", "#D55E00", "#CC79A7", "#0072B2", "#009E73", "#56B4E9"]
@@ -17,11 +20,11 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: Path, dpi: float = 110) -> None:
     """Write a figure as PNG, in a lower resolution where it would take more than ``LARGEST_PNG`` bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-    while path.stat().st_size > LARGEST_PNG and dpi > 40:
+    picture = as_png(figure, dpi)
+    while len(picture) > LARGEST_PNG and dpi > 40:
         dpi *= 0.85
-        figure.savefig(path, dpi=dpi)
+        picture = as_png(figure, dpi)
+    write_bytes(path, picture)
 
 
 def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
@@ -31,14 +34,29 @@ def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:
     """
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-    while path.stat().st_size > LARGEST_PNG:
-        with Image.open(path) as image:
+    picture = as_png(figure, dpi)
+    while len(picture) > LARGEST_PNG:
+        with Image.open(io.BytesIO(picture)) as image:
             enough = image.width * image.height // 20  # pixels that still change colour when k-means stops
             reduced = image.convert("RGB").quantize(256, kmeans=enough)
-        reduced.save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_PNG or dpi <= 40:
-            return
+        picture = as_png(reduced)
+        if len(picture) <= LARGEST_PNG or dpi <= 40:
+            break
         dpi *= 0.85
-        figure.savefig(path, dpi=dpi)
+        picture = as_png(figure, dpi)
+    write_bytes(path, picture)
+
+
+def as_png(picture: Any, dpi: float | None = None) -> bytes:
+    """Return a picture as the content of a PNG file.
+
+    Args:
+        picture: a matplotlib figure, if ``dpi`` is given; else an image of Pillow.
+        dpi: pixels an inch.
+    """
+    buffer = io.BytesIO()
+    if dpi is None:
+        picture.save(buffer, "PNG", optimize=True)
+    else:
+        picture.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

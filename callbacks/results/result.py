@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback
 
+from visionscapes.files import atomic_write
+
 
 @dataclass(frozen=True)
 class Result:
@@ -24,8 +26,7 @@ class Result:
 
 def write_results(results: list[Result], path: Path) -> None:
     """Write one row a figure, columns as in ``Result``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with atomic_write(path, "w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Result)])
         writer.writeheader()
         writer.writerows(asdict(result) for result in results)

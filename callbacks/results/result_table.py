@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.dense.complexity import Complexity
 from callbacks.results.result import Result
+from visionscapes.files import write_text
 
 TITLES = {
     "keypoints": "Keypoint correspondence",
@@ -86,8 +87,7 @@ class ResultTable(Callback):
         if not results or not trainer.is_global_zero:
             return
         path = Path(trainer.default_root_dir) / "results" / "summary.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_markdown(sheets(results)))
+        write_text(path, as_markdown(sheets(results)))
         show(sheets(r for r in results if self.metrics is None or r.metric in self.metrics))
         print(f"all figures: {path.parent}")
 

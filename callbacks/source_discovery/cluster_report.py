@@ -13,6 +13,7 @@ from callbacks.source_discovery.cluster_page import Cluster, Overview, cluster_f
 from callbacks.source_discovery.observed import Round, images_of, label_name, number, truth_of
 from metrics.source_discovery import UNCLUSTERED, majorities
 from visionscapes.errors import UserError
+from visionscapes.files import write_text
 
 HEADER = ("image", "round", "label", "name", "distance", "margin", "truth")
 
@@ -54,12 +55,11 @@ class ClusterReport(Callback):
         shown, more = groups[: self.clusters], groups[self.clusters :]
         drawn = [(group, self._pictures(round, images, group.label)) for group in shown]
         overview = overview_of(round, images, groups)
-        (folder / "clusters").mkdir(exist_ok=True)
         if groups:
             save_figure(cluster_figure(groups), folder / "clusters" / "purity.png")
         unclustered = self._pictures(round, images, UNCLUSTERED)
         text = page(overview, drawn, len(more), sum(group.size for group in more), unclustered)
-        (folder / "clusters" / "index.html").write_text(text, encoding="utf-8")
+        write_text(folder / "clusters" / "index.html", text)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         path = Path(trainer.default_root_dir) / "clusters" / "index.html"

@@ -1,7 +1,6 @@
 """The arrays that the analysis of a ViT leaves in a run folder: how they are written, checked and read again."""
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from callbacks.results.array_files import folder_name, write_npz
 from visionscapes.errors import UserError
+from visionscapes.files import write_json
 
 FOLDER = "arrays"
 # Shapes by protocol and by what follows the data set's name in a key: L layers, H heads, h x w token grid, A x B the
@@ -136,14 +136,11 @@ def write_arrays(folder: Path, models: Sequence[AnalysedModel]) -> None:
     """
     _check_names([model.name for model in models])
     top = Path(folder) / FOLDER
-    top.mkdir(parents=True, exist_ok=True)
     for model in models:
         for protocol, arrays in model.arrays.items():
             write_npz(top / folder_name(model.name) / f"{protocol}.npz", arrays)
     described = [{f.name: getattr(model, f.name) for f in fields(model) if f.name != "arrays"} for model in models]
-    partial = top / "models.partial"
-    partial.write_text(json.dumps(described, indent=2) + "\n")
-    os.replace(partial, top / "models.json")
+    write_json(top / "models.json", described)
 
 
 def read_arrays(folder: Path, problems: list[str] | None = None) -> list[AnalysedModel]:

@@ -1,18 +1,20 @@
 """From the arrays of a run to its pictures, tables and page."""
 
+import io
 import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.results.figures import LARGEST_PNG, save_figure
+from callbacks.results.figures import LARGEST_PNG, as_png, save_figure
 from callbacks.vit_analysis.report import how, what, why
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
 from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
 from callbacks.vit_analysis.report.local_heads import offset_local_heads
 from callbacks.vit_analysis.report.page import Content, Shown, page
 from callbacks.vit_analysis.report.tables import as_csv, as_markdown, tables
+from visionscapes.files import write_bytes, write_text
 
 CATALOGUE = {"how": how.EXHIBITS, "what": what.EXHIBITS, "why": why.EXHIBITS}
 TABLES = ("2.1", "2.4", "2.5", "2.6")
@@ -57,20 +59,17 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     sheets = []
     for table in _tables(models, problems):
         stem = folder / "results" / f"table_{table.number.replace('.', '_')}"
-        stem.parent.mkdir(exist_ok=True)
-        stem.with_suffix(".csv").write_text(as_csv(table), encoding="utf-8")
-        stem.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
+        write_text(stem.with_suffix(".csv"), as_csv(table))
+        write_text(stem.with_suffix(".md"), as_markdown(table))
         written += [stem.with_suffix(".csv"), stem.with_suffix(".md")]
         sheets.append((table, f"results/{stem.name}.csv", f"results/{stem.name}.md"))
-    heads = folder / "results" / "offset_local_heads.csv"
-    heads.parent.mkdir(exist_ok=True)
-    heads.write_text(_offset_heads(models), encoding="utf-8")
+    write_text(folder / "results" / "offset_local_heads.csv", _offset_heads(models))
     absent += [f"Table {number}" for number in TABLES if number not in {table.number for table, _, _ in sheets}]
     data, embedded = describe_data(folder)
     for problem in problems:
         warnings.warn(problem, stacklevel=2)
     content = Content(models, data, embedded, figures, sheets, absent, problems)
-    (folder / "index.html").write_text(page(content), encoding="utf-8")
+    write_text(folder / "index.html", page(content))
     return [*written, folder / "index.html"]
 
 
@@ -147,11 +146,11 @@ def _save_with_palette(figure: Any, path: Path) -> tuple[int, int]:
 
     dpi: float = DPI
     while True:
-        figure.savefig(path, dpi=dpi)
-        with Image.open(path) as full:
+        with Image.open(io.BytesIO(as_png(figure, dpi))) as full:
             picture = full.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        picture.save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_PNG or dpi < 40:
+        content = as_png(picture)
+        if len(content) <= LARGEST_PNG or dpi < 40:
+            write_bytes(path, content)
             return picture.size
         dpi *= 0.85
 

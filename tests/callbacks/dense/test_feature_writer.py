@@ -67,18 +67,6 @@ def test_a_module_without_dense_features_is_refused(tmp_path):
         FeatureWriter(dtype="int8")
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def full_disk(path, content):
-        with path.open("wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_features(torch.ones(2, 3, 3), {}, tmp_path / "x.safetensors")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("shape", [(400, 300), (1, 1), (3, 500)])
 def test_pictures_are_side_by_side_and_small(tmp_path, shape):
     write_picture(torch.rand(3, *shape), torch.randn(8, 5, 6), tmp_path / "x.png", side=600)
