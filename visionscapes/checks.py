@@ -7,13 +7,15 @@ A constructor says what its options may be in their annotations and checks them 
 
 so that a value out of bounds gets one line, ``MyModule.lr is -1; it has to be above 0``, from Python and from the
 command line alike. A dataclass of options checks itself: ``check_options(MyOptions, vars(self))`` in ``__post_init__``.
+tests/test_option_bounds.py tries values beyond the bounds of every exported class.
 """
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,6 +23,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from visionscapes.errors import UserError
 
 LARGEST_INTEGER = 2**63 - 1  # what torch and numpy can hold
+MOST_WORKERS = 1024  # each is a process: a slip of the keyboard would take the machine down
+LARGEST_IMAGE = 2**14  # pixels: Pillow refuses to open more than 179 million of them, 13,377 x 13,377
 EACH = "each of its values has to be "
 
 
@@ -42,9 +46,9 @@ class Bounds:
 
     def __str__(self) -> str:
         if self.least is not None and self.most is not None:
-            return f"between {self.least:g} and {self.most:g}"
+            return f"between {self.least} and {self.most}"
         words = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
-        return " and ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None) or "finite"
+        return " and ".join(f"{word} {bound}" for word, bound in words.items() if bound is not None) or "finite"
 
     __repr__ = __str__  # which help shows as the type: Annotated[float, above 0]
 
@@ -59,29 +63,45 @@ class Bounds:
 
 
 @dataclass(frozen=True, repr=False)
-class Sized:
-    """How many elements a list has. Write ``Annotated[list[int], Sized(1)]``.
+class Among:
+    """How many values the list has that a value is one of. Write ``list[Annotated[int, Among(1)]]``.
+
+    It stands on the values because ``Annotated[list[int], ...]`` would take ``--option+=`` from the command line.
 
     Attributes:
-        least: number of elements.
+        least: the smallest number of values.
+        most: the largest number of values; None for no such bound.
         different: whether no two may be equal.
     """
 
     least: int = 1
+    most: int | None = None
     different: bool = False
 
     def __str__(self) -> str:
-        return f"a list of {self.least} or more{' different values' if self.different else ' values'}"
+        count = {None: f"{self.least} or more", self.least: f"{self.least}"}
+        return f"{count.get(self.most, f'{self.least} to {self.most}')}{' different' * self.different} values"
 
     __repr__ = __str__
+
+    def allow(self, values: Sequence[Any]) -> bool:
+        """Return whether a list has as many values, and different ones if they have to be."""
+        many_enough = self.least <= len(values) <= (len(values) if self.most is None else self.most)
+        return many_enough and not (self.different and any(one in values[:k] for k, one in enumerate(values)))
 
 
 PositiveInt = Annotated[int, Bounds(least=1)]
 NonNegativeInt = Annotated[int, Bounds(least=0)]
+AnyInt = Annotated[int, Bounds()]
 PositiveFloat = Annotated[float, Bounds(above=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
-Share = Annotated[float, Bounds(least=0, most=1)]
 FiniteFloat = Annotated[float, Bounds()]
+Share = Annotated[float, Bounds(least=0, most=1)]
+ShareBelowOne = Annotated[float, Bounds(least=0, below=1)]  # dropout, momentum, betas of Adam
+PositiveShare = Annotated[float, Bounds(above=0, most=1)]
+Percent = Annotated[float, Bounds(above=0, most=100)]
+ImageSize = Annotated[int, Bounds(least=1, most=LARGEST_IMAGE)]
+Workers = Annotated[int, Bounds(least=0, most=MOST_WORKERS)]
 
 
 def check_options(owner: type, values: Mapping[str, Any]) -> None:
@@ -89,7 +109,7 @@ def check_options(owner: type, values: Mapping[str, Any]) -> None:
 
     Numbers have to be finite and within their ``Bounds``, whole where the annotation says int; of a ``Literal`` only
     the listed values are allowed; lists, tuples, dictionaries and unions are looked into. Options without a value are
-    passed over.
+    passed over. The message names the class of ``self`` if that is among the values, which may be a subclass.
 
     Args:
         owner: the class whose constructor, written in it and not inherited, has the annotations.
@@ -98,9 +118,10 @@ def check_options(owner: type, values: Mapping[str, Any]) -> None:
     Raises:
         UserError: a value is out of bounds; the first in the order of the signature is told.
     """
+    named = type(values["self"]) if "self" in values else owner
     for name, annotation in option_annotations(owner).items():
         if name in values:
-            check_value(f"{owner.__name__}.{name}", values[name], annotation)
+            check_value(f"{named.__name__}.{name}", values[name], annotation)
 
 
 @cache
@@ -147,42 +168,56 @@ def _complaint(value: Any, annotation: Any) -> str | None:
     if origin in (Union, UnionType):
         return _complaint_about_union(value, arguments)
     if origin is Literal:
-        allowed = any(value == one and type(value) is type(one) for one in arguments)
+        allowed = any(type(value) is type(one) and value == one for one in arguments)
         return None if allowed else f"one of {', '.join(map(repr, arguments))}"
     if annotation in (int, float):
         return _complaint_about_number(value, annotation, Bounds())
-    for element, of_element in _elements(value, origin, arguments):
-        remedy = _complaint(element, of_element)
-        if remedy is not None:
-            return remedy if remedy.startswith(EACH) else EACH + remedy
+    if origin in (list, tuple, Sequence):
+        return _complaint_about_list(value, origin, arguments)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
+        keys, values = product(value, arguments[:1]), product(value.values(), arguments[1:])
+        return _complaint_about_each([*keys, *values])
     return None
 
 
 def _complaint_about_annotated(value: Any, annotation: Any, rules: tuple[Any, ...]) -> str | None:
-    for rule in rules:
-        if isinstance(rule, Bounds):
-            return _complaint_about_number(value, annotation, rule)
-        if isinstance(rule, Sized) and (
-            len(value) < rule.least or (rule.different and any(one in value[:k] for k, one in enumerate(value)))
-        ):
-            return str(rule)
-    return _complaint(value, annotation)
+    bounds = next((rule for rule in rules if isinstance(rule, Bounds)), None)
+    return _complaint(value, annotation) if bounds is None else _complaint_about_number(value, annotation, bounds)
 
 
 def _complaint_about_number(value: Any, kind: Any, bounds: Bounds) -> str | None:
-    """Return what a number has to be; a value that is none, such as a path, is another check's business."""
-    whole = kind is int
+    within = "" if str(bounds) == "finite" else f", {bounds}"
     if isinstance(value, bool) or not isinstance(value, Real):
-        return f"a {'whole ' if whole else ''}number{'' if str(bounds) == 'finite' else f', {bounds}'}"
+        return f"a {'whole ' if kind is int else ''}number{within}"
+    if isinstance(value, Integral):  # not by way of a float, which overflows
+        if not bounds.contain(int(value)):
+            return str(bounds)
+        return None if abs(int(value)) <= LARGEST_INTEGER else f"between {-LARGEST_INTEGER} and {LARGEST_INTEGER}"
     if not math.isfinite(value):
-        return f"a finite number{'' if str(bounds) == 'finite' else f', {bounds}'}"
+        return f"a finite number{within}"
     if not bounds.contain(float(value)):
         return str(bounds)
-    if whole and not isinstance(value, Integral):
-        return "a whole number"
-    if isinstance(value, Integral) and abs(int(value)) > LARGEST_INTEGER:
-        return f"at most {LARGEST_INTEGER}"
-    return None
+    return "a whole number" if kind is int else None
+
+
+def _complaint_about_list(value: Any, origin: Any, arguments: tuple[Any, ...]) -> str | None:
+    """Return what a list or a tuple has to be: its length, then its values."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return "a list"
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        among, elements = Among(len(arguments), len(arguments)), list(zip(value, arguments, strict=False))
+    else:
+        rules = getattr(arguments[0], "__metadata__", ())
+        among = next((rule for rule in rules if isinstance(rule, Among)), Among(0))
+        elements = list(product(value, arguments[:1]))
+    return _complaint_about_each(elements) if among.allow(value) else f"a list of {among}"
+
+
+def _complaint_about_each(elements: list[tuple[Any, Any]]) -> str | None:
+    """Return what the elements of a list or a dictionary, given with their annotations, have to be."""
+    remedies = (_complaint(value, annotation) for value, annotation in elements)
+    remedy = next((one for one in remedies if one is not None), None)
+    return remedy if remedy is None or remedy.startswith(EACH) else EACH + remedy
 
 
 def _complaint_about_union(value: Any, arguments: tuple[Any, ...]) -> str | None:
@@ -206,16 +241,3 @@ def _could_be(value: Any, annotation: Any) -> bool:
         return isinstance(value, Real) and not isinstance(value, bool)
     kind = origin or annotation
     return not isinstance(kind, type) or isinstance(value, kind)
-
-
-def _elements(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
-    """Yield the elements of a list, a tuple or a dictionary with their annotations."""
-    if not isinstance(origin, type) or not arguments:
-        return
-    if issubclass(origin, tuple) and isinstance(value, list | tuple):
-        variable = len(arguments) == 2 and arguments[1] is Ellipsis
-        yield from zip(value, arguments[:1] * len(value) if variable else arguments, strict=False)
-    elif issubclass(origin, Mapping) and isinstance(value, Mapping):
-        yield from ((one, arguments[1]) for one in value.values())
-    elif len(arguments) == 1 and isinstance(value, list | tuple):
-        yield from ((one, arguments[0]) for one in value)
