@@ -6,7 +6,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch.utils.data import DataLoader
 
-from callbacks.dense.feature_writer import FeatureWriter, name_below, write_features, write_picture
+from callbacks.dense.feature_writer import FeatureWriter, name_below, write_picture
 from callbacks.results.figures import LARGEST_PNG
 from tests.helpers.dense_case import Pooled, TinyModule, quiet_trainer
 from visionscapes.errors import UserError
