@@ -1,4 +1,5 @@
 import csv
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,6 +37,21 @@ def test_limit_and_last_incomplete_batch(tmp_path):
     callback = ScaleInvariance(scales=[16, 32], batch_size=16, limit=5, methods=["base"])
     run_test(tmp_path, [callback], discovery_loaders(9, batch_size=3))
     assert [row.count for row in callback.results] == [5]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("limit", [4, 5, 6, None])
+def test_the_limit_counts_the_images_of_all_processes(processes, limit):
+    """Samples are dealt in turn, so the first ``limit`` of the data set are taken whatever the number of processes."""
+    images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 16, 16)
+    taken: list[int] = []
+    for rank in range(processes):
+        callback, dealt = ScaleInvariance(scales=[8, 16], batch_size=16, limit=limit), images[rank::processes]
+        trainer = SimpleNamespace(world_size=processes, global_rank=rank)
+        for batch_idx, part in enumerate(dealt.split(2)):
+            callback.on_validation_batch_end(trainer, None, None, {"task": "discovery", "image": part}, batch_idx)
+        taken += [int(image[0, 0, 0]) for image in callback._held]
+    assert sorted(taken) == list(range(limit or 8))
 
 
 @pytest.mark.parametrize(("count", "size"), [(3, 32), (8, 24)])
