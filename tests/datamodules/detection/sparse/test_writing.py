@@ -1,74 +1,17 @@
-"""Sparsely annotated copies of files, through the command line."""
+"""A sparsely annotated copy, the record of what it lacks, and where neither is written."""
 
 import errno
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from datamodules.detection.sparse.command import main
 from datamodules.detection.sparse.reading import read_annotations
 from datamodules.detection.sparse.splits import choose_removed
-from visionscapes.errors import UserError
-
-SPLITS = [
-    *(["--split", split, "--percent", "50"] for split in "1235"),
-    ["--split", "4", "--level", "hard"],
-    ["--split", "siod"],
-]
-
-
-def coco(n=60, seed=0):
-    """Return a file in COCO's format: eight images, of which the last is empty, three classes, some crowds."""
-    rng = np.random.default_rng(seed)
-    return {
-        "info": {"year": 2017, "ä": "ü"},
-        "licenses": [{"id": 1}],
-        "images": [{"id": 100 - i, "file_name": f"{i}.jpg", "width": 64, "height": 48} for i in range(8)],
-        "categories": [{"id": 7 * k + 3, "name": name} for k, name in enumerate(["cat", "dog", "traffic light"])],
-        "annotations": [
-            {
-                "id": int(number),
-                "image_id": 100 - int(rng.integers(7)),
-                "category_id": 7 * int(rng.integers(3)) + 3,
-                "bbox": [0.1, 2, 3.25, 1e-3],
-                "area": 3.5,
-                "segmentation": [[1, 2, 3, 4, 5, 6.125]],
-                "iscrowd": int(rng.random() < 0.1),
-            }
-            for number in rng.permutation(1000)[:n]
-        ],
-    }
-
-
-@pytest.fixture
-def source(tmp_path):
-    return write(tmp_path / "in.json", coco())
-
-
-def write(path, content):
-    path.write_text(json.dumps(content))
-    return path
-
-
-def run(source, output, *words):
-    return main([*words, str(source), str(output)])
-
-
-def failure(capsys, *words):
-    """Return the error of a command, which is one line."""
-    assert main([str(word) for word in words]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("error: ")
-    assert printed.err.count("\n") == 1
-    return printed.err
+from tests.datamodules.detection.sparse.cases import SPLITS, coco, failure, run, write
 
 
 @pytest.mark.parametrize("words", SPLITS)
@@ -178,79 +121,6 @@ def test_an_image_with_one_box_keeps_it(tmp_path):
         assert json.loads((tmp_path / f"{name}.json").read_text()) == content
 
 
-BROKEN = {
-    "no_images": (lambda content: content.update(images=[]), "which is not in the file"),
-    "no_annotations": (lambda content: content.update(annotations=[]), "no annotation that could be removed"),
-    "only_crowds": (lambda content: [a.update(iscrowd=1) for a in content["annotations"]], "no annotation that could"),
-    "image": (lambda content: content["annotations"][4].update(image_id=1, id=4711), "4711 has the image_id 1,"),
-    "category": (lambda content: content["annotations"][4].update(category_id=1), "the category_id 1,"),
-    "twice": (
-        lambda content: content["annotations"].append(content["annotations"][0]),
-        "the id of several annotations",
-    ),
-    "image_twice": (lambda content: content["images"].append(content["images"][-1]), "have the id 93"),
-    "category_twice": (lambda content: content["categories"].insert(0, {"id": 3}), "have the id 3"),
-    "no_id": (lambda content: content["annotations"][0].pop("id"), "KeyError: 'id'"),
-    "text_id": (lambda content: content["annotations"][0].update(id="12"), "'12' of an annotation is not a whole"),
-    "fraction_id": (lambda content: content["annotations"][0].update(id=1.5), "1.5 of an annotation is not a whole"),
-    "huge_id": (lambda content: content["annotations"][0].update(id=2**70), "not a file of annotations"),
-    "list_id": (lambda content: content["annotations"][0].update(image_id=[]), "not a file of annotations"),
-    "crowd": (lambda content: content["annotations"][0].update(iscrowd="yes"), "not a file of annotations"),
-    "no_key": (lambda content: content.pop("annotations"), "KeyError: 'annotations'"),
-    "list": (lambda content: content.update(annotations={"a": 1}), "not a file of annotations"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_file_that_contradicts_itself_is_refused(tmp_path, capsys, name):
-    content, (spoil, message) = coco(), BROKEN[name]
-    spoil(content)
-    source = write(tmp_path / "in.json", content)
-    error = failure(capsys, "--split", "siod", source, tmp_path / "out.json")
-    assert message in error
-    assert str(source) in error
-    assert list(tmp_path.iterdir()) == [source]
-
-
-@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9, 0.999])
-def test_a_file_that_was_cut_off_is_refused(source, capsys, share):
-    raw = source.read_bytes()
-    source.write_bytes(raw[: int(share * len(raw))])
-    assert "not a file of annotations" in failure(capsys, "--split", "siod", source, source.with_name("out.json"))
-    assert list(source.parent.iterdir()) == [source]
-
-
-@pytest.mark.parametrize("raw", [b"\xff\xfe\xfa", b"[]", b"3", b"[" * 100_000])
-def test_a_file_of_something_else_is_refused(source, capsys, raw):
-    source.write_bytes(raw)
-    assert "not a file of annotations" in failure(capsys, "--split", "siod", source, source.with_name("out.json"))
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--split", "6", "--percent", "50"], "no split '6'"),
-        (["--split", "1"], "takes a percentage"),
-        (["--split", "1", "--percent", "-1"], "from 0 to 100"),
-        (["--split", "1", "--percent", "nan"], "from 0 to 100"),
-        (["--split", "1", "--percent", "101"], "from 0 to 100"),
-        (["--split", "1", "--percent", "50", "--level", "easy"], "no level"),
-        (["--split", "4", "--percent", "50"], "no percentage"),
-        (["--split", "1", "--percent", "50", "--seed", "-1"], "a seed is"),
-        (["--split", "1", "--percent", "50", "--rounding", "up"], "rounding is"),
-        (["--split", "1", "--percent", "50", "--refill"], "refill makes no difference"),
-    ],
-)
-def test_settings_that_do_not_exist_are_refused(source, capsys, words, message):
-    assert message in failure(capsys, *words, source, source.with_name("out.json"))
-    assert list(source.parent.iterdir()) == [source]
-
-
-def test_a_percentage_below_one_is_pointed_at(source, capsys):
-    assert run(source, source.with_name("out.json"), "--split", "1", "--percent", "0.5") == 0
-    assert "warning: --percent 0.5 is less than one in a hundred" in capsys.readouterr().err
-
-
 def test_no_file_is_replaced_unasked(source, tmp_path, capsys):
     output, record = tmp_path / "out.json", tmp_path / "out.removed.json"
     for path in (output, record):
@@ -298,26 +168,3 @@ def test_a_full_disk_leaves_nothing_behind(source, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(Path, "write_text", full)
     assert "No space left" in failure(capsys, "--split", "siod", source, tmp_path / "out.json")
     assert list(tmp_path.iterdir()) == [source]
-
-
-def test_an_interruption_leaves_nothing_behind(source, tmp_path, capsys, monkeypatch):
-    def interrupted(*paths):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    assert run(source, tmp_path / "out.json", "--split", "siod") == 130
-    assert "stopped" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [source]
-
-
-def test_the_module_runs_as_a_program(source, tmp_path):
-    command = [sys.executable, "-m", "datamodules.sparse_annotations", "--split", "9", source, tmp_path / "out.json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no split '9'")
-    assert "Traceback" not in done.stderr
-
-
-def test_reading_raises_for_callers_too(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
-        read_annotations(tmp_path / "missing.json")
