@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help fit zoo analysis test test-all check format clean setup
+.PHONY: help fit zoo analysis test test-all test-file check format clean setup
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -37,9 +37,10 @@ zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weight
 analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 2 minutes on 2 cores)
 	$(RUN) cli.py test --config configs/vit_analysis.yaml
 
-check: $(READY) ## linter, formatter in check mode, type checker
+check: $(READY) ## linter, formatter in check mode, contracts of imports, type checker
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy
 
 test: check ## check, then every test that takes seconds
@@ -48,9 +49,15 @@ test: check ## check, then every test that takes seconds
 test-all: check ## check, then every test, the long ones too (that of SLURM needs slurmctld, slurmd, slurm-client, munge)
 	$(RUN) -m pytest
 
+# Without $(READY) as a prerequisite, so that it answers at once even if the dependencies' list was touched.
+test-file: ## the tests of FILE=tests/..., a file, a folder or file::test, and nothing else
+	@test -n "$(FILE)" || { echo "Name a file: make test-file FILE=tests/networks/test_lift_block.py"; exit 2; }
+	@test -x $(RUN) || $(MAKE) setup
+	$(RUN) -m pytest -q $(FILE)
+
 format: $(READY) ## let the formatter and the linter mend what they can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean: ## delete the environment and the caches (runs/ stays)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

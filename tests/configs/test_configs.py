@@ -64,6 +64,7 @@ def words(options: dict, prefix: str) -> list[str]:
 
 
 FEW = [*words(WORLD | EVALUATED, "data"), "--trainer.max_epochs=1"]
+IMAGES_ALONE = words(WORLD | {"tasks": "[images]"}, "data")
 NO_EVALUATION = ["--test_after_fit=false", "--trainer.callbacks=[]"]
 
 
@@ -261,9 +262,42 @@ def debug(case: Case) -> None:
     assert (run.run_folder / "results" / "keypoints.csv").is_file()
 
 
+def overfit(case: Case) -> None:
+    """The same two batches in every epoch, crops included, and a loss that falls."""
+    run = case.run(*IMAGES_ALONE, "--trainer.max_epochs=8")
+    assert run.trainer.global_step == 2 * 8
+    assert not (run.run_folder / "results").exists()
+    first, second = [[batch["image"] for batch in run.trainer.train_dataloader] for _ in range(2)]
+    assert len(first) >= 2
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    with (run.run_folder / "metrics.csv").open(newline="") as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row.get("train/loss")]
+    assert sum(losses[-2:]) < 0.9 * sum(losses[:2]), losses
+
+
+def profiled(case: Case) -> None:
+    """The profiler's table lies in the run folder and knows the steps."""
+    run = case.run(*IMAGES_ALONE, "--data.batch_size=1", "--data.scenes=30")
+    assert run.trainer.global_step == 20
+    (table,) = run.run_folder.glob("fit-profile.txt")
+    rows = {row[0].strip(): row for row in (line.split("|")[1:] for line in table.read_text().splitlines()) if row}
+    calls = rows["run_training_batch"][2]
+    assert int(calls) == 20, rows.keys()
+
+
+def limited(case: Case) -> None:
+    """Two batches an epoch, in each of the epochs that were asked for."""
+    run = case.run(*IMAGES_ALONE, *NO_EVALUATION, "--trainer.max_epochs=3")
+    assert (run.trainer.global_step, run.trainer.current_epoch) == (6, 3)
+    assert run.trainer.limit_test_batches == run.trainer.limit_predict_batches == 2
+
+
 CASES: dict[str, Callable[[Case], None]] = {
     "configs/lift.yaml": lift,
     "configs/debug.yaml": debug,
+    "configs/debug/limit.yaml": limited,
+    "configs/debug/overfit.yaml": overfit,
+    "configs/debug/profile.yaml": profiled,
     "configs/gan_discovery.yaml": discovery,
     "configs/hardware/cpu.yaml": runs_on_the_cpu,
     "configs/hardware/bf16.yaml": runs_on_the_cpu,
