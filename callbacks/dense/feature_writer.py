@@ -1,7 +1,5 @@
 """Dense features of a user's own images, written to files."""
 
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -9,24 +7,26 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.results.figures import LARGEST_PNG, as_png
+from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
 from networks.feature_maps import principal_colours
 from visionscapes.errors import UserError
 from visionscapes.files import write_bytes
+from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
-class FeatureWriter(Callback):
+class FeatureWriter(PredictionWriter):
     """Writes what ``predict_step`` returns, dense features (B, C, h, w), one file an image.
 
     For <root>/trip/cat.jpg the features go to features/trip/cat.jpg.safetensors in the run folder, under the key
     "features" (C, h, w) with the metadata method, path, image_height and image_width, and the image beside its first
     three principal components to pictures/trip/cat.jpg.png. The suffix stays in the name, so that no two images share
-    a file. Nothing is kept in memory.
+    a file. Each file appears as soon as its image is done; no features are kept in memory.
 
     Args:
         dtype: of the features in the file, "float16" or "float32".
@@ -36,63 +36,39 @@ class FeatureWriter(Callback):
         UserError: an unknown dtype, or a module whose ``predict_step`` does not return dense features.
     """
 
+    needed = "dense features"
+    remedy = "use it with a module that offers dense features, such as LiFT"
+
     def __init__(self, dtype: Literal["float16", "float32"] = "float16", pictures: bool = True):
+        super().__init__()
         if dtype not in DTYPES:
             raise UserError(f"dtype={dtype!r} of FeatureWriter: choose float16 or float32")
         self.dtype, self.pictures = dtype, pictures
-        self._written = 0
-        self._shape: tuple[int, ...] = ()
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._written, self._shape = 0, ()
-        trainer.predict_loop.return_predictions = False
+    def accepts(self, outputs: Any) -> bool:  # noqa: D102
+        return isinstance(outputs, Tensor) and outputs.ndim == 4
 
-    def on_predict_batch_end(  # noqa: D102
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(batch, Mapping) or batch.get("task") != "predict":
-            return
-        if not isinstance(outputs, Tensor) or outputs.ndim != 4:
-            raise UserError(f"FeatureWriter needs dense features, which {type(pl_module).__name__} does not predict")
-        folder, root = Path(trainer.default_root_dir), getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
+    def write_batch(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Tensor
+    ) -> dict[str, tuple[int, ...]]:
+        folder, root = Path(trainer.default_root_dir), root_of_data(trainer)
+        shapes = {}
         for image, path, features in zip(batch["image"], batch["path"], outputs, strict=True):
-            name = name_below(Path(path), None if root is None else Path(root))
+            name = name_of_files(path, root)
             height, width = image.shape[-2:]
             metadata = {"method": type(pl_module).__name__, "path": path}
             metadata |= {"image_height": str(height), "image_width": str(width)}
             write_features(features.to(DTYPES[self.dtype]), metadata, folder / "features" / f"{name}.safetensors")
             if self.pictures:
                 write_picture(image.cpu(), features, folder / "pictures" / f"{name}.png")
-            self._written += 1
-            self._shape = tuple(features.shape)
+            shapes[str(name)] = tuple(features.shape)
+        return shapes
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        written = trainer.strategy.reduce(torch.tensor(self._written, device=pl_module.device), reduce_op="sum")
-        if trainer.is_global_zero:
-            where = Path(trainer.default_root_dir)
-            last = f", the last {self._shape}" if self._shape else ""
-            pictures = f"; pictures in {where / 'pictures'}" if self.pictures else ""
-            print(f"{int(written)} feature files ({self.dtype}{last}) in {where / 'features'}{pictures}")
-
-
-def name_below(path: Path, root: Path | None) -> Path:
-    """Return the name of an image's files: its path below ``root``, or its name in a folder that stands for its own.
-
-    Args:
-        path: of the image.
-        root: of the data; None if there is none.
-    """
-    absolute = Path(os.path.abspath(path))  # not resolve(): a link keeps its own name
-    if root is not None and absolute.is_relative_to(os.path.abspath(root)):
-        return absolute.relative_to(os.path.abspath(root))
-    folder = hashlib.sha256(os.fsencode(absolute.parent)).hexdigest()[:8]
-    return Path(f"{absolute.parent.name}-{folder}", absolute.name)
+    def conclude(self, trainer: Trainer, records: Mapping[str, tuple[int, ...]]) -> str:  # noqa: D102
+        where = Path(trainer.default_root_dir)
+        last = f", the last {list(records.values())[-1]}" if records else ""
+        pictures = f"; pictures in {where / 'pictures'}" if self.pictures else ""
+        return f"{len(records)} feature files ({self.dtype}{last}) in {where / 'features'}{pictures}"
 
 
 def write_features(features: Tensor, metadata: dict[str, str], path: Path) -> None:

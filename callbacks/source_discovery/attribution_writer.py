@@ -1,21 +1,20 @@
 """To which source a user's own images are attributed, written to a table."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.results.csv_files import write_csv
-from callbacks.source_discovery.observed import everywhere, number
-from visionscapes.errors import UserError
+from callbacks.results.prediction_writer import PredictionWriter, name_in_table, root_of_data
+from callbacks.source_discovery.observed import number
 
 KEYS = ("name", "distance", "margin", "probability")
 
 
-class AttributionWriter(Callback):
+class AttributionWriter(PredictionWriter):
     """Writes attributions.csv into the run folder: what ``predict_step`` returns for the batches of task "predict".
 
     That is a dict with "name" (B names of sources, clusters, or "unknown"), "distance" (B,) to the detector that
@@ -27,50 +26,26 @@ class AttributionWriter(Callback):
         UserError: a module whose ``predict_step`` returns something else.
     """
 
-    def __init__(self) -> None:
-        self._rows: dict[str, list[str]] = {}
+    needed = "attributions"
+    remedy = "use it with GANDiscovery"
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._rows = {}
-        trainer.predict_loop.return_predictions = False
+    def accepts(self, outputs: Any) -> bool:  # noqa: D102
+        return isinstance(outputs, Mapping) and outputs.keys() >= set(KEYS)
 
-    def on_predict_batch_end(  # noqa: D102
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(batch, Mapping) or batch.get("task") != "predict":
-            return
-        if not isinstance(outputs, Mapping) or not outputs.keys() >= set(KEYS):
-            raise UserError(
-                f"AttributionWriter needs attributions, which {type(pl_module).__name__} does not predict: use it with "
-                "GANDiscovery, or leave the callback out"
-            )
-        root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
+    def write_batch(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> dict[str, list[str]]:
+        root = root_of_data(trainer)
         columns = [outputs["name"], *([number(x) for x in outputs[key].float().tolist()] for key in KEYS[1:])]
-        for path, *cells in zip(batch["path"], *columns, strict=True):
-            self._rows[image_name(path, root)] = cells
+        return {name_in_table(path, root): cells for path, *cells in zip(batch["path"], *columns, strict=True)}
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        rows, self._rows = everywhere(self._rows), {}
-        if not rows or not trainer.is_global_zero:
-            return
+    def conclude(self, trainer: Trainer, records: Mapping[str, list[str]]) -> str | None:  # noqa: D102
+        if not records:
+            return None
         path = Path(trainer.default_root_dir) / "attributions.csv"
-        write_csv(path, ["image", "source", *KEYS[1:]], ([name, *rows[name]] for name in sorted(rows)))
-        counts = Counter(cells[0] for cells in rows.values())
+        write_csv(path, ["image", "source", *KEYS[1:]], ([name, *records[name]] for name in sorted(records)))
+        counts = Counter(cells[0] for cells in records.values())
         unknown = counts.pop("unknown", 0)
         most = ", ".join(f"{name} {count}" for name, count in counts.most_common(5))
         more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-        print(f"{len(rows)} images, {unknown} of unknown sources{f'; {most}{more}' if most else ''}: {path}")
-
-
-def image_name(path: str, root: str | Path | None) -> str:
-    """Return the name of an image in the table: its path below ``root``, or the path that it has elsewhere."""
-    absolute = Path(os.path.abspath(path))  # not resolve(): a link keeps its own name
-    if root is not None and absolute.is_relative_to(os.path.abspath(root)):
-        return absolute.relative_to(os.path.abspath(root)).as_posix()
-    return path
+        return f"{len(records)} images, {unknown} of unknown sources{f'; {most}{more}' if most else ''}: {path}"

@@ -6,7 +6,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch.utils.data import DataLoader
 
-from callbacks.dense.feature_writer import FeatureWriter, name_below, write_picture
+from callbacks.dense.feature_writer import FeatureWriter, write_picture
 from callbacks.results.figures import LARGEST_PNG
 from tests.helpers.dense_case import Pooled, TinyModule, quiet_trainer
 from visionscapes.errors import UserError
@@ -45,15 +45,6 @@ def test_half_precision_without_pictures(tmp_path):
     with safe_open(file, "pt") as content:
         assert content.get_tensor("features").dtype == torch.float16
     assert not (tmp_path / "pictures").exists()
-
-
-def test_names(tmp_path):
-    root = tmp_path / "photos"
-    assert name_below(root / "trip" / "cat.jpg", root) == Path("trip/cat.jpg")
-    outside = name_below(Path("/elsewhere/trip/cat.jpg"), root)
-    assert outside.name == "cat.jpg"
-    assert outside != name_below(Path("/other/trip/cat.jpg"), root)
-    assert outside == name_below(Path("/elsewhere/trip/cat.jpg"), None)
 
 
 def test_a_module_without_dense_features_is_refused(tmp_path):

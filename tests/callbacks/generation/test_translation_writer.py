@@ -5,7 +5,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from callbacks.generation.pictures import to_bytes
-from callbacks.generation.translation_writer import TranslationWriter, check_names
+from callbacks.generation.translation_writer import TranslationWriter
 from callbacks.results.figures import LARGEST_PNG
 from networks.generated import to_unit_range
 from tests.callbacks.generation.cases import Skipping, collate, quiet_trainer, sample
@@ -60,12 +60,6 @@ def test_names_that_cannot_be_are_refused_before_files_appear(tmp_path, name):
         predict(tmp_path, samples)
     assert not (tmp_path / "translations").exists()
     assert not (tmp_path / "translations.part").exists()
-
-
-def test_names_that_differ_in_case_alone_are_refused():
-    with pytest.raises(UserError, match="a__B"):
-        check_names(["a__B"], ["A__b"])
-    check_names(["a__c"], ["a__b"])
 
 
 def test_needs_a_module_that_translates(tmp_path):

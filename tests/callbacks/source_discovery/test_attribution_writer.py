@@ -1,11 +1,10 @@
 import csv
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from callbacks.source_discovery.attribution_writer import AttributionWriter, image_name
+from callbacks.source_discovery.attribution_writer import AttributionWriter
 from visionscapes.errors import UserError
 
 
@@ -59,13 +58,6 @@ def test_many_sources_are_summed_up(tmp_path, capsys):
     names = [f"source {number}" for number in range(7)]
     predicted(tmp_path, [([f"{name}.png" for name in names], outputs_of(*names))])
     assert "source 4 1 and 2 more" in capsys.readouterr().out
-
-
-def test_names_of_images():
-    assert image_name("data/sub/a.png", "data") == "sub/a.png"
-    assert image_name("other/a.png", Path("data")) == "other/a.png"
-    assert image_name("data2/a.png", "data") == "data2/a.png"
-    assert image_name("a.png", None) == "a.png"
 
 
 def test_names_of_files_that_are_no_unicode(tmp_path):
