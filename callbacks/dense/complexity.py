@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from callbacks.dense.evaluation import dense_features_of
+from callbacks.results.presentation import MetricKind, Presentation
 from callbacks.results.result import Result, write_results
 from networks.complexity import macs, parameter_count, thesis_macs
 
@@ -26,6 +27,7 @@ class Complexity(Callback):
     """
 
     protocol = "complexity"
+    presentation = Presentation("Cost", MetricKind("lower", digits=".3f"), ranked=False)
 
     def __init__(self, image_sizes: list[int] = [224], methods: list[str] | None = None):  # noqa: B006 (never changed)
         self.image_sizes, self.methods = list(image_sizes), methods

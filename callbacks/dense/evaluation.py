@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from callbacks.results.array_store import Arrays, store_of
+from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, layer_results, plain_settings, write_results
 from networks.dense import HasDenseFeatures, by_layer
 from networks.vit_layers import HasLayers, Layered
@@ -73,6 +74,7 @@ class DenseEvaluation(Callback, ABC):
 
     task: str
     protocol: str | None = None
+    presentation: Presentation
 
     def __init__(self, methods: list[str] | None = None):
         self.methods = methods

@@ -1,6 +1,7 @@
 """Keypoint correspondence by nearest dense features."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -8,11 +9,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.pck import PercentageOfCorrectKeypoints
 from networks.correspondence import MatchingRule, match_keypoints
 from visionscapes.errors import UserError
 
 CHOICES = {"aggregation": ("category", "pair"), "comparison": ("<", "<="), "reference": ("box", "image")}
+WARPS = "Correspondence of warped photographs"  # title where the pairs are those of task "warps"
 
 
 class KeypointCorrespondence(DenseEvaluation):
@@ -37,6 +40,7 @@ class KeypointCorrespondence(DenseEvaluation):
     """
 
     task = "keypoints"
+    presentation = Presentation("Keypoint correspondence", SHARE)
 
     def __init__(
         self,
@@ -50,6 +54,9 @@ class KeypointCorrespondence(DenseEvaluation):
     ):
         super().__init__(methods)
         self.task = task
+        if task != type(self).task:
+            title = WARPS if task == "warps" else f"{self.presentation.title}: {task}"
+            self.presentation = replace(self.presentation, title=title)
         chosen = {"aggregation": aggregation, "comparison": comparison, "reference": reference}
         for option, choice in chosen.items():
             if choice not in CHOICES[option]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.corloc import CorLoc
 from networks.tokencut import EPS, discover_box
 from visionscapes.errors import UserError
@@ -27,6 +28,7 @@ class ObjectDiscovery(DenseEvaluation):
     """
 
     task = "discovery"
+    presentation = Presentation("Object discovery", SHARE)
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.figures import PALETTE, new_figure, save_figure
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.results.result import Result
 from metrics.cka import SMALLEST_BATCH, MinibatchCKA
 from visionscapes.errors import UserError
@@ -40,6 +41,7 @@ class ScaleInvariance(DenseEvaluation):
     """
 
     protocol = "scale_invariance"
+    presentation = Presentation("Scale invariance", SHARE)
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Video object segmentation by propagating the first frame's masks."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, tee
 from operator import itemgetter
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.video_segmentation import VOID, VideoSegmentationQuality
 from networks.dense import by_layer
 from networks.label_propagation import decode_labels, labels_on_grid, propagate_labels
@@ -39,6 +41,7 @@ class VideoPropagation(DenseEvaluation):
     """
 
     task = "video"
+    presentation = Presentation("Video segmentation", SHARE)
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class VideoPropagation(DenseEvaluation):
     ):
         super().__init__(methods)
         self.task = task
+        if task != type(self).task:
+            self.presentation = replace(self.presentation, title=f"{self.presentation.title}: {task}")
         if neighbourhood_unit not in ("cells", "patches"):
             raise UserError(f"neighbourhood_unit={neighbourhood_unit!r} of VideoPropagation: choose cells or patches")
         if neighbourhood_unit == "patches" and not patch_size:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.coco_average_precision import Curves, coco_curves
 
 
@@ -21,6 +22,8 @@ class COCOEvaluation(DetectionEvaluation):
     """
 
     protocol = "coco"
+    # Seven columns, because the names are short and there are no standard errors.
+    presentation = Presentation("Average precision (COCO)", SHARE, ranked=False, columns=7)
 
     def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:  # noqa: D102
         annotated, detected = columns(images)

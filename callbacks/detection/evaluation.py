@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
 from metrics.detections import RLE, Annotated, Detected
 from visionscapes.errors import UserError
@@ -78,6 +79,7 @@ class DetectionEvaluation(Callback, ABC):
     """
 
     protocol: str
+    presentation: Presentation
 
     def __init__(self) -> None:
         self.results: list[Result] = []

@@ -7,6 +7,7 @@ import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns, datamodule_of
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.coco_average_precision import Curves, Federated, coco_curves
 from visionscapes.errors import UserError
 
@@ -27,6 +28,7 @@ class LVISEvaluation(DetectionEvaluation):
     """
 
     protocol = "lvis"
+    presentation = Presentation("Average precision (LVIS)", SHARE, ranked=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         if not hasattr(datamodule_of(trainer, self), "frequencies"):

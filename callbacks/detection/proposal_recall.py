@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.detection.evaluation import DetectionEvaluation, Figure, as_array, datamodule_of
+from callbacks.results.presentation import SHARE, Presentation
 from visionscapes.errors import UserError
 
 THRESHOLD = 0.5  # of the IoU
@@ -53,6 +54,7 @@ class ProposalRecall(DetectionEvaluation):
     """
 
     protocol = "proposals"
+    presentation = Presentation("Recall of proposals", SHARE, ranked=False)
 
     def __init__(self, count: int = 1000, known: list[int] | None = None, validation: bool = False):
         super().__init__()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns
+from callbacks.results.presentation import SHARE, Presentation
 from metrics.coco_average_precision import coco_curves
 from metrics.voc_average_precision import voc_average_precision
 
@@ -26,6 +27,7 @@ class VOCEvaluation(DetectionEvaluation):
     """
 
     protocol = "voc"
+    presentation = Presentation("Average precision (PASCAL VOC)", SHARE, ranked=False)
 
     def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:  # noqa: D102
         annotated, detected = columns(images)

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
+from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
 from networks.generated import Generated, Generates
 from visionscapes.errors import UserError
@@ -35,6 +36,7 @@ class GenerationEvaluation(Callback, ABC):
     """
 
     protocol: str
+    presentation: Presentation
 
     def __init__(self, validate: bool):
         self.validate = validate

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import SMALL_NETWORK, SmallFeatures, inception
 from callbacks.generation.pictures import to_bytes
+from callbacks.results.presentation import LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
 from networks.generated import Generated, to_unit_range
@@ -37,6 +38,8 @@ class FrechetDistance(GenerationEvaluation):
     """
 
     protocol = "frechet_distance"
+    # A column beside the other figures of fidelity, as in table 5.4.
+    presentation = Presentation("Fidelity to the true images", LOWER, ranked=False, joins="reconstruction")
 
     def __init__(self, inception_weights: str | None = None, validate: bool = True):
         super().__init__(validate)

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import PALETTE, new_figure, save_figure
+from callbacks.results.presentation import LOWER, NEUTRAL, Presentation
 from callbacks.results.result import Result
 from metrics.frequency_spectrum import (
     FrequencySpectrum as SpectrumMetric,
@@ -48,6 +49,7 @@ class FrequencySpectrum(GenerationEvaluation):
     """
 
     protocol = "spectrum"
+    presentation = Presentation("Frequency spectrum", NEUTRAL, {"distance": LOWER}, ranked=False)
 
     def __init__(self, validate: bool = False):
         super().__init__(validate)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from callbacks.generation.evaluation import report
+from callbacks.results.presentation import NEUTRAL, Presentation
 from callbacks.results.result import Result
 
 _TRAINING = "train/"
@@ -24,6 +25,7 @@ class GeneratorHealth(Callback):
     """
 
     protocol = "health"
+    presentation = Presentation("Health of the training", NEUTRAL, ranked=False)
 
     def __init__(self) -> None:
         self.results: list[Result] = []

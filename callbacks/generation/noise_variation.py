@@ -13,6 +13,7 @@ from torch import Tensor
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics, generating, generator_of
 from callbacks.generation.pictures import new_grid, show, shown_condition
 from callbacks.results.figures import save_photographs
+from callbacks.results.presentation import HIGHER, NEUTRAL, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from networks.generated import Generated, to_unit_range
@@ -48,6 +49,9 @@ class NoiseVariation(GenerationEvaluation):
     """
 
     protocol = "noise_variation"
+    presentation = Presentation(
+        "Variation with the noise", NEUTRAL, {"Pearson": HIGHER, "Spearman": HIGHER}, ranked=False
+    )
 
     def __init__(
         self,

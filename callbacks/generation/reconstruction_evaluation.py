@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
+from callbacks.results.presentation import HIGHER, LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from metrics.structural_similarity import NAMES, structural_similarity
@@ -37,6 +38,7 @@ class ReconstructionEvaluation(GenerationEvaluation):
     """
 
     protocol = "reconstruction"
+    presentation = Presentation("Fidelity to the true images", LOWER, {"PSNR": HIGHER, "SSIM": HIGHER}, ranked=False)
 
     def __init__(
         self,

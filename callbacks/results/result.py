@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback
 
+from callbacks.results.presentation import LAYER
 from visionscapes.files import atomic_write
 
 
@@ -52,7 +53,7 @@ def layer_results(protocol: str, metric: str, method: str, size: int, values: np
         return []
     best = int(np.nanargmax(values))
     each = [row(f"{metric} @{layer}", value) for layer, value in enumerate(values, 1)]
-    return [row(metric, values[best]), row(f"{metric} layer", best + 1), *each]
+    return [row(metric, values[best]), row(f"{metric}{LAYER}", best + 1), *each]
 
 
 def plain_settings(callback: Callback) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule, Trainer
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from callbacks.results.presentation import COUNT, SHARE, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.observed import Round, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
@@ -33,6 +34,7 @@ class ClusteringBaseline(RoundResults):
     """
 
     protocol = "k_means"
+    presentation = Presentation("k-means on the features", SHARE, {"clusters": COUNT}, ranked=False)
 
     def __init__(self, k: list[int] | None = None, seed: int = 0):
         super().__init__()

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 
+from callbacks.results.presentation import COUNT, SHARE, MetricKind, Presentation
 from callbacks.results.result import Result, write_results
+from callbacks.results.table import MISSING, Table
+from callbacks.results.terminal import print_tables
 from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import (
@@ -40,6 +43,16 @@ class DiscoveryEvaluation(RoundResults):
     """
 
     protocol = "sources"
+    presentation = Presentation(
+        "Discovery of sources",
+        SHARE,
+        {
+            "sources": MetricKind("higher", digits=".0f"),
+            "unknown sources": MetricKind("higher", digits=".0f"),
+            "clusters": COUNT,
+        },
+        ranked=False,
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,31 +190,24 @@ def show(results: list[Result], console: Any = None) -> None:
         results: of ``DiscoveryEvaluation``.
         console: a ``rich.console.Console``; that of the terminal if None.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = console or Console()
-    console.print("Discovery of sources", style="bold", highlight=False)
     rounds: dict[str, dict[str, Result]] = {}
     for result in results:
         if result.method.removeprefix("round ").isdigit():
             rounds.setdefault(result.method, {})[result.metric] = result
     judged = any("purity" in row for row in rounds.values())
     scores = ("purity", "NMI", "ARI") if judged else ()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("round", "images", *scores, "clustered", *(["sources"] if judged else []), "clusters"):
-        table.add_column(column, justify="right", no_wrap=True)
+    header = ["round", "images", *scores, "clustered", *(["sources"] if judged else []), "clusters"]
+    rows = []
     for method, row in rounds.items():
-        cells = [_percent(row[metric].value) for metric in (*scores, "clustered")]
+        texts = [_percent(row[metric].value) for metric in (*scores, "clustered")]
         if judged:
-            cells.append(f"{row['sources'].value:.0f}/{row['sources'].count}")
+            texts.append(f"{row['sources'].value:.0f}/{row['sources'].count}")
         images = str(row["clustered"].count)
-        table.add_row(method.removeprefix("round "), images, *cells, f"{row['clusters'].value:.0f}")
-    console.print(table)
+        rows.append([method.removeprefix("round "), images, *texts, f"{row['clusters'].value:.0f}"])
     note = "purity, NMI, ARI (%): of all images, those not clustered in the nearest cluster; " if judged else ""
-    console.print(f"{note}clustered: % of the images", style="dim", highlight=False)
+    table = Table.of_texts(DiscoveryEvaluation.presentation.title, header, rows)
+    print_tables([table], f"{note}clustered: % of the images", console)
 
 
 def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    return MISSING if math.isnan(value) else f"{100 * value:.1f}"

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from callbacks.results.presentation import SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults
@@ -46,6 +47,11 @@ class OutOfDistributionEvaluation(RoundResults):
     """
 
     protocol = "ood"
+    presentation = Presentation(
+        "Known from unknown sources",
+        SHARE,
+        dict.fromkeys(("FPR95", "detection error"), MetricKind("lower", share=True, digits=".1f")),
+    )
 
     def __init__(
         self,

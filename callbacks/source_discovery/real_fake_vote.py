@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from scipy.special import softmax
 
 from callbacks.results.csv_files import write_csv
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.observed import Round, images_of, number, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
@@ -39,6 +40,7 @@ class RealFakeVote(RoundResults):
     """
 
     protocol = "real_fake"
+    presentation = Presentation("Real or generated", SHARE, ranked=False)
 
     def __init__(self, scores: str | None = None, threshold: float = 0.5):
         super().__init__()

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
 from callbacks.source_discovery.observed import Round
 
@@ -21,6 +22,7 @@ class RoundResults(Callback, ABC):
     """
 
     protocol: str
+    presentation: Presentation
 
     def __init__(self) -> None:
         self.results: list[Result] = []

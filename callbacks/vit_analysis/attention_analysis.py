@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import NEUTRAL, Presentation
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.attention_statistics import (
     aligned_attention,
@@ -44,6 +45,7 @@ class AttentionAnalysis(LayerEvaluation):
     """
 
     protocol = "attention"
+    presentation = Presentation("Attention", NEUTRAL)
     tasks = ("images",)
     needs_attention = True
 

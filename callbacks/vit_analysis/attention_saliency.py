@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, NAME, Column, FeatureBank, decoded_names, encoded_name
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.attention_statistics import cls_rows, mask_iou, mass_mask, mean_patch_row, token_masks
@@ -38,6 +39,7 @@ class AttentionSaliency(LayerEvaluation):
     """
 
     protocol = "saliency"
+    presentation = Presentation("Agreement of attention with salient content", SHARE)
     tasks = ("saliency",)
     needs_attention = True
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, positions
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.clustering import SCORES, clustering_scores
@@ -53,6 +54,7 @@ class FeatureClustering(LayerEvaluation):
     """
 
     protocol = "clustering"
+    presentation = Presentation("Clusters of the features", SHARE)
     tasks = ("images", "objects", "parts")
 
     def __init__(

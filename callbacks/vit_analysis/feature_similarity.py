@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import NEUTRAL, Presentation
 from callbacks.vit_analysis.feature_bank import gather_on_cpu
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.cka import SMALLEST_BATCH
@@ -39,6 +40,7 @@ class FeatureSimilarity(LayerEvaluation):
     """
 
     protocol = "similarity"
+    presentation = Presentation("Skip connections against branches", NEUTRAL)
     tasks = ("images",)
 
     def measures(self, vit: Layered) -> bool:  # noqa: D102

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import (
     INTEGER,
     NAME,
@@ -40,6 +41,7 @@ class ImageRetrieval(LayerEvaluation):
     """
 
     protocol = "retrieval"
+    presentation = Presentation("Image retrieval", SHARE)
     tasks = (DATABASE, QUERIES)
 
     def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102

@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
 from callbacks.results.array_store import Arrays, store_of
+from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, layer_results, plain_settings, write_results
 from networks.vit_layers import HasLayers, Layered, Observer
 from visionscapes.errors import UserError
@@ -28,6 +29,7 @@ class LayerEvaluation(Callback, ABC):
     """
 
     protocol: str
+    presentation: Presentation
     tasks: tuple[str, ...]
     needs_attention: bool = False
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.vit_layers import BlockView, Layered, Observer
@@ -55,6 +56,7 @@ class LinearProbe(LayerEvaluation):
     """
 
     protocol = "probe"
+    presentation = Presentation("Linear probes", SHARE)
     tasks = ("knn-train", "knn-test")
 
     def __init__(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from callbacks.results.array_store import Arrays
+from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.vit_layers import BlockView, Layered, Observer
@@ -42,6 +43,7 @@ class NearestNeighbours(LayerEvaluation):
     """
 
     protocol = "knn"
+    presentation = Presentation("k-NN classification", SHARE)
     tasks = ("knn-train", "knn-test")
 
     def __init__(self, k: int = 20, temperature: float = 0.07, half: bool = False):
