@@ -15,7 +15,6 @@ from callbacks.results.prediction_writer import PredictionWriter, name_of_files,
 from networks.feature_maps import principal_colours
 from visionscapes.errors import UserError
 from visionscapes.files import write_bytes
-from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
