@@ -48,10 +48,6 @@ class ResultTable(Callback):
         if not tables:
             return
         path = Path(trainer.default_root_dir) / "results" / "summary.md"
-<<<<<<< HEAD
-        write_text(path, as_markdown(sheets(results)))
-        show(sheets(r for r in results if self.metrics is None or r.metric in self.metrics))
-=======
         write_text(path, summary(tables))
         wanted = [row for row in results if self.metrics is None or row.metric in self.metrics]
         shown = [*result_tables(wanted, presentations), *others]
