@@ -60,14 +60,14 @@ def random_images(settings: Settings, seed: int = 0) -> list[EvaluatedImage]:
                 number,
                 (SIDE, SIDE),
                 {"boxes": found, "scores": rng.random(settings.boxes, dtype=np.float32), "labels": found_labels},
-                {
+                truth={
                     "boxes": boxes,
                     "labels": labels,
                     "areas": 0.7 * (boxes[:, 2:] - boxes[:, :2]).prod(1),
                     "ignored": rng.random(count) < 0.01,
                 },
-                filled(found) if settings.masks else None,
-                filled(boxes) if settings.masks else None,
+                found_masks=filled(found) if settings.masks else None,
+                true_masks=filled(boxes) if settings.masks else None,
             )
         )
     return images

@@ -65,7 +65,20 @@ class Settings:
     threads: int = 2
 
 
-QUICK = Settings(60, 3, 20, 50, 16, 64, 160, 4, 40, 8, (100, 200, 400), 200)
+QUICK = Settings(
+    60,
+    3,
+    20,
+    pairs=50,
+    dim=16,
+    hashes=64,
+    refined=160,
+    clusters=4,
+    negatives=40,
+    k=8,
+    curve=(100, 200, 400),
+    largest=200,
+)
 
 
 def sources(count: int, groups: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -97,7 +97,7 @@ def model(settings: Settings, **changes: Any) -> GRIT:
 
 def faces(settings: Settings, image_size: int, batch: int) -> FaceWorld:
     """Return the data: a few batches of drawn faces."""
-    data = FaceWorld(batch * settings.batches, 1, image_size, batch)
+    data = FaceWorld(batch * settings.batches, 1, image_size, batch_size=batch)
     data.setup("fit")
     return data
 

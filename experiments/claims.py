@@ -60,12 +60,12 @@ def effect_of(samples: Sequence[float]) -> Effect:
     """
     count = len(samples)
     if count < 2:
-        return Effect(samples[0] if samples else math.nan, -math.inf, math.inf, count)
+        return Effect(samples[0] if samples else math.nan, -math.inf, math.inf, seeds=count)
     from scipy.special import stdtrit  # only where figures exist: scipy doubles the start-up time
 
     mean = fmean(samples)
     half_width = float(stdtrit(count - 1, 0.975)) * stdev(samples) / math.sqrt(count)
-    return Effect(mean, mean - half_width, mean + half_width, count)
+    return Effect(mean, mean - half_width, mean + half_width, seeds=count)
 
 
 def value_of(contrast: Contrast, figure: Callable[[str, str], float | None]) -> float | None:

@@ -80,7 +80,7 @@ def _runs(value: Any, where: str) -> dict[str, Run]:
             raise UserError(f"{here}: command {command!r}{suggest(command, ('fit', 'validate', 'test'))}")
         overrides = tuple((key, _argument(value)) for key, value in sorted(entry.get("overrides", {}).items()))
         configs = tuple(_listed(entry["config"]))
-        runs[name] = Run(name, command, configs, overrides, tuple(sorted(checkpoints.items())))
+        runs[name] = Run(name, command, configs, overrides=overrides, checkpoints=tuple(sorted(checkpoints.items())))
     return runs
 
 
@@ -121,7 +121,7 @@ def _grid(value: Any, where: str) -> Grid:
                 if name not in runs:
                     raise UserError(f"{here}: no run is called {name!r}{suggest(name, runs)}")
             cells[str(row), column] = Cell(tuple(runs[name] for name in names), **selection)
-    return Grid(runs, tuple(str(row) for row in entry["rows"]), columns, cells, entry.get("note", ""))
+    return Grid(runs, tuple(str(row) for row in entry["rows"]), columns, cells=cells, note=entry.get("note", ""))
 
 
 def _selected(at: Any, grid: Grid, where: str) -> list[str]:
@@ -204,7 +204,7 @@ def _claim(value: Any, grids: Mapping[str, Grid], where: str) -> Claim:
         for scale in SCALES
         if scale in entry
     }
-    return Claim(entry["text"], str(entry["section"]), contrasts, across)
+    return Claim(entry["text"], str(entry["section"]), contrasts, across=across)
 
 
 def load_table(path: Path) -> Table:
@@ -236,12 +236,12 @@ def load_table(path: Path) -> Table:
         path.stem,
         path.parent.name,
         entry["title"],
-        str(entry["section"]),
-        entry.get("unit", ""),
-        int(entry.get("digits", 2)),
-        grids,
-        thesis,
-        claims,
+        section=str(entry["section"]),
+        unit=entry.get("unit", ""),
+        digits=int(entry.get("digits", 2)),
+        grids=grids,
+        thesis=thesis,
+        claims=claims,
     )
 
 

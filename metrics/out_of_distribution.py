@@ -54,8 +54,8 @@ def separation(inside: np.ndarray, outside: np.ndarray) -> Separation:
         float(fpr[np.flatnonzero(tpr >= 0.95)[0]]),
         float(((1 - tpr + fpr) / 2).min()),
         float(roc_auc_score(positive, ranks)),
-        float(average_precision_score(positive, ranks)),
-        float(average_precision_score(~positive, -ranks)),
+        aupr_in=float(average_precision_score(positive, ranks)),
+        aupr_out=float(average_precision_score(~positive, -ranks)),
     )
 
 

@@ -84,10 +84,10 @@ def _scores(labels: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> Discov
         pure,
         mutual,
         rand,
-        len(np.unique(labels[clustered])),
-        float(clustered.mean()),
-        len(np.unique(majorities(labels, truth)[1])),
-        len(np.unique(truth)),
+        clusters=len(np.unique(labels[clustered])),
+        clustered=float(clustered.mean()),
+        sources_discovered=len(np.unique(majorities(labels, truth)[1])),
+        sources=len(np.unique(truth)),
     )
 
 

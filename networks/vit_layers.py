@@ -182,7 +182,14 @@ class LayeredViT(Layered):
         size = image_size or _native_size(vit)
         if size % patch_size:
             raise UserError(f"image_size {size} of '{model}' is no multiple of its patch of {patch_size} pixels")
-        super().__init__(len(vit.blocks), vit.blocks[0].attn.num_heads, vit.embed_dim, patch_size, size, data_size)
+        super().__init__(
+            len(vit.blocks),
+            vit.blocks[0].attn.num_heads,
+            vit.embed_dim,
+            patch_size=patch_size,
+            image_size=size,
+            data_size=data_size,
+        )
         self.vit, self.prefix = vit, int(vit.num_prefix_tokens)
         config = vit.pretrained_cfg
         self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
@@ -215,7 +222,7 @@ class RandomFeatures(Layered):
     prefix = 1
 
     def __init__(self, dim: int, patch_size: int, image_size: int, data_size: int | None = None, uniform: bool = False):
-        super().__init__(1, 1, dim, patch_size, image_size, data_size)
+        super().__init__(1, 1, dim, patch_size=patch_size, image_size=image_size, data_size=data_size)
         self.uniform = uniform
 
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
@@ -226,7 +233,7 @@ class RandomFeatures(Layered):
             noise = torch.rand if self.uniform else torch.randn
             own.copy_(noise(own.shape, generator=generator))
         for observe in observers:
-            observe(BlockView(0, tokens, None, {}, 1, (h, w)))
+            observe(BlockView(0, tokens, None, parts={}, prefix=1, grid=(h, w)))
 
 
 @runtime_checkable
@@ -283,7 +290,7 @@ def watched(
     def finish(layer: int) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             maps = seen.pop("attention", None)
-            view = BlockView(layer, output, maps, dict(seen), prefix, grid)
+            view = BlockView(layer, output, maps, parts=dict(seen), prefix=prefix, grid=grid)
             seen.clear()
             for observe in observers:
                 observe(view)

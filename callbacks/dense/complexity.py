@@ -45,7 +45,9 @@ class Complexity(Callback):
                 image = torch.zeros(1, 3, size, size, device=pl_module.device)
                 for name, count in counts.items():
                     value = count(features, image)
-                    self.results.append(Result(self.protocol, name, method, size, value, 0.0, 1))
+                    self.results.append(
+                        Result(self.protocol, name, method, image_size=size, value=value, standard_error=0.0, count=1)
+                    )
                     pl_module.log(f"{self.protocol}/{name}/{method}@{size}", value, sync_dist=False)
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")

@@ -126,7 +126,15 @@ class DenseEvaluation(Callback, ABC):
             return
         protocol = self.protocol or self.task
         self.results = [
-            Result(protocol, name, method, size, float(each.value), float(each.standard_error), int(each.count))
+            Result(
+                protocol,
+                name,
+                method,
+                image_size=size,
+                value=float(each.value),
+                standard_error=float(each.standard_error),
+                count=int(each.count),
+            )
             for (method, size, layer), metric in self._metrics.items()
             if not layer
             for name, each in metric.compute().items()

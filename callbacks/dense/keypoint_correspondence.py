@@ -70,7 +70,7 @@ class KeypointCorrespondence(DenseEvaluation):
 
     def new_metric(self) -> Metric:  # noqa: D102
         variants = ["" if rule == "official" else f" ({rule})" for rule in self.rules]
-        return PercentageOfCorrectKeypoints(self.alphas, self.aggregation, self.comparison, variants)  # type: ignore[arg-type]
+        return PercentageOfCorrectKeypoints(self.alphas, self.aggregation, self.comparison, variants=variants)  # type: ignore[arg-type]
 
     def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
         return batch["target_image"].shape[-1]

@@ -32,7 +32,7 @@ class COCOEvaluation(DetectionEvaluation):
         figures = []
         for method in methods:
             curves = coco_curves(annotated, detected, sizes, len(datamodule.classes), masks=method == "masks")
-            figures += [Figure(name, method, value, len(images)) for name, value in _summary(curves).items()]
+            figures += [Figure(name, method, value, count=len(images)) for name, value in _summary(curves).items()]
         return figures
 
 

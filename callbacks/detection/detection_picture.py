@@ -119,13 +119,13 @@ def shown(image: Tensor, size: Tensor, truth: Mapping[str, Any], found: Mapping[
         found["boxes"].cpu()[kept],
         found["labels"].cpu()[kept],
         found["scores"].cpu()[kept],
-        torch.zeros(int(kept.sum()), dtype=torch.bool),
-        None if masks is None else [masks[k] for k in kept.nonzero().flatten()],
+        ignored=torch.zeros(int(kept.sum()), dtype=torch.bool),
+        masks=None if masks is None else [masks[k] for k in kept.nonzero().flatten()],
     )
     boxes, labels, ignored = (truth[key].cpu() for key in ("boxes", "labels", "ignored"))
-    annotated = Objects(boxes, labels, None, ignored, truth["masks"])
+    annotated = Objects(boxes, labels, None, ignored=ignored, masks=truth["masks"])
     height, width = (int(side) for side in size)
-    return Shown(transforms.resize(image.cpu(), drawn, antialias=True), (height, width), annotated, detected)
+    return Shown(transforms.resize(image.cpu(), drawn, antialias=True), (height, width), annotated, detected=detected)
 
 
 def draw(rows: Sequence[Shown], classes: Sequence[str]) -> Any:

@@ -122,7 +122,15 @@ class DetectionEvaluation(Callback, ABC):
 
         size = datamodule.test_size
         self.results = [
-            Result(self.protocol, each.metric, each.method, size, each.value, each.standard_error, each.count)
+            Result(
+                self.protocol,
+                each.metric,
+                each.method,
+                image_size=size,
+                value=each.value,
+                standard_error=each.standard_error,
+                count=each.count,
+            )
             for each in computed_once(mine, compute)
         ]
         for row in self.results:
@@ -152,11 +160,11 @@ def evaluated(image_id: int | str, size: Tensor, found: Mapping[str, Any], truth
         image_id,
         (height, width),
         {key: as_array(found[key]) for key in ("boxes", "scores", "labels")},
-        {key: as_array(truth[key]) for key in ("boxes", "labels", "areas", "ignored")},
-        found_masks,
-        true_masks,
-        tuple(truth.get("negative", ())),
-        tuple(truth.get("not_exhaustive", ())),
+        truth={key: as_array(truth[key]) for key in ("boxes", "labels", "areas", "ignored")},
+        found_masks=found_masks,
+        true_masks=true_masks,
+        negative=tuple(truth.get("negative", ())),
+        not_exhaustive=tuple(truth.get("not_exhaustive", ())),
     )
 
 
@@ -174,16 +182,16 @@ def columns(images: Sequence[EvaluatedImage]) -> tuple[Annotated, Detected]:
         _pictures(truth),
         _joined(truth, "labels"),
         _joined(truth, "boxes"),
-        _joined(truth, "areas"),
-        _joined(truth, "ignored"),
-        [mask for image in images for mask in image.true_masks or ()] if with_masks else None,
+        areas=_joined(truth, "areas"),
+        ignored=_joined(truth, "ignored"),
+        masks=[mask for image in images for mask in image.true_masks or ()] if with_masks else None,
     )
     detected = Detected(
         _pictures(found),
         _joined(found, "labels"),
         _joined(found, "boxes"),
-        _joined(found, "scores"),
-        [mask for image in images for mask in image.found_masks or ()] if with_masks else None,
+        scores=_joined(found, "scores"),
+        masks=[mask for image in images for mask in image.found_masks or ()] if with_masks else None,
     )
     return annotated, detected
 

@@ -50,7 +50,7 @@ class LVISEvaluation(DetectionEvaluation):
                 annotated, detected, sizes, len(datamodule.classes), masks=method == "masks", federated=federated
             )
             values = _summary(curves, np.array(federated.frequencies))
-            figures += [Figure(name, method, value, len(images)) for name, value in values.items()]
+            figures += [Figure(name, method, value, count=len(images)) for name, value in values.items()]
         return figures
 
 

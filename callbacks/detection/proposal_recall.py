@@ -131,7 +131,7 @@ def covered(boxes: np.ndarray, proposals: np.ndarray) -> np.ndarray:
 def _recall(metric: str, recalled: np.ndarray) -> Figure:
     count = len(recalled)
     if not count:
-        return Figure(metric, "boxes", float("nan"), 0)
+        return Figure(metric, "boxes", float("nan"), count=0)
     value = float(recalled.mean())
     error = (value * (1 - value) / count) ** 0.5 if count > 1 else float("nan")
-    return Figure(metric, "boxes", value, count, error)
+    return Figure(metric, "boxes", value, count=count, standard_error=error)

@@ -40,4 +40,4 @@ class VOCEvaluation(DetectionEvaluation):
         }
         curves = coco_curves(annotated, detected, [image.size for image in images], num_classes)
         values["AP50 (COCO)"] = curves.average_precision(50)
-        return [Figure(name, "boxes", value, len(images)) for name, value in values.items()]
+        return [Figure(name, "boxes", value, count=len(images)) for name, value in values.items()]

@@ -85,5 +85,15 @@ class FrechetDistance(GenerationEvaluation):
         for (method, size), metric in metrics.items():
             assert isinstance(metric, FrechetFeatureDistance)
             distance = float(metric.compute())
-            rows.append(Result(self.protocol, name, method, size, distance, float("nan"), metric.images))
+            rows.append(
+                Result(
+                    self.protocol,
+                    name,
+                    method,
+                    image_size=size,
+                    value=distance,
+                    standard_error=float("nan"),
+                    count=metric.images,
+                )
+            )
         return rows

@@ -80,7 +80,15 @@ class FrequencySpectrum(GenerationEvaluation):
                 figures["distance"] = log_distance(power[1:], truth[1:])
                 figures["distance upper half"] = log_distance(power[upper], truth[upper])
             rows += [
-                Result(self.protocol, name, method, size, float(value), float("nan"), spectrum.count)
+                Result(
+                    self.protocol,
+                    name,
+                    method,
+                    image_size=size,
+                    value=float(value),
+                    standard_error=float("nan"),
+                    count=spectrum.count,
+                )
                 for name, value in figures.items()
             ]
         return rows

@@ -48,8 +48,11 @@ class GeneratorHealth(Callback):
             weights["mean"] = sum(weights.values()) / len(weights)
         figures = [("noise weight", layer, weight) for layer, weight in weights.items()]
         figures += [(name, "training", value) for name, value in self._training.items()]
-        size = _image_size(trainer)
-        self.results = [Result(self.protocol, *figure[:2], size, figure[2], float("nan"), 1) for figure in figures]
+        size, nan = _image_size(trainer), float("nan")
+        self.results = [
+            Result(self.protocol, metric, method, image_size=size, value=value, standard_error=nan, count=1)
+            for metric, method, value in figures
+        ]
         if self.results:
             report(self.results, self.protocol, trainer, pl_module)
 

@@ -123,10 +123,30 @@ class NoiseVariation(GenerationEvaluation):
                 if each.count:
                     figure, _, label = name.partition("/")
                     value, error = float(each.value), float(each.standard_error)
-                    rows.append(Result(self.protocol, figure, label or method, size, value, error, each.count))
+                    rows.append(
+                        Result(
+                            self.protocol,
+                            figure,
+                            label or method,
+                            image_size=size,
+                            value=value,
+                            standard_error=error,
+                            count=each.count,
+                        )
+                    )
             if inside.count:
                 ratio = float(inside.value / outside.value)  # NaN without any variation, infinite without any outside
-                rows.append(Result(self.protocol, "std ratio", method, size, ratio, float("nan"), inside.count))
+                rows.append(
+                    Result(
+                        self.protocol,
+                        "std ratio",
+                        method,
+                        image_size=size,
+                        value=ratio,
+                        standard_error=float("nan"),
+                        count=inside.count,
+                    )
+                )
         return rows
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:  # noqa: D102

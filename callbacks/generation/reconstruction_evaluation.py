@@ -88,7 +88,15 @@ class ReconstructionEvaluation(GenerationEvaluation):
 
     def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
         return [
-            Result(self.protocol, name, method, size, float(each.value), float(each.standard_error), each.count)
+            Result(
+                self.protocol,
+                name,
+                method,
+                image_size=size,
+                value=float(each.value),
+                standard_error=float(each.standard_error),
+                count=each.count,
+            )
             for (method, size), metric in metrics.items()
             for name, each in metric.compute().items()
         ]

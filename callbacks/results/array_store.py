@@ -98,7 +98,12 @@ def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:
         described = None if data is None else describe(data)
         world = trainer.world_size  # decides which images share a batch, and with that CKA
         store = ArrayStore(
-            folder.parent / "arrays", folder / "arrays", {}, [described, world], names, trainer.is_global_zero
+            folder.parent / "arrays",
+            folder / "arrays",
+            {},
+            data=[described, world],
+            loaders=names,
+            writes=trainer.is_global_zero,
         )
         module._array_store = store  # type: ignore[assignment]
     for name, vit in module.layered().items():  # type: ignore[operator]

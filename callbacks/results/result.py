@@ -45,7 +45,7 @@ def layer_results(protocol: str, metric: str, method: str, size: int, values: np
     """
 
     def row(name: str, value: float) -> Result:
-        return Result(protocol, name, method, size, float(value), float("nan"), 0)
+        return Result(protocol, name, method, image_size=size, value=float(value), standard_error=float("nan"), count=0)
 
     if values.ndim == 0:
         return [row(metric, float(values))]

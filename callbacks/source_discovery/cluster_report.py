@@ -99,7 +99,7 @@ def clusters_of(round: Round, images: Any) -> list[Cluster]:
         _, majority, share = majorities(round.labels, truth)
         sources, purities = [images.sources[source] for source in majority], share.tolist()
     found = [
-        Cluster(label, label_name(label, images.classes), label < round.known, size, source, pure)
+        Cluster(label, label_name(label, images.classes), label < round.known, size=size, source=source, purity=pure)
         for label, size, source, pure in zip(labels.tolist(), sizes.tolist(), sources, purities, strict=True)
     ]
     return sorted(found, key=lambda cluster: -cluster.size)
@@ -117,4 +117,13 @@ def overview_of(round: Round, images: Any, clusters: list[Cluster]) -> Overview:
     present = [images.arrived(n) for n in range(1, round.number + 1)]
     arrivals = [(n + 1, late - early) for n, (early, late) in enumerate(pairwise(present), 1)]
     arrivals = [(n, new) for n, new in arrivals if new]
-    return Overview(round.number, count, clustered, len(clusters), purity, sources, missed, arrivals)
+    return Overview(
+        round.number,
+        count,
+        clustered,
+        clusters=len(clusters),
+        purity=purity,
+        sources=sources,
+        missed=missed,
+        arrivals=arrivals,
+    )

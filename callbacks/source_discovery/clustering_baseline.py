@@ -68,6 +68,14 @@ class ClusteringBaseline(RoundResults):
         scores = scores_of_clustered(clusters.astype(np.int64), truth)
         figures = {"purity": scores.purity, "NMI": scores.nmi, "ARI": scores.ari, "clusters": scores.clusters}
         return [
-            Result("k_means", metric, method, size, float(value), math.nan, len(truth))
+            Result(
+                "k_means",
+                metric,
+                method,
+                image_size=size,
+                value=float(value),
+                standard_error=math.nan,
+                count=len(truth),
+            )
             for metric, value in figures.items()
         ]

@@ -114,7 +114,17 @@ class DiscoveryEvaluation(RoundResults):
         self.results += _accuracies("attributed", labels, truth, known, size)
         inside = truth < known
         named = float((labels == truth)[inside].mean()) if inside.any() else math.nan
-        self.results.append(Result(self.protocol, "named", "attributed", size, named, math.nan, int(inside.sum())))
+        self.results.append(
+            Result(
+                self.protocol,
+                "named",
+                "attributed",
+                image_size=size,
+                value=named,
+                standard_error=math.nan,
+                count=int(inside.sum()),
+            )
+        )
         for logger in trainer.loggers:
             figures = {f"sources/{row.metric}/attributed": row.value for row in self.results}
             logger.log_metrics(figures, step=trainer.global_step)
@@ -146,7 +156,9 @@ def labels_of(names: Sequence[str], sources: Sequence[str]) -> np.ndarray:
 
 def _scores(method: str, scores: DiscoveryScores, scored: int, present: int, size: int) -> list[Result]:
     def row(metric: str, value: float, count: int) -> Result:
-        return Result("sources", metric, method, size, float(value), math.nan, count)
+        return Result(
+            "sources", metric, method, image_size=size, value=float(value), standard_error=math.nan, count=count
+        )
 
     return [
         row("purity", scores.purity, scored),
@@ -162,14 +174,38 @@ def _unknown_sources(method: str, labels: np.ndarray, truth: np.ndarray, known: 
     """Return how many unknown sources are the majority of a cluster; the count is how many there are."""
     found = np.unique(majorities(labels, truth)[1])
     there = int((np.unique(truth) >= known).sum())
-    return Result("sources", "unknown sources", method, size, float((found >= known).sum()), math.nan, there)
+    return Result(
+        "sources",
+        "unknown sources",
+        method,
+        image_size=size,
+        value=float((found >= known).sum()),
+        standard_error=math.nan,
+        count=there,
+    )
 
 
 def _sizes(method: str, labels: np.ndarray, size: int) -> list[Result]:
     clustered = labels != UNCLUSTERED
     return [
-        Result("sources", "clustered", method, size, float(clustered.mean()), math.nan, len(labels)),
-        Result("sources", "clusters", method, size, float(len(np.unique(labels[clustered]))), math.nan, len(labels)),
+        Result(
+            "sources",
+            "clustered",
+            method,
+            image_size=size,
+            value=float(clustered.mean()),
+            standard_error=math.nan,
+            count=len(labels),
+        ),
+        Result(
+            "sources",
+            "clusters",
+            method,
+            image_size=size,
+            value=float(len(np.unique(labels[clustered]))),
+            standard_error=math.nan,
+            count=len(labels),
+        ),
     ]
 
 
@@ -180,7 +216,10 @@ def _accuracies(method: str, labels: np.ndarray, truth: np.ndarray, known: int, 
         "out": (accuracy.outside, len(truth) - inside),
         "net": (accuracy.net, len(truth)),
     }
-    return [Result("sources", name, method, size, value, math.nan, n) for name, (value, n) in figures.items()]
+    return [
+        Result("sources", name, method, image_size=size, value=value, standard_error=math.nan, count=n)
+        for name, (value, n) in figures.items()
+    ]
 
 
 def show(results: list[Result], console: Any = None) -> None:

@@ -122,5 +122,6 @@ def odin_scores(trainer: Trainer, pl_module: Any, loader: DataLoader) -> np.ndar
 
 def _rows(method: str, found: Separation, size: int, count: int) -> list[Result]:
     return [
-        Result("ood", metric, method, size, getattr(found, name), math.nan, count) for metric, name in METRICS.items()
+        Result("ood", metric, method, image_size=size, value=getattr(found, name), standard_error=math.nan, count=count)
+        for metric, name in METRICS.items()
     ]

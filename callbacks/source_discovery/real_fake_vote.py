@@ -78,10 +78,10 @@ class RealFakeVote(RoundResults):
                 self.protocol,
                 "accuracy",
                 f"{of_round(round.number)} {name}",
-                images.image_size,
-                float(right.mean()),
-                math.nan,
-                count,
+                image_size=images.image_size,
+                value=float(right.mean()),
+                standard_error=math.nan,
+                count=count,
             )
             for name, right in accuracies.items()
         ]

@@ -50,7 +50,10 @@ class AnalysisReport(Callback):
         size = next(iter(layered_of(pl_module).values())).data_size
         models = {model.name: (model, model.arrays) for model in read_arrays(folder, [])}
         nan = float("nan")
-        rows = [Result("observations", *row[:2], size, row[2], nan, 0) for row in observe(models)]
+        rows = [
+            Result("observations", metric, method, image_size=size, value=value, standard_error=nan, count=0)
+            for metric, method, value in observe(models)
+        ]
         write_results(rows, folder / "results" / "observations.csv")
         draw_report(folder)
         if (folder / TABLE).is_file():

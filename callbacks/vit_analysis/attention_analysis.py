@@ -59,7 +59,7 @@ class AttentionAnalysis(LayerEvaluation):
         return not isinstance(vit, RandomFeatures)
 
     def new_state(self, vit: Layered) -> "AttentionSums":  # noqa: D102
-        return AttentionSums(vit.depth, vit.heads, vit.grid, vit.data_size, self.examples)
+        return AttentionSums(vit.depth, vit.heads, vit.grid, size=vit.data_size, examples=self.examples)
 
     def observer(self, state: "AttentionSums", vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
         state.update(batch["image"])

@@ -170,7 +170,7 @@ class LinearProbe(LayerEvaluation):
         lrs: list[float],
         generator: torch.Generator,
     ) -> "LinearHeads":
-        heads = LinearHeads(len(lrs), features.shape[1], classes, batch_norm).to(features.device)
+        heads = LinearHeads(len(lrs), features.shape[1], classes, batch_norm=batch_norm).to(features.device)
         rates = torch.tensor(lrs, device=features.device)
         size = min(self.batch_size, len(features))
         batches = len(features) // size

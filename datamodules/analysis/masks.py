@@ -106,7 +106,7 @@ class CocoFile:
             else:
                 masks.append(mask)
                 labels.append(annotation["category_id"])
-        return MaskedImage(path.stem, path, (entry["width"], entry["height"]), masks, labels)
+        return MaskedImage(path.stem, path, (entry["width"], entry["height"]), masks=masks, labels=labels)
 
 
 def read_coco(path: Path) -> CocoFile:
@@ -141,7 +141,7 @@ def read_coco(path: Path) -> CocoFile:
     twice = [name for name, count in Counter(image["file_name"] for image in images.values()).items() if count > 1]
     if twice or len(images) < len(content["images"]):
         raise UserError(f"{path} names pictures twice ({', '.join(twice[:3]) or 'by id'}): unpack the data set again")
-    return CocoFile(path, images, annotations, categories)
+    return CocoFile(path, images, annotations, categories=categories)
 
 
 def report_skipped(name: str, *skipped: Skipped) -> None:

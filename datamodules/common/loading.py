@@ -169,7 +169,8 @@ def train_loader(
     Raises:
         UserError: fewer samples than one global batch.
     """
-    sampler = GlobalPermutation(len(dataset), batch_size, seed, *rank_and_world_size())  # type: ignore[arg-type]
+    rank, world_size = rank_and_world_size()
+    sampler = GlobalPermutation(len(dataset), batch_size, seed, rank=rank, world_size=world_size)  # type: ignore[arg-type]
     return ResumableLoader(
         dataset=SeededDataset(dataset, seed),
         sampler=sampler,

@@ -86,7 +86,7 @@ class DAVIS2017(EvaluationDataModule):
 
     def dataset(self, size: int) -> "DAVISDataset":  # noqa: D102
         multiple = self.long_side_multiple if self.aspect == "keep" else None
-        return DAVISDataset(self.videos, size, multiple, self.task)
+        return DAVISDataset(self.videos, size, multiple, task=self.task)
 
     @staticmethod
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

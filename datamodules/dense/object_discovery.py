@@ -128,7 +128,7 @@ class VOCDiscovery(DiscoveryDataModule):
         batch_size: int = 8,
         num_workers: int = 2,
     ):
-        super().__init__(image_sizes, truncate_boxes, batch_size, num_workers)
+        super().__init__(image_sizes, truncate_boxes, batch_size, num_workers=num_workers)
         self.root, self.year, self.split, self.drop_hard = Path(root).expanduser(), str(year), split, drop_hard
 
     def setup(self, stage: str | None = None) -> None:
@@ -214,7 +214,7 @@ class COCO20k(DiscoveryDataModule):
         batch_size: int = 8,
         num_workers: int = 2,
     ):
-        super().__init__(image_sizes, truncate_boxes, batch_size, num_workers)
+        super().__init__(image_sizes, truncate_boxes, batch_size, num_workers=num_workers)
         self.root = Path(root).expanduser()
         self.annotations = self.root / Path(annotations).expanduser()
         self.names = None if names is None else self.root / Path(names).expanduser()

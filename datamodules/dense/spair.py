@@ -113,7 +113,7 @@ class SPair71k(EvaluationDataModule):
         self.pairs = draw(pairs, self.pairs_per_category, self.sampling == "official", self.seed)
 
     def dataset(self, size: int) -> "SPairDataset":  # noqa: D102
-        return SPairDataset(self.root / "JPEGImages", self.pairs, self.categories, size)
+        return SPairDataset(self.root / "JPEGImages", self.pairs, self.categories, size=size)
 
     @staticmethod
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -199,7 +199,9 @@ def read_pair(name: str, path: Path) -> Pair:
         annotation = json.loads(path.read_text())
         keypoints = torch.tensor([annotation["src_kps"], annotation["trg_kps"]], dtype=torch.float32).view(2, -1, 2)
         images = annotation["src_imname"], annotation["trg_imname"]
-        pair = Pair(name, annotation["category"], images, keypoints, tuple(annotation["trg_bndbox"]))
+        pair = Pair(
+            name, annotation["category"], images, keypoints=keypoints, target_box=tuple(annotation["trg_bndbox"])
+        )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is no annotation of SPair-71k ({error!r}): unpack the data set again") from error
     if annotation.get("mirror"):

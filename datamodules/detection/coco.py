@@ -105,7 +105,16 @@ class COCODetection(DetectionDataModule):
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
-        super().__init__(batch_size, num_workers, seed, train_sizes, longest, test_size, with_masks, second_view)
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            train_sizes=train_sizes,
+            longest=longest,
+            test_size=test_size,
+            with_masks=with_masks,
+            second_view=second_view,
+        )
         if train_images_count is not None and train_images_percent is not None:
             raise UserError("train_images_count and train_images_percent are both given: set one of them to null")
         at_least(1, train_images_count=1 if train_images_count is None else train_images_count)

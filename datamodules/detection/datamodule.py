@@ -83,7 +83,9 @@ class DetectionDataModule(LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> DataLoader:  # noqa: D102
-        samples = EvaluationSamples(self.evaluation_images(), self.test_size, self.longest, self.second_view, self.seed)
+        samples = EvaluationSamples(
+            self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
+        )
         return eval_loader(samples, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate)
 
     def test_dataloader(self) -> DataLoader:

@@ -78,7 +78,16 @@ class LVISDetection(DetectionDataModule):
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
-        super().__init__(batch_size, num_workers, seed, train_sizes, longest, test_size, with_masks, second_view)
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            train_sizes=train_sizes,
+            longest=longest,
+            test_size=test_size,
+            with_masks=with_masks,
+            second_view=second_view,
+        )
         if repeat_threshold is not None and not 0 < repeat_threshold <= 1:
             raise UserError(f"repeat_threshold is {repeat_threshold}; it is a share of pictures, above 0 and at most 1")
         self.root, self.repeat_threshold = Path(root).expanduser(), repeat_threshold

@@ -136,7 +136,7 @@ def records(
         return f"annotation {coco.ids[place]} of {coco.files[images[place]]}"
 
     boxes, kept = check_boxes(coco.boxes, coco.sizes[images], "xywh", name, named, evaluated=evaluated)
-    return CocoRecords(coco.only(kept), boxes[kept], removed[kept], tuple(paths), image_id)
+    return CocoRecords(coco.only(kept), boxes[kept], removed[kept], paths=tuple(paths), image_id=image_id)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def drawn_split(
         return None
     if full_annotations is not None:
         raise UserError("split draws a split and full_annotations belongs to one that was drawn: give one of them")
-    return DrawnSplit(split, percent, level, seed)
+    return DrawnSplit(split, percent, level, seed=seed)
 
 
 def with_removed(sparse: CocoAnnotations, full: CocoAnnotations) -> tuple[CocoAnnotations, np.ndarray]:

@@ -92,7 +92,16 @@ class DetectionScenes(DetectionDataModule):
         at_least(0, unlabelled_scenes=unlabelled_scenes, seed=seed)
         sizes = [image_size] if train_sizes is None else train_sizes
         longest = 2 * max([*sizes, image_size])
-        super().__init__(batch_size, num_workers, seed, sizes, longest, image_size, with_masks, second_view)
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            train_sizes=sizes,
+            longest=longest,
+            test_size=image_size,
+            with_masks=with_masks,
+            second_view=second_view,
+        )
         if len(objects) != 2 or not 1 <= objects[0] <= objects[1] <= 200:
             raise UserError(f"objects is {objects}; give the fewest and the most of a scene, from 1 to 200")
         if labelled_classes is not None and not 1 <= labelled_classes < len(NAMES):

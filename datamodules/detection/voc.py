@@ -88,7 +88,16 @@ class VOCDetection(DetectionDataModule):
         test_size: int = 800,
         second_view: SecondView | None = None,
     ):
-        super().__init__(batch_size, num_workers, seed, train_sizes, longest, test_size, False, second_view)
+        super().__init__(
+            batch_size,
+            num_workers,
+            seed,
+            train_sizes=train_sizes,
+            longest=longest,
+            test_size=test_size,
+            with_masks=False,
+            second_view=second_view,
+        )
         if full_annotations is not None and train_annotations is None:
             raise UserError("full_annotations is given without train_annotations, the part of it to train on")
         self.root = Path(root).expanduser()

@@ -53,7 +53,9 @@ class BYOLViews(RandomViews):
         blur: list[float] = [1.0, 0.1, 0.5],  # noqa: B006
         solarise: list[float] = [0.0, 0.2, 0.0],  # noqa: B006
     ):
-        super().__init__([large_size], 2, large_area, small_size, small_views, small_area)
+        super().__init__(
+            [large_size], 2, large_area, small_size=small_size, small_views=small_views, small_area=small_area
+        )
         for name, values, count in (("colour", colour, 4), ("blur", blur, 3), ("solarise", solarise, 3)):
             if len(values) != count or min(values) < 0:
                 raise UserError(f"{name} is {list(values)}; it has to be {count} numbers that are at least 0")

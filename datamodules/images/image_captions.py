@@ -98,8 +98,8 @@ class ImageCaptions(ImageFolder):
             super().setup(stage)
             return
         train, val = self.parts(training=stage == "fit")
-        self.train_set = CaptionedFiles(train, self.captions, self.image_size, self.upright, training=True)
-        self.val_set = CaptionedFiles(val, self.captions, self.image_size, self.upright, training=False)
+        self.train_set = CaptionedFiles(train, self.captions, self.image_size, upright=self.upright, training=True)
+        self.val_set = CaptionedFiles(val, self.captions, self.image_size, upright=self.upright, training=False)
 
     def part_to_predict(self) -> Part:
         """Return the images that have a caption."""

@@ -60,7 +60,7 @@ class Square:
         self.random_crop = RandomResizedCrop(size, crop_area, interpolation=InterpolationMode.BICUBIC)
         changes: list[Callable[[Image.Image], Image.Image]] = [RandomHorizontalFlip()] if flip else []
         changes += [] if rand_augment is None else [timm_rand_augment(rand_augment, size)]
-        self.changes = [*changes, ColorJitter(jitter, jitter, jitter, jitter)] if jitter else changes
+        self.changes = [*changes, ColorJitter(jitter, jitter, jitter, hue=jitter)] if jitter else changes
 
     def __call__(self, image: Image.Image) -> Tensor:  # noqa: D102
         if self.crop == "random":
@@ -251,7 +251,14 @@ class ImageFolder(LightningDataModule):
         train, val = self.parts(training=stage == "fit")
         if stage == "fit":
             jitter = 0.2 if self.color_jitter else 0.0
-            augmented = Square(self.image_size, self.crop, jitter, self.crop_area, self.flip, self.rand_augment)
+            augmented = Square(
+                self.image_size,
+                self.crop,
+                jitter,
+                crop_area=self.crop_area,
+                flip=self.flip,
+                rand_augment=self.rand_augment,
+            )
             self.train_set = ImageFiles(train, augmented, self.upright)
         crop: Crop = "center" if self.crop == "random" else self.crop
         self.val_set = ImageFiles(val, Square(self.image_size, crop), self.upright)

@@ -266,7 +266,7 @@ class SourceImages(LightningDataModule):
         found = self._pictures
         first = 0 if self.include_known else len(found.classes)
         clusters = np.where(self._clusters >= first, self._clusters, -1)
-        return TrainingSources(found.labelled, found.labels, found.discovery, clusters, self.augment)
+        return TrainingSources(found.labelled, found.labels, found.discovery, clusters=clusters, augment=self.augment)
 
     def _in_order(self, dataset: Labelled, task: str) -> DataLoader:
         return eval_loader(dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=Stacked(task))

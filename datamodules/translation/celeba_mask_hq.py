@@ -115,7 +115,7 @@ class CelebAMaskHQ(TranslationData):
         styles: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(image_size, batch_size, num_workers, flip, seed)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
         self.root = Path(root).expanduser()
         self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)

@@ -105,7 +105,7 @@ class Edges2Handbags(TranslationData):
         styles: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(image_size, batch_size, num_workers, flip, seed, channels)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, channels=channels)
         self.root = Path(root).expanduser()
         self.conditions, self.styles = folder_or_none(conditions), folder_or_none(styles)
 

@@ -111,7 +111,7 @@ class FaceWorld(TranslationData):
         at_least(LEAST_SIZE, image_size=image_size)
         if texture_draws:
             at_least(2, texture_draws=texture_draws)
-        super().__init__(image_size, batch_size, num_workers, flip, seed)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
         self.images, self.test_images, self.texture_draws = images, test_images, texture_draws
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
         self.rendered: dict[Part, RenderedFaces] = {}
@@ -125,7 +125,7 @@ class FaceWorld(TranslationData):
                 "val": (held_out, min(self.test_images, VALIDATION), 0),
                 "test": (held_out, self.test_images, self.texture_draws),
             }[part]
-            self.rendered[part] = RenderedFaces(world, count, self.image_size, textures)
+            self.rendered[part] = RenderedFaces(world, count, self.image_size, textures=textures)
         return self.rendered[part]
 
     def samples_to_predict(self) -> Dataset:

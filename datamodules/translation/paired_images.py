@@ -149,7 +149,7 @@ class PairedImages(TranslationData):
             need = "give classes, the number of labels, with labels" if labels else "leave out classes with conditions"
             raise UserError(f"{need}: --data.init_args.classes={'<number>' if labels else 'null'}")
         self.classes = classes
-        super().__init__(image_size, batch_size, num_workers, flip, seed, channels)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, channels=channels)
         _check_names(label_names, flip_pairs, classes)
         self.label_names = None if label_names is None else tuple(label_names)
         self.swapped = [(left, right) for left, right in flip_pairs or ()]
@@ -182,7 +182,7 @@ class PairedImages(TranslationData):
                 f"No pair is left for the {part} part, of {sum(map(len, self._parts.values()))} in {self.source}: add"
                 " pairs, or change --data.init_args.val_share or test_share"
             )
-        return PairFiles(found, self.image_size, self.classes, self.channels)
+        return PairFiles(found, self.image_size, self.classes, channels=self.channels)
 
     def samples_to_predict(self) -> Dataset:  # noqa: D102
         return self.combined(None if self.styles is None else self.source, self.styles)

@@ -274,7 +274,7 @@ class TranslationData(LightningDataModule, ABC):
                 f"predict combines two folders, and only one is given: give both --data.init_args.{option} and"
                 " --data.init_args.styles, or none to combine the first test pairs"
             )
-        return PairsToPredict(sources, styles, self.image_size, self.classes, self.channels)
+        return PairsToPredict(sources, styles, self.image_size, classes=self.classes, channels=self.channels)
 
 
 def folder_or_none(folder: str | None) -> Path | None:

@@ -107,7 +107,9 @@ def fit_detectors(
             own = np.sort(np.random.default_rng((seed, label)).choice(own, members, replace=False))
         if len(own):
             thresholds[row] = threshold(samples[own], percentile, distance, window)
-    return Detectors(np.asarray(classes, np.int64), sums, counts, thresholds, distance, window)
+    return Detectors(
+        np.asarray(classes, np.int64), sums, counts, thresholds=thresholds, distance=distance, window=window
+    )
 
 
 def threshold(samples: np.ndarray, percentile: float, distance: Distance, window: int) -> float:

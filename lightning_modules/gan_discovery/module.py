@@ -118,7 +118,14 @@ class GANDiscovery(LightningModule):
         if lr <= 0:
             raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.0001")
         self.network = AttributionNetwork(
-            backbone, weights, backbone_args or {}, 1, most_classes, hidden=hidden, dim=dim, dropout=dropout
+            backbone,
+            weights,
+            backbone_args or {},
+            classes=1,
+            most_classes=most_classes,
+            hidden=hidden,
+            dim=dim,
+            dropout=dropout,
         )
         self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
         self.balance, self.freeze_from, self.exact_norms = balance, freeze_from, exact_norms

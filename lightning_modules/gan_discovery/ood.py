@@ -189,7 +189,7 @@ def run(given: argparse.Namespace) -> list[tuple[str, str, Separation]]:
                 f"'features' in {path} have {samples['features'].shape[1]} dimensions and those in {given.train} "
                 f"{train['features'].shape[1]}: take both from the same layer of the same network"
             )
-    options = Options(given.hashes, given.percentile, given.neighbours, given.temperature, given.seed)
+    options = Options(given.hashes, given.percentile, given.neighbours, temperature=given.temperature, seed=given.seed)
     rows = compare(train, inside, outside, options)
     if given.output is not None:
         write_table(rows, given.output)

@@ -195,7 +195,7 @@ def run_round(
         say: is told of progress.
     """
     known = len(names)
-    stager = Stager(labelled, discovery, labels, known, stages, stages.k[number - 1], seed)
+    stager = Stager(labelled, discovery, labels, known=known, stages=stages, k=stages.k[number - 1], seed=seed)
     inputs = digest(
         str((asdict(stages), seed)), labelled.features, labelled.label, discovery.features, discovery.logits
     )

@@ -62,7 +62,7 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, in_channels: int, image_size: int, style_dim: int, base: int, most: int, downs: int):
         super().__init__()
-        self.trunk = Encoder(in_channels, base, most, downs, norm="none")
+        self.trunk = Encoder(in_channels, base, most, downs=downs, norm="none")
         self.code = EqualizedLinear(self.trunk.widths[-1] * (image_size // 2**downs) ** 2, style_dim, gain=1.0)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -110,8 +110,8 @@ class UpBlock(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int, style_dim: int, noise: bool):
         super().__init__()
-        self.first = StyledConvolution(in_channels + skip_channels, out_channels, style_dim, noise)
-        self.second = StyledConvolution(out_channels, out_channels, style_dim, noise)
+        self.first = StyledConvolution(in_channels + skip_channels, out_channels, style_dim, noise=noise)
+        self.second = StyledConvolution(out_channels, out_channels, style_dim, noise=noise)
 
     def forward(self, x: Tensor, skip: Tensor | None, style: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         """Return (B, out_channels, 2H, 2W) of x (B, in_channels, H, W) and skip (B, skip_channels, 2H, 2W)."""
@@ -170,15 +170,15 @@ class GRITGenerator(nn.Module):
             )
         self.image_size, self.residual, self.style_condition = image_size, residual, style_condition
         style_channels = 3 + condition_channels * style_condition
-        self.style_encoder = StyleEncoder(style_channels, image_size, style_dim, base, most, downs)
-        self.content_encoder = Encoder(condition_channels, base, most, downs, norm="instance")
+        self.style_encoder = StyleEncoder(style_channels, image_size, style_dim, base=base, most=most, downs=downs)
+        self.content_encoder = Encoder(condition_channels, base, most, downs=downs, norm="instance")
         sizes = widths(base, most, downs)
         self.bottleneck = (sizes[-1], image_size // 2**downs)
         self.content_fc = _through_a_code(*self.bottleneck, style_dim) if content_fc else None
         self.up_blocks = nn.ModuleList()
         for place in reversed(range(downs)):
             skip = sizes[place] if place or full_resolution_skip else 0
-            self.up_blocks.append(UpBlock(sizes[place + 1], skip, sizes[place], style_dim, noise))
+            self.up_blocks.append(UpBlock(sizes[place + 1], skip, sizes[place], style_dim=style_dim, noise=noise))
         self.full_resolution_skip = full_resolution_skip
         self.head = EqualizedConv2d(base, 6 if residual else 3, 3, gain=1.0)
         self.composition = _fusing_network() if residual and composition == "cnn" else None

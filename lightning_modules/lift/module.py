@@ -186,7 +186,7 @@ def fingerprint(backbone: ViTFeatures) -> dict[str, Any]:
 
 
 def _block_for(backbone: ViTFeatures, use_image: bool) -> LiFTBlock:
-    return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, use_image)
+    return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, use_image=use_image)
 
 
 def _bilinear(features: Tensor, image: Tensor) -> Tensor:

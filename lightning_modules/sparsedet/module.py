@@ -137,14 +137,14 @@ class SparseDet(Detector):
         mined = self.mine(regions, annotated)
         figures = mining_quality(mined.unlabelled, batch.get("removed_boxes"))
 
-        original = BoxHead(self.detector, f_o, sampled(self.detector, mined.rest, samples), samples)
+        original = BoxHead(self.detector, f_o, sampled(self.detector, mined.rest, samples), samples=samples)
         det_o = original.losses()  # Eq. 3.2
         det_a: dict[str, Tensor] = {}
         if self.merging:
             targets = self.merge(annotated, original)
             relabels = relabelled(samples, targets)
             regions_a = sampled(self.detector, mined.rest, relabels)
-            det_a = BoxHead(self.detector, f_a, regions_a, relabels).losses()  # Eq. 3.3
+            det_a = BoxHead(self.detector, f_a, regions_a, samples=relabels).losses()  # Eq. 3.3
             figures |= merge_quality(targets, annotated, batch)
 
         labelled = any(len(each.boxes) for each in annotated)

@@ -71,10 +71,17 @@ class DINO(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, (model_args or {}) | ({"drop_path_rate": drop_path} if drop_path else {}))
-        sizes = self.network.vit.embed_dim, hidden, bottleneck or hidden // 4, prototypes
-        self.head = DINOProjectionHead(*sizes, batch_norm, freeze_last_layer, norm_last_layer)
+        head = {
+            "input_dim": self.network.vit.embed_dim,
+            "hidden_dim": hidden,
+            "bottleneck_dim": bottleneck or hidden // 4,
+            "output_dim": prototypes,
+            "batch_norm": batch_norm,
+            "norm_last_layer": norm_last_layer,
+        }
+        self.head = DINOProjectionHead(**head, freeze_last_layer=freeze_last_layer)
         self.teacher = TrainableViT(model, model_args).requires_grad_(False)
-        self.teacher_head = DINOProjectionHead(*sizes, batch_norm, norm_last_layer=norm_last_layer)
+        self.teacher_head = DINOProjectionHead(**head)
         self.teacher_head.requires_grad_(False)
         self.teacher.load_state_dict(self.network.state_dict())
         self.teacher_head.load_state_dict(self.head.state_dict())

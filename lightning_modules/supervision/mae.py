@@ -85,7 +85,7 @@ class MAE(LightningModule):
         # lightly draws the weights anew and freezes sines and cosines in pos_embed: both as the authors' code does.
         self.encoder = MaskedVisionTransformerTIMM(vit, unused, pos_embed_initialization="sincos")
         self.bridge = nn.Linear(vit.embed_dim, decoder_dim)
-        self.decoder = MaskedVisionTransformerDecoderTIMM(patches, decoder_dim, decoder_depth, decoder_heads)
+        self.decoder = MaskedVisionTransformerDecoderTIMM(patches, decoder_dim, decoder_depth, num_heads=decoder_heads)
         self.patch_size: int = vit.patch_embed.patch_size[0]
         self.paint = nn.Linear(decoder_dim, 3 * self.patch_size**2)
         for layer in (self.bridge, self.paint):

@@ -146,9 +146,15 @@ def build(name: str, entry: AnalysedViT, data_size: int) -> Layered:
         if entry.method == RANDOM:
             shape = create_vit(entry.model, None, entry.model_args or {})
             size = entry.image_size or shape.patch_embed.img_size[0]
-            return RandomFeatures(shape.embed_dim, shape.patch_embed.patch_size[0], size, data_size)
+            return RandomFeatures(shape.embed_dim, shape.patch_embed.patch_size[0], size, data_size=data_size)
         vit = LayeredViT(
-            entry.model, entry.weights, entry.model_args, entry.mean, entry.std, entry.image_size, data_size
+            entry.model,
+            entry.weights,
+            entry.model_args,
+            mean=entry.mean,
+            std=entry.std,
+            image_size=entry.image_size,
+            data_size=data_size,
         )
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from error

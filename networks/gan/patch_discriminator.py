@@ -74,7 +74,7 @@ class MultiScaleDiscriminator(nn.Module):
             raise UserError(
                 f"{layers} layers and {scales} scales of the patch discriminator: give at least one of each"
             )
-        self.scales = nn.ModuleList(PatchDiscriminator(in_channels, base, layers, norm) for _ in range(scales))
+        self.scales = nn.ModuleList(PatchDiscriminator(in_channels, base, layers, norm=norm) for _ in range(scales))
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         """Judge images.
@@ -116,6 +116,6 @@ def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[T
 
 
 def _conv(inner: int, outer: int, stride: int, bias: bool = True) -> nn.Conv2d:
-    conv = nn.Conv2d(inner, outer, 4, stride, padding=2, bias=bias)
+    conv = nn.Conv2d(inner, outer, 4, stride=stride, padding=2, bias=bias)
     nn.init.normal_(conv.weight, std=0.02)  # both official codes; SPADE's Glorot scale is lost in the norms
     return conv

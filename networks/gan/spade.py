@@ -106,7 +106,7 @@ class SPADEResidualBlock(nn.Module):
         middle = min(in_channels, out_channels)
 
         def spade(channels: int) -> SPADE:
-            return SPADE(channels, condition_channels, hidden, norm, eps, equalized, resize)
+            return SPADE(channels, condition_channels, hidden, norm=norm, eps=eps, equalized=equalized, resize=resize)
 
         def convolution(inner: int, outer: int, kernel: int, bias: bool = True) -> nn.Module:
             layer = (EqualizedConv2d if equalized else _PlainConv2d)(inner, outer, kernel, bias=bias)

@@ -68,7 +68,7 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     data, embedded = describe_data(folder)
     for problem in problems:
         warnings.warn(problem, stacklevel=2)
-    content = Content(models, data, embedded, figures, sheets, absent, problems)
+    content = Content(models, data, embedded, figures=figures, tables=sheets, absent=absent, problems=problems)
     write_text(folder / "index.html", page(content))
     return [*written, folder / "index.html"]
 

@@ -44,8 +44,8 @@ def _example(index: int) -> Exhibit:
         f"CLS attention of every head for one image ({'first' if index == 0 else 'second'} example)",
         "Rows are layers, columns heads; every map has its own scale. Compare with the other example: where sparse "
         "repeating patterns occur, their positions are shared by heads and layers and change with the image.",
-        draw,
-        600,
+        draw=draw,
+        narrowest=600,
     )
 
 
@@ -86,8 +86,8 @@ EXHIBITS = [
         "Rows are layers, columns three of the heads; every map has its own scale. In the mid-to-late layers look for "
         "sparse repeating patterns (the same few positions in many heads), for blobs in the centre (the attention "
         "follows objects, which photographs tend to centre), and for maps that differ from head to head.",
-        _overview,
-        600,
+        draw=_overview,
+        narrowest=600,
     ),
     Exhibit(
         "2.3",
@@ -96,8 +96,8 @@ EXHIBITS = [
         "itself, soft ones to all of its neighbourhood, axial ones along a row or column, and offset ones to a place "
         "beside it: there the mid-lines in red show how far off. The clearest head of each kind was chosen by its "
         "numbers; “none” means that no head of the model is of that kind.",
-        _kinds,
-        480,
+        draw=_kinds,
+        narrowest=480,
     ),
     Exhibit(
         "2.4",
@@ -105,8 +105,8 @@ EXHIBITS = [
         "Low values are local heads, high ones global. See in which layers a model mixes both, and whether its last "
         "layers are global (explicit and contrastive supervision in the thesis) or stay mixed (reconstruction). "
         "Distances are measured on an image with sides of length 1; uniform attention gives 0.54 to 0.60.",
-        _distance,
-        420,
+        draw=_distance,
+        narrowest=420,
     ),
     Exhibit(
         "2.5",
@@ -114,7 +114,7 @@ EXHIBITS = [
         "IoU between the tokens that hold 60 % of the attention and the annotated objects. See where the lines level "
         "off, and whether explicitly supervised models fall back in the middle of the network. The best head is chosen "
         "for each image, which flatters layers with many heads; Figure 2.16 also shows the best single head.",
-        _saliency,
+        draw=_saliency,
     ),
     _example(0),
     _example(1),
@@ -123,43 +123,43 @@ EXHIBITS = [
         "CLS attention for several images",
         "First head of the last layer; the last row is the mean over all images. See whether the maps follow the "
         "object of the image or look alike for all images.",
-        _last_layer,
-        480,
+        draw=_last_layer,
+        narrowest=480,
     ),
     Exhibit(
         "2.14",
         "Offset local attention heads",
         "Of each model's local heads the one that attends farthest from the token itself, with [layer, head] and the "
         "offset in tokens to the right and down. Mid-lines in red. An offset well below one token is no offset head.",
-        _offset,
-        480,
+        draw=_offset,
+        narrowest=480,
     ),
     Exhibit(
         "2.15",
         "Average attention distance of all models",
         "See whether the order of local and global layers follows the method rather than size and patch size.",
-        _distance_of_all,
+        draw=_distance_of_all,
     ),
     Exhibit(
         "2.16",
         "Agreement of attention with salient content, all models and data sets",
         "As Figure 2.5; besides the best head of each image, the single head that is best over all images.",
-        _saliency_of_all,
-        480,
+        draw=_saliency_of_all,
+        narrowest=480,
     ),
     Exhibit(
         "2.17",
         "Average CLS attention of every head",
         "Rows are layers, columns heads; every map has its own scale.",
-        _every_head("cls_map", "Average CLS attention"),
-        260,
+        draw=_every_head("cls_map", "Average CLS attention"),
+        narrowest=260,
     ),
     Exhibit(
         "2.18",
         "Aligned Aggregated Attention Map of every head",
         "Rows are layers, columns heads; the attending token is where the red mid-lines cross. Positions far from the "
         "middle are reached by fewer tokens and look darker for that reason.",
-        _every_head("aligned", "Aligned attention"),
-        260,
+        draw=_every_head("aligned", "Aligned attention"),
+        narrowest=260,
     ),
 ]

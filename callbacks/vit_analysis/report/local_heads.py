@@ -51,7 +51,7 @@ def spread_of(aligned: np.ndarray) -> Spread:
     empty = total[..., 0, 0] <= 0
     sides = np.where(empty[..., None], np.inf, deviation / uniform)
     overall = np.where(empty, np.inf, np.sqrt((deviation**2).sum(-1) / (uniform**2).sum()))
-    return Spread(share[..., (height - 1) // 2, (width - 1) // 2], offset, sides, overall)
+    return Spread(share[..., (height - 1) // 2, (width - 1) // 2], offset, sides, overall=overall)
 
 
 def offset_local_heads(model: AnalysedModel) -> list[dict[str, float]]:

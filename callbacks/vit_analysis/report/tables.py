@@ -62,9 +62,9 @@ class Measure:
     per_cent: bool = False
 
 
-TOP1 = Measure("k-NN top-1 (%)", "knn", "top1", True)
-TOP5 = Measure("k-NN top-5 (%)", "knn", "top5", True)
-PCK = [Measure(f"PCK@{alpha} (%)", "keypoints", f"PCK@{alpha}", True) for alpha in ("0.1", "0.05", "0.01")]
+TOP1 = Measure("k-NN top-1 (%)", "knn", "top1", per_cent=True)
+TOP5 = Measure("k-NN top-5 (%)", "knn", "top5", per_cent=True)
+PCK = [Measure(f"PCK@{alpha} (%)", "keypoints", f"PCK@{alpha}", per_cent=True) for alpha in ("0.1", "0.05", "0.01")]
 VIDEO = [Measure(name, "dense-video", name) for name in ("J", "F", "J&F")]
 
 
@@ -112,7 +112,7 @@ def best_layers(number: str, title: str, models: Sequence[AnalysedModel], measur
                 rows[model.name].append(Cell(text))
             else:
                 rows[model.name].append(Cell(f"{text} ({layer})", len(ranked) > 1 and value == top))
-    return Table(number, title, ["Model", *(measure.title for measure in measures)], rows)
+    return Table(number, title, ["Model", *(measure.title for measure in measures)], rows=rows)
 
 
 def best_layer(model: AnalysedModel, measure: Measure) -> tuple[float, int] | None:
@@ -138,7 +138,7 @@ def with_depth(table: Table, models: Sequence[AnalysedModel]) -> Table:
     """Return a table with the number of layers as its first column."""
     depths = {model.name: MISSING if model.method == RANDOM else str(model.depth) for model in models}
     rows = {name: [Cell(depths[name]), *cells] for name, cells in table.rows.items()}
-    return Table(table.number, table.title, [table.header[0], "Layers", *table.header[1:]], rows)
+    return Table(table.number, table.title, [table.header[0], "Layers", *table.header[1:]], rows=rows)
 
 
 def linear_probes(models: Sequence[AnalysedModel]) -> Table:
@@ -155,7 +155,7 @@ def linear_probes(models: Sequence[AnalysedModel]) -> Table:
     numbers = [_number(model, "layer") for model in probed]
     rows["Layer"] = [Cell() if value is None else Cell(f"{value:.0f}") for value in numbers]
     header = ["Feature", *(model.name for model in probed)]
-    return Table("2.6", "Top-1 accuracy of linear probes (%)", header, rows)
+    return Table("2.6", "Top-1 accuracy of linear probes (%)", header, rows=rows)
 
 
 def as_csv(table: Table) -> str:

@@ -84,53 +84,53 @@ EXHIBITS = [
         "Similarity of the last layers of different models",
         "Bright cells are pairs whose features carry much the same information. See whether models of one kind of "
         "supervision (explicit, contrastive, reconstruction) form blocks, and whether CLS and spatial tokens agree.",
-        _main_last_layers,
-        400,
-        lambda models: _left_blank(main_models(models)),
+        draw=_main_last_layers,
+        narrowest=400,
+        note=lambda models: _left_blank(main_models(models)),
     ),
     Exhibit(
         "2.7",
         "Purity of clusters by the class of the image",
         "k-means clusters of the features of every layer against the true classes; higher is better. See how early the "
         "lines rise, and whether the last layers lose again. The dashed line is noise in place of features.",
-        _purity("image_cls", "image_spatial"),
+        draw=_purity("image_cls", "image_spatial"),
     ),
     Exhibit(
         "2.8",
         "Purity of clusters of objects and of parts",
         "Features averaged within the masks of objects (left) and parts (right). See at which layer each model peaks: "
         "often before the last. Frequent classes lift the dashed line of noise well above zero.",
-        _purity("object", "part"),
+        draw=_purity("object", "part"),
     ),
     Exhibit(
         "2.19",
         "Similarity of the last layers of all models",
         "As Figure 2.6. See which similarities outlast a change of architecture or patch size.",
-        _last_layers,
-        480,
-        _left_blank,
+        draw=_last_layers,
+        narrowest=480,
+        note=_left_blank,
     ),
     Exhibit(
         "2.20",
         "Similarity between the layers of each model",
         "Features after both LayerNorms of every block. A bright square is a group of layers that carry the same "
         "information; an X means that late layers resemble early ones, as in an encoder with a decoder.",
-        _own_depth,
-        480,
+        draw=_own_depth,
+        narrowest=480,
     ),
     Exhibit(
         "2.21",
         "Similarity between the layers of MAE models",
         "See whether larger models show late layers that resemble the early ones.",
-        _variants("MAE"),
-        480,
+        draw=_variants("MAE"),
+        narrowest=480,
     ),
     Exhibit(
         "2.22",
         "Similarity between the layers of BEiT models",
         "Look for the X: BEiT has no decoder of its own, so its last layers have to act as one.",
-        _variants("BEiT"),
-        480,
+        draw=_variants("BEiT"),
+        narrowest=480,
     ),
     Exhibit(
         "2.23",
@@ -138,15 +138,15 @@ EXHIBITS = [
         "CKA between what the skip connection (up) and the branch (across) of each block carry, and how much larger "
         "the norm of the former is. Dark regions are where the two carry different things; see whether they begin with "
         "the sparse repeating patterns of Figure 2.2.",
-        _residual,
-        400,
+        draw=_residual,
+        narrowest=400,
     ),
     *(
         Exhibit(
             number,
             f"Clusters against {CLUSTERED[key]}",
             "Purity, normalised mutual information and adjusted Rand index, all models; higher is better.",
-            _clustering(key),
+            draw=_clustering(key),
         )
         for number, key in zip(("2.24", "2.25", "2.26", "2.27"), CLUSTERED, strict=True)
     ),

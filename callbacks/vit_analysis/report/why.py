@@ -58,39 +58,39 @@ EXHIBITS = [
         "Global tasks with the CLS token",
         "k-NN classification and image retrieval without any training; higher is better. See whether the last layer is "
         "the best, and how far the methods without a loss on the CLS token (MAE, BEiT) stay above the dashed line.",
-        _global,
+        draw=_global,
     ),
     Exhibit(
         "2.10",
         "Local tasks with the spatial tokens",
         "Video segmentation by label propagation and keypoint correspondence; higher is better. See at which layer "
         "each model peaks: mostly before the last, so taking the last layer by habit loses accuracy.",
-        _local,
+        draw=_local,
     ),
     Exhibit(
         "2.28",
         "k-NN classification, all models",
         "Against layer / depth, if depths differ. See whether larger models peak at another share of their depth.",
-        _knn,
+        draw=_knn,
     ),
     Exhibit(
         "2.29",
         "Image retrieval, all models",
         "Mean average precision with the medium and the hard set of positives; compare with Figure 2.28.",
-        _retrieval,
+        draw=_retrieval,
     ),
     Exhibit(
         "2.30",
         "Video segmentation, all models",
         "Dense features. Models with smaller patches have finer features and should be ahead, most of all at "
         "boundaries (F).",
-        _video,
+        draw=_video,
     ),
     Exhibit(
         "2.31",
         "Keypoint correspondence, all models",
         "A keypoint counts as found within 0.1, 0.05 or 0.01 of the larger side; the strict thresholds need finer "
         "grids of tokens.",
-        _keypoints,
+        draw=_keypoints,
     ),
 ]

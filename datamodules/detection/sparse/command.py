@@ -67,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 after an error that the user can mend, 130 after Ctrl-C.
     """
     given = parser().parse_args(words)
-    options = SplitOptions(given.rounding, given.ensure_one, given.count, given.refill)
+    options = SplitOptions(given.rounding, given.ensure_one, given.count, refill=given.refill)
     try:
         lines = make_sparse(
             given.source, given.output, given.split, given.percent, given.level, given.seed, options, given.overwrite

@@ -64,7 +64,9 @@ def by_pair(units: Units, by_count: bool = False) -> tuple[Units, NDArray[np.int
     pair = units.images * (units.labels.max() + 1) + units.labels
     _, first, pair_of, counts = np.unique(pair, return_index=True, return_inverse=True, return_counts=True)
     weights = counts if by_count else np.ones_like(counts)
-    return Units(units.images[first], units.labels[first], units.keys[first], units.chances[first], weights), pair_of
+    return Units(
+        units.images[first], units.labels[first], units.keys[first], chances=units.chances[first], weights=weights
+    ), pair_of
 
 
 def queues(units: Units, groups: NDArray[np.int64], rounding: str) -> Queues:
@@ -79,4 +81,4 @@ def queues(units: Units, groups: NDArray[np.int64], rounding: str) -> Queues:
     total[order] = np.repeat(np.add.reduceat(weights, starts), sizes)
     chance[order] = np.repeat(units.chances[order][starts], sizes)
     part = {"floor": np.ones(1), "round": np.full(1, 0.5), "ceil": np.zeros(1), "random": 1 - chance}[rounding]
-    return Queues(before, total, before + part * units.weights, rounding)
+    return Queues(before, total, before + part * units.weights, rounding=rounding)

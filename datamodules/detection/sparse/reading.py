@@ -69,7 +69,9 @@ def read_annotations(path: Path) -> Annotations:
         raise UserError(f"{path}: {values[counts > 1][0]} is the id of several annotations; make the ids different")
     if protected.all():
         raise UserError(f"{path} has no annotation that could be removed (crowds and difficult objects never are)")
-    return Annotations(path, hashlib.sha256(raw).hexdigest(), content, ids, images, labels, protected)
+    return Annotations(
+        path, hashlib.sha256(raw).hexdigest(), content, ids=ids, images=images, labels=labels, protected=protected
+    )
 
 
 def places_of(entries: list[dict[str, Any]]) -> dict[Any, int]:

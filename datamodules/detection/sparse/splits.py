@@ -90,7 +90,7 @@ def choose_removed(
         keys, chances = np.random.default_rng(seed).random((2, len(order)))
         _, image_index = np.unique(np.asarray(images)[order], return_inverse=True)
         _, class_index = np.unique(np.asarray(labels)[order], return_inverse=True)
-        units = Units(image_index, class_index, keys, chances, np.ones(len(order), np.int64))
+        units = Units(image_index, class_index, keys, chances=chances, weights=np.ones(len(order), np.int64))
         removed[order] = RULES[split](units, level if split == "4" else percent, options)
     return removed
 

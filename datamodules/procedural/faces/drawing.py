@@ -78,7 +78,9 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, setting: S
     smooth = canvas.image.clip(0, 1)
     strands, pores, spots = _contrasts(smooth, canvas.labels, identity, x, y)
     angle = _directions(canvas.labels, identity, x, y)
-    return Drawing(smooth, canvas.labels, landmarks.astype(np.float32), strands, pores, spots, angle)
+    return Drawing(
+        smooth, canvas.labels, landmarks.astype(np.float32), strands=strands, pores=pores, freckles=spots, angle=angle
+    )
 
 
 def _band(line: Float, thickness: float) -> Float:

@@ -250,7 +250,7 @@ def compose(canvas: Float, objects: tuple[SceneObject, ...], rng: np.random.Gene
     light = 1 + 0.15 * (_gradient(size, rng.uniform(0, 2 * np.pi)))
     canvas = canvas * light[..., None] + rng.normal(0, 0.015, canvas.shape)
     image = (canvas.clip(0, 1) * 255).round().astype(np.uint8)
-    return Scene(image, objects, instances, parts)
+    return Scene(image, objects, instances, parts=parts)
 
 
 def _paint(canvas: Float, instances: NDArray, parts: NDArray, item: SceneObject, part: Part, n: int, p: int) -> None:

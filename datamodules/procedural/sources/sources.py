@@ -37,21 +37,21 @@ BLOCK = 8
 WEIGHTS, CAPTURE = 9, 10  # streams of random numbers, apart from those of scenes and of contents
 APART = 100_000_000  # more than the pictures of a source
 ARCHITECTURES = {
-    "a": Architecture("nearest", 2, 3, "relu"),
-    "b": Architecture("transposed", 2, 3, "tanh"),
-    "c": Architecture("nearest", 4, 3, "leaky"),
-    "d": Architecture("bilinear", 2, 5, "leaky"),
-    "e": Architecture("transposed", 4, 3, "relu"),
-    "f": Architecture("shuffle", 2, 3, "sine"),
-    "g": Architecture("bilinear", 4, 3, "tanh"),
-    "h": Architecture("bilinear", 2, 3, "sine"),
-    "i": Architecture("nearest", 2, 5, "tanh"),
-    "j": Architecture("shuffle", 4, 3, "relu"),
-    "k": Architecture("transposed", 2, 5, "leaky"),
-    "l": Architecture("nearest", 4, 5, "sine"),
-    "m": Architecture("shuffle", 2, 5, "tanh"),
-    "n": Architecture("transposed", 4, 5, "sine"),
-    "o": Architecture("bilinear", 4, 5, "relu"),
+    "a": Architecture("nearest", 2, 3, activation="relu"),
+    "b": Architecture("transposed", 2, 3, activation="tanh"),
+    "c": Architecture("nearest", 4, 3, activation="leaky"),
+    "d": Architecture("bilinear", 2, 5, activation="leaky"),
+    "e": Architecture("transposed", 4, 3, activation="relu"),
+    "f": Architecture("shuffle", 2, 3, activation="sine"),
+    "g": Architecture("bilinear", 4, 3, activation="tanh"),
+    "h": Architecture("bilinear", 2, 3, activation="sine"),
+    "i": Architecture("nearest", 2, 5, activation="tanh"),
+    "j": Architecture("shuffle", 4, 3, activation="relu"),
+    "k": Architecture("transposed", 2, 5, activation="leaky"),
+    "l": Architecture("nearest", 4, 5, activation="sine"),
+    "m": Architecture("shuffle", 2, 5, activation="tanh"),
+    "n": Architecture("transposed", 4, 5, activation="sine"),
+    "o": Architecture("bilinear", 4, 5, activation="relu"),
 }
 
 

@@ -70,13 +70,13 @@ class Pix2PixHD(PairedTranslation):
     ):
         channels = channels_of(classes, condition_channels)
         super().__init__(
-            Pix2PixHDGenerator(channels, style_channels, base, downs, blocks),
+            Pix2PixHDGenerator(channels, style_channels, base, downs=downs, blocks=blocks),
             MultiScaleDiscriminator(channels + 3, discriminator_base, scales=scales),
             classes,
-            channels,
-            "least_squares",
-            (lr, lr),
-            (beta1, beta2),
+            condition_channels=channels,
+            gan_loss="least_squares",
+            lr=(lr, lr),
+            betas=(beta1, beta2),
             ema=ema,
             decay_epochs=decay_epochs,
             decay_floor=0.0,

@@ -73,7 +73,7 @@ class LabelStyleEncoder(nn.Module):
 
     def __init__(self, channels: int = 3, base: int = 16, downs: int = 4):
         super().__init__()
-        self.network = EncoderDecoder(3, channels, base, downs, blocks=0)
+        self.network = EncoderDecoder(3, channels, base, downs=downs, blocks=0)
 
     def forward(self, images: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
         """Lay the styles of images out over a condition.
@@ -129,7 +129,7 @@ class Pix2PixHDGenerator(nn.Module):
         super().__init__()
         self.downs = downs
         self.encoder = LabelStyleEncoder(style_channels, style_base, downs)
-        self.generator = EncoderDecoder(condition_channels + style_channels, 3, base, downs, blocks)
+        self.generator = EncoderDecoder(condition_channels + style_channels, 3, base, downs=downs, blocks=blocks)
 
     def forward(self, condition: Tensor, style_image: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images.

@@ -71,13 +71,13 @@ class SPADE(PairedTranslation):
     ):
         channels = channels_of(classes, condition_channels)
         super().__init__(
-            SPADEGenerator(channels, image_size, style_dim, base, hidden),
+            SPADEGenerator(channels, image_size, style_dim, base=base, hidden=hidden),
             MultiScaleDiscriminator(channels + 3, discriminator_base, scales=scales, norm="spectral"),
             classes,
-            channels,
-            "hinge",
-            (lr / 2, lr * 2),
-            (beta1, beta2),
+            condition_channels=channels,
+            gan_loss="hinge",
+            lr=(lr / 2, lr * 2),
+            betas=(beta1, beta2),
             ema=ema,
             decay_epochs=decay_epochs,
             decay_floor=0.0,

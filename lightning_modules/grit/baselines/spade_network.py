@@ -93,7 +93,7 @@ class SPADEGenerator(nn.Module):
         self.encoder = ImageEncoder(image_size, style_dim, base)
         self.first = nn.Linear(style_dim, widths[0] * start**2)
         self.blocks = nn.ModuleList(
-            SPADEResidualBlock(inner, outer, condition_channels, hidden, norm=norm, spectral=True)
+            SPADEResidualBlock(inner, outer, condition_channels, hidden=hidden, norm=norm, spectral=True)
             for inner, outer in pairwise([widths[0], *widths])
         )
         self.last = nn.Conv2d(base, 3, 3, padding=1)

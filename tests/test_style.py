@@ -1,0 +1,44 @@
+"""Rules of style that no linter has."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = [ROOT / "cli.py", *sorted(ROOT.glob("[a-z]*/**/*.py"))]
+MOST_BY_POSITION = 3
+ANY_NUMBER = {"Sequential"}  # classes that are made of as many parts as are given
+LOOKED_AT = [path for path in SOURCE if path.relative_to(ROOT).parts[0] not in ("tests", "configs")]
+
+
+def constructor_calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the calls that make an object: of a name that begins with a capital, and of ``__init__``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name == "__init__" or name.lstrip("_")[:1].isupper():
+                yield name, node
+
+
+def by_position(source: str) -> list[str]:
+    """Return the calls of constructors with more than three arguments by position, as "line 7: Name"."""
+    return [
+        f"line {call.lineno}: {name}"
+        for name, call in constructor_calls(ast.parse(source))
+        if len(call.args) > MOST_BY_POSITION and name not in ANY_NUMBER
+    ]
+
+
+@pytest.mark.parametrize("path", LOOKED_AT, ids=[str(path.relative_to(ROOT)) for path in LOOKED_AT])
+def test_constructors_take_three_arguments_by_position_at_most(path):
+    """The fourth number of a call says nothing of what it is."""
+    assert by_position(path.read_text()) == []
+
+
+def test_calls_by_position_are_found():
+    source = (
+        "A(1, 2, 3, 4)\nB(1, 2, 3, x=4)\nsuper().__init__(1, 2, *rest, 3)\nnn.Sequential(1, 2, 3, 4)\nm.C(1, 2, 3, 4)"
+    )
+    assert by_position(source) == ["line 1: A", "line 3: __init__", "line 5: C"]
