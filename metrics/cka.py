@@ -83,7 +83,7 @@ def cka_matrix(grams_a: Tensor | np.ndarray, grams_b: Tensor | np.ndarray) -> Te
         own_a += _own_hsic(x)
         own_b += _own_hsic(y)
     norm = (own_a.clamp_min(0)[:, None] * own_b.clamp_min(0)).sqrt()
-    return torch.where(norm > 0, cross / norm, torch.nan)
+    return torch.where(norm > 0, cross / norm, torch.nan)  # Eq. 2.1
 
 
 class MinibatchCKA(Metric):
@@ -143,7 +143,7 @@ class MinibatchCKA(Metric):
         """Return the CKA of every pair; NaN where no batch of at least four samples was seen."""
         own = self.hsic.diagonal()
         norm = (own[:, None] * own).sqrt()  # NaN where noise made an unbiased HSIC(X, X) negative
-        cka = self.hsic / norm
+        cka = self.hsic / norm  # Eq. 2.1
         error = self._standard_error(cka, own)
         count = int(self.samples)
         return {

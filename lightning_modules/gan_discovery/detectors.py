@@ -49,7 +49,7 @@ class Detectors:
         members = np.maximum(self.counts, 1)
         for part in chunks(len(samples), 8 * max(self.sums.shape)):
             inner = embedded(samples[part], self.distance, self.window, np.float64) @ self.sums.T
-            found[part] = apart(inner / members, self.distance, samples.shape[1], self.window)
+            found[part] = apart(inner / members, self.distance, samples.shape[1], self.window)  # Eq. 4.2
         found[:, self.counts == 0] = np.inf
         return found
 

@@ -21,7 +21,7 @@ def set_balanced_cross_entropy(logits: Tensor, labels: Tensor, discovered: Tenso
     total = labelled + clustered
     losses = F.cross_entropy(logits, labels, reduction="none")
     weights = losses.new_tensor([total / max(labelled, 1), total / max(clustered, 1)])
-    return (weights[discovered.long()] * losses).mean()
+    return (weights[discovered.long()] * losses).mean()  # Eq. 4.1
 
 
 def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, class_counts: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lightning_modules.gan_discovery.attribution import attribute
+from lightning_modules.gan_discovery.attributing import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, Eye
 from lightning_modules.gan_discovery.detectors import Detectors, fit_detectors
 from lightning_modules.gan_discovery.labels import next_label

@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_modules.grit.loss import code_penalty, pixel_loss
 from lightning_modules.grit.network import GRITGenerator
 from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
@@ -154,17 +154,17 @@ class GRIT(PairedTranslation):
         """Return the terms of Eq. 5.2, and that of the style code (5.5.1.2)."""
         image, parts = translated.generated
         reconstruction = parts.get("reconstruction", image)  # without a residual the one output is both
-        return {
+        return {  # Eq. 5.2, summed by `training_step`
             "adversarial": self.adversarial_loss(self.scores(condition, image)),
             "reconstruction": self.lambda_rec * self.reconstruction_loss(reconstruction, truth),
-            "style": self.lambda_z * translated.code.square().mean(),
+            "style": self.lambda_z * code_penalty(translated.code),
         }
 
     def reconstruction_loss(self, reconstruction: Tensor, truth: Tensor) -> Tensor:
         """Return L_rec of Eq. 5.2: the mean absolute difference, or the perceptual loss of table 5.5."""
         if self._perceptual:
             return self._perceptual[0].to(self.device)(reconstruction, truth)
-        return F.l1_loss(reconstruction, truth)
+        return pixel_loss(reconstruction, truth)
 
     def render(
         self, batch: Mapping[str, Tensor], condition: Tensor, style: Tensor, noise: torch.Generator | None

@@ -215,7 +215,7 @@ class GRITGenerator(nn.Module):
     def compose(self, reconstruction: Tensor, residual: Tensor) -> Tensor:
         """Return C(I_rec, I_res) of Eq. 5.1."""
         if self.composition is None:
-            return reconstruction + residual
+            return reconstruction + residual  # Eq. 5.1
         return self.composition(torch.cat([reconstruction, residual], 1)).float()
 
     def _encode(self, condition: Tensor) -> tuple[Tensor, list[Tensor | None]]:

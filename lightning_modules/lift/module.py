@@ -110,7 +110,7 @@ class LiFT(LightningModule):
         def d(target: Tensor, prediction: Tensor) -> Tensor:
             return self.distance(*_common(prediction, target))
 
-        return d(f, theta(f_half, x_half)) + d(f_half, theta(f_quarter, x_quarter))
+        return d(f, theta(f_half, x_half)) + d(f_half, theta(f_quarter, x_quarter))  # Eq. 8.1
 
     def dense_features(self) -> dict[str, nn.Module]:
         """Return what LiFT is compared with, and LiFT (tables 8.2, 8.8, 8.9)."""

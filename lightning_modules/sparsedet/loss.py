@@ -16,7 +16,7 @@ def mean_distance(f_a: Tensor, f_o: Tensor) -> Tensor:
 
 def squared_distance(f_a: Tensor, f_o: Tensor) -> Tensor:
     """Return the squared L2 norm of the difference of features (n, D), Eq. 3.4, averaged over regions."""
-    return (f_a.float() - f_o.float()).pow(2).sum(1).mean()
+    return (f_a.float() - f_o.float()).pow(2).sum(1).mean()  # Eq. 3.4
 
 
 SSL_NORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_distance, "squared": squared_distance}

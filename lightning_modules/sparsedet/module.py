@@ -149,7 +149,8 @@ class SparseDet(Detector):
 
         labelled = any(len(each.boxes) for each in annotated)
         ssl = self.self_supervised(f_o, f_a, mined.unlabelled, labelled)  # Eq. 3.4
-        return self.weighted(det_o, det_a, labelled) | rpn_losses | {"loss_ssl": self.ssl_weight * ssl} | figures
+        detection = self.weighted(det_o, det_a, labelled)
+        return detection | rpn_losses | {"loss_ssl": self.ssl_weight * ssl} | figures  # Eq. 3.5, which `total` sums
 
     def weighted(self, det_o: dict[str, Tensor], det_a: dict[str, Tensor], labelled: bool) -> dict[str, Tensor]:
         """Return 0.5 * (L_det,o + L_det,a) of Eq. 3.5 term by term; the one alone where the other is switched off."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from lightning_modules.gan_discovery.attribution import attribute
+from lightning_modules.gan_discovery.attributing import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, moments
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.labels import next_label

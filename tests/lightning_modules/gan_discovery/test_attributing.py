@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules.gan_discovery.attribution import attribute
+from lightning_modules.gan_discovery.attributing import attribute
 
 NOT = -1
 
