@@ -6,21 +6,22 @@ import os
 import sys
 from collections.abc import Sequence
 
+from callbacks.results.terminal import print_tables
 from experiments.loading import load_tables, suggest
 from experiments.records import ROOT, Records
-from experiments.report import document, list_text, table_text
+from experiments.report import document, list_text, tables_to_print
 from experiments.runs import Runner
 from experiments.state import summary
-from experiments.tables import FOLDER, SCALES, SEEDS, Table
+from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
 from visionscapes.errors import UserError
 
 
-def records_of(table: Table) -> Records:
+def records_of(table: ThesisTable) -> Records:
     """Return the records of the table's method."""
     return Records(FOLDER / table.method / "results")
 
 
-def wanted_tables(names: Sequence[str]) -> list[Table]:
+def wanted_tables(names: Sequence[str]) -> list[ThesisTable]:
     """Return the tables of these names, in the order of the thesis; a method's name stands for all of its tables.
 
     Raises:
@@ -59,7 +60,9 @@ def run_tables(names: Sequence[str], scale: str, seeds: Sequence[int], force: bo
                     runners[table.method].ensure(run, seed)
                 except UserError as error:
                     failures[str(error)] = table.name
-        print("\n".join(["", *table_text(table, runners[table.method].records, scale), ""]), flush=True)
+        tables_of_results = tables_to_print(table, runners[table.method].records, scale)
+        print()
+        print_tables(tables_of_results, "" if len(tables_of_results) > 1 else "No claim is asked at this scale.")
     if failures:
         raise UserError("\n".join(f"{name}: {message}" for message, name in failures.items()))
 

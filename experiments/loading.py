@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from experiments.claims import CONSTANT, Contrast
-from experiments.tables import FOLDER, SCALES, Cell, Claim, Grid, Run, Table
+from experiments.tables import FOLDER, SCALES, Claim, FigureSource, Grid, Run, ThesisTable
 from visionscapes.errors import UserError
 
 
@@ -120,7 +120,7 @@ def _grid(value: Any, where: str) -> Grid:
             for name in names:
                 if name not in runs:
                     raise UserError(f"{here}: no run is called {name!r}{suggest(name, runs)}")
-            cells[str(row), column] = Cell(tuple(runs[name] for name in names), **selection)
+            cells[str(row), column] = FigureSource(tuple(runs[name] for name in names), **selection)
     return Grid(runs, tuple(str(row) for row in entry["rows"]), columns, cells=cells, note=entry.get("note", ""))
 
 
@@ -207,7 +207,7 @@ def _claim(value: Any, grids: Mapping[str, Grid], where: str) -> Claim:
     return Claim(entry["text"], str(entry["section"]), contrasts, across=across)
 
 
-def load_table(path: Path) -> Table:
+def load_table(path: Path) -> ThesisTable:
     """Return the table of a file.
 
     Args:
@@ -232,7 +232,7 @@ def load_table(path: Path) -> Table:
             columns = len(grids["paper"].columns)
             raise UserError(f"{path}, thesis, row {row!r}: {len(numbers)} numbers for {columns} columns")
     claims = tuple(_claim(claim, grids, f"{path}, claim {i}") for i, claim in enumerate(entry["claims"], 1))
-    return Table(
+    return ThesisTable(
         path.stem,
         path.parent.name,
         entry["title"],
@@ -245,7 +245,7 @@ def load_table(path: Path) -> Table:
     )
 
 
-def load_tables(folder: Path | None = None) -> dict[str, Table]:
+def load_tables(folder: Path | None = None) -> dict[str, ThesisTable]:
     """Return all tables by name, in the order of the thesis.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from experiments.tables import FOLDER, Cell, Run
+from experiments.tables import FOLDER, FigureSource, Run
 from visionscapes.errors import UserError
 
 ROOT = FOLDER.parent
@@ -48,7 +48,7 @@ class Record:
     provenance: dict[str, Any]
     metrics: list[list[Any]] = field(repr=False)
 
-    def figure(self, cell: Cell) -> float | None:
+    def figure(self, cell: FigureSource) -> float | None:
         """Return the figure that a cell shows, None if the run has not measured it."""
         for metric, method, image_size, value, *_ in self.metrics:
             if (metric, method, image_size) == (cell.metric, cell.method, cell.image_size):
@@ -178,7 +178,7 @@ class Records:
         stem = run_id(run, scale, 0).removesuffix("0")
         return {int(path.stem.removeprefix(stem)) for path in self.folder.glob(f"{stem}*.json")}
 
-    def figure(self, cell: Cell, scale: str, seed: int) -> float | None:
+    def figure(self, cell: FigureSource, scale: str, seed: int) -> float | None:
         """Return the figure of a cell with one seed, None if no record has it."""
         records = (self.find(run, scale, seed) for run in cell.runs)
         figures = (record.figure(cell) for record in records if record)

@@ -5,29 +5,15 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from callbacks.results.markdown import markdown_table
+from callbacks.results.table import MISSING, Table
 from experiments.claims import Effect, Verdict
 from experiments.records import Record, Records
 from experiments.state import finding_of, printed_support, state
-from experiments.tables import SCALES, Table
-
-MISSING = "–"
+from experiments.tables import SCALES, ThesisTable
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table whose columns are aligned in plain text too, the first one to the left."""
-    rows = [[str(text).replace("|", "\\|") for text in row] for row in [head, *rows]]
-    widths = [max(3, *(len(text) for text in column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        padded = [
-            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(padded)} |")
-    rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [lines[0], f"| {' | '.join(rules)} |", *lines[1:]]
-
-
-def measured_rows(table: Table, records: Records, scale: str) -> list[list[str]]:
+def measured_rows(table: ThesisTable, records: Records, scale: str) -> list[list[str]]:
     """Return each row's label and figures: mean ± standard error over the seeds."""
     grid, rows = table.grids[scale], []
     for row in grid.rows:
@@ -49,7 +35,7 @@ def mean_text(figures: Sequence[float], digits: int) -> str:
     return mean if len(figures) < 2 else f"{mean} ± {stdev(figures) / math.sqrt(len(figures)):.{digits}f}"
 
 
-def printed_rows(table: Table) -> list[list[str]]:
+def printed_rows(table: ThesisTable) -> list[list[str]]:
     """Return each row's label and the thesis' numbers."""
     return [
         [row, *(MISSING if number is None else f"{number:g}" for number in numbers)]
@@ -57,7 +43,7 @@ def printed_rows(table: Table) -> list[list[str]]:
     ]
 
 
-def compared_rows(table: Table, records: Records) -> list[list[str]]:
+def compared_rows(table: ThesisTable, records: Records) -> list[list[str]]:
     """Return, for each row at paper scale, the thesis' numbers, the measured ones and their difference."""
     rows, columns = [], list(table.grids["paper"].columns)
     for label, *measured in measured_rows(table, records, "paper"):
@@ -80,7 +66,7 @@ def effect_text(effect: Effect | None, digits: int) -> str:
     return f"{effect.mean:+.{digits}f} [{effect.low:+.{digits}f}, {effect.high:+.{digits}f}]"
 
 
-def claim_rows(table: Table, records: Records, scale: str) -> list[list[str]]:
+def claim_rows(table: ThesisTable, records: Records, scale: str) -> list[list[str]]:
     """Return section, claim, comparisons that hold, the decisive effect and verdict of each claim asked at a scale."""
     rows = []
     for claim in table.claims:
@@ -95,17 +81,17 @@ def claim_rows(table: Table, records: Records, scale: str) -> list[list[str]]:
 CLAIM_HEAD = ("section: claim", "comparisons that hold", "weakest effect [95 %]", "verdict")
 
 
-def table_text(table: Table, records: Records, scale: str) -> list[str]:
-    """Return what ``run`` prints: the figures, at paper scale against the thesis', and the claims."""
-    grid = table.grids[scale]
+def tables_to_print(table: ThesisTable, records: Records, scale: str) -> list[Table]:
+    """Return what ``run`` prints: the figures, at paper scale against the thesis', and the claims if there are any."""
     unit = f", in {table.unit}" if table.unit else ""
-    lines = [f"{table.number}, {scale} scale{unit}: {table.title}", ""]
+    title = f"{table.number}, {scale} scale{unit}: {table.title}"
+    columns = table.grids[scale].columns
     if scale == "paper":
-        lines += markdown_table(["", "", *grid.columns], compared_rows(table, records))
+        figures = Table.of_texts(title, ["", "", *columns], compared_rows(table, records))
     else:
-        lines += markdown_table(["", *grid.columns], measured_rows(table, records, scale))
+        figures = Table.of_texts(title, ["", *columns], measured_rows(table, records, scale))
     claims = claim_rows(table, records, scale)
-    return [*lines, "", *(markdown_table(CLAIM_HEAD, claims) if claims else ["No claim is asked at this scale."])]
+    return [figures, Table.of_texts("", CLAIM_HEAD, claims)] if claims else [figures]
 
 
 def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:
@@ -131,7 +117,7 @@ def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def document(method: str, tables: Sequence[Table], records: Records) -> str:
+def document(method: str, tables: Sequence[ThesisTable], records: Records) -> str:
     """Return ``docs/results/<method>.md``: embedded scale first, the thesis' scale apart from it, then the runs."""
     lines = [f"# {method}: the tables of the thesis", "", HEAD.format(method=method), "## Embedded scale: claims", ""]
     claims = [
@@ -142,11 +128,11 @@ def document(method: str, tables: Sequence[Table], records: Records) -> str:
     ]
     verdicts = [claim[-1] for claim in claims]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
-    lines += [*markdown_table(CLAIM_HEAD, claims), "", f"Verdicts: {counts}.", "", "## Embedded scale: figures", ""]
+    lines += [*_markdown(CLAIM_HEAD, claims), "", f"Verdicts: {counts}.", "", "## Embedded scale: figures", ""]
     for table in tables:
         if "embedded" in table.grids:
             lines += _section(table, "embedded")
-            lines += markdown_table(["", *table.grids["embedded"].columns], measured_rows(table, records, "embedded"))
+            lines += _markdown(["", *table.grids["embedded"].columns], measured_rows(table, records, "embedded"))
             lines += ["", _seeds_line(table, records, "embedded"), ""]
     lines += ["## The thesis' scale: printed numbers and reproductions", "", PAPER, ""]
     for table in tables:
@@ -173,7 +159,11 @@ PAPER = """\
 "Bears out" counts the comparisons of a claim that the printed numbers themselves satisfy; ties do not count."""
 
 
-def _section(table: Table, scale: str) -> list[str]:
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return markdown_table(Table.of_texts("", header, rows), markup=True)  # commands are code
+
+
+def _section(table: ThesisTable, scale: str) -> list[str]:
     """Return the head of a table; at embedded scale the caption is marked as that of the thesis."""
     what, said = ("as printed in the thesis", "") if scale == "paper" else ("on the embedded world", "In the thesis: ")
     unit = f"Unit: {table.unit}. " if table.unit else ""
@@ -182,7 +172,7 @@ def _section(table: Table, scale: str) -> list[str]:
     return [f"### {table.number}, {what}", "", text.strip(), ""]
 
 
-def _seeds_line(table: Table, records: Records, scale: str) -> str:
+def _seeds_line(table: ThesisTable, records: Records, scale: str) -> str:
     known = state(table, records, scale)
     text = (
         f"Mean ± standard error over seeds {', '.join(map(str, known['seeds']))}." if known["seeds"] else "Not run yet."
@@ -190,18 +180,18 @@ def _seeds_line(table: Table, records: Records, scale: str) -> str:
     return text + (f" Recorded before {', '.join(known['outdated'])} changed." if known["outdated"] else "")
 
 
-def _paper(table: Table, records: Records) -> list[str]:
+def _paper(table: ThesisTable, records: Records) -> list[str]:
     columns = table.grids["paper"].columns
-    lines = markdown_table(["", *columns], printed_rows(table)) if table.thesis else ["The thesis prints no numbers."]
+    lines = _markdown(["", *columns], printed_rows(table)) if table.thesis else ["The thesis prints no numbers."]
     if state(table, records, "paper")["recorded"]:
         lines += ["", "Measured by this repository at the same scale:", ""]
-        lines += markdown_table(["", "", *columns], compared_rows(table, records))
+        lines += _markdown(["", "", *columns], compared_rows(table, records))
     support = [(claim, printed_support(claim, table)) for claim in table.claims]
     borne_out = [f"- {claim.section}: {claim.text} Bears out {s[0]} of {s[1]}." for claim, s in support if s]
     return [*lines, "", *borne_out] if borne_out else lines
 
 
-def _runs_table(tables: Sequence[Table], records: Records) -> list[str]:
+def _runs_table(tables: Sequence[ThesisTable], records: Records) -> list[str]:
     found: dict[str, Record] = {}
     for table in tables:
         for scale, grid in table.grids.items():
@@ -215,7 +205,7 @@ def _runs_table(tables: Sequence[Table], records: Records) -> list[str]:
          f"{r.wall_time:.0f} s", r.started[:10]]
         for r in found.values()
     ]  # fmt: skip
-    return markdown_table(["command", "commit", "hardware", "wall time", "date"], rows) if rows else ["None yet."]
+    return _markdown(["command", "commit", "hardware", "wall time", "date"], rows) if rows else ["None yet."]
 
 
 def _commit(record: Record) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 from experiments.claims import Finding, examine, value_of
 from experiments.records import Records
-from experiments.tables import SCALES, SEEDS, Claim, Table
+from experiments.tables import SCALES, SEEDS, Claim, ThesisTable
 
 
-def state(table: Table, records: Records, scale: str) -> dict[str, Any]:
+def state(table: ThesisTable, records: Records, scale: str) -> dict[str, Any]:
     """Return which runs of a table are recorded at a scale, for the default seeds, and with which seeds in all.
 
     Returns:
@@ -31,7 +31,7 @@ def state(table: Table, records: Records, scale: str) -> dict[str, Any]:
     }
 
 
-def finding_of(claim: Claim, table: Table, records: Records, scale: str) -> Finding | None:
+def finding_of(claim: Claim, table: ThesisTable, records: Records, scale: str) -> Finding | None:
     """Return what the records say about a claim at a scale, None if it is not asked there."""
     if scale not in claim.contrasts:
         return None
@@ -44,7 +44,7 @@ def finding_of(claim: Claim, table: Table, records: Records, scale: str) -> Find
     return examine(claim.contrasts[scale], figure, seeds, claim.across)
 
 
-def printed_support(claim: Claim, table: Table) -> tuple[int, int] | None:
+def printed_support(claim: Claim, table: ThesisTable) -> tuple[int, int] | None:
     """Return for how many comparisons the thesis' own printed numbers bear a claim out, and of how many.
 
     None if the claim is not about printed numbers. Equal numbers do not count as support.
@@ -56,7 +56,7 @@ def printed_support(claim: Claim, table: Table) -> tuple[int, int] | None:
     return (sum(value > 1e-9 for value in known), len(known)) if known else None
 
 
-def summary(table: Table, records: Records) -> dict[str, Any]:
+def summary(table: ThesisTable, records: Records) -> dict[str, Any]:
     """Return the state of a table for programs: what ``list --json`` prints."""
     claims = []
     for claim in table.claims:

@@ -36,7 +36,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cell:
+class FigureSource:
     """Which figure a cell of a table shows.
 
     Args:
@@ -69,7 +69,7 @@ class Grid:
     runs: Mapping[str, Run]
     rows: tuple[str, ...]
     columns: Mapping[str, Mapping[str, Any]]
-    cells: Mapping[tuple[str, str], Cell]
+    cells: Mapping[tuple[str, str], FigureSource]
     note: str = ""
 
     def shown_runs(self) -> list[Run]:
@@ -95,7 +95,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Table:
+class ThesisTable:
     """One numbered table or figure of the thesis, or a section with numbers in its text.
 
     Args:
