@@ -1,6 +1,6 @@
 """A detector's backbone learns to name the class of a picture, so that the detector does not start from nothing."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from networks.detection.build import build_detector
+from visionscapes.checks import Bounds, NonNegativeFloat, NonNegativeInt, PositiveFloat, check_options
 
 
 class BackboneClassifier(LightningModule):
@@ -31,12 +32,13 @@ class BackboneClassifier(LightningModule):
     def __init__(
         self,
         config: str,
-        classes: int,
+        classes: Annotated[int, Bounds(least=2)],
         overrides: dict[str, Any] | None = None,
-        lr: float = 3e-3,
-        weight_decay: float = 0.05,
-        warmup: int = 50,
+        lr: PositiveFloat = 3e-3,
+        weight_decay: NonNegativeFloat = 0.05,
+        warmup: NonNegativeInt = 50,
     ):
+        check_options(BackboneClassifier, locals())
         super().__init__()
         self.save_hyperparameters()
         detector: Any = build_detector(config, overrides)

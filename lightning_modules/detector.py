@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.build import build_detector, set_progress
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
+from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 
@@ -38,21 +39,20 @@ class Detector(LightningModule):
     def __init__(
         self,
         config: str,
-        num_classes: int | None = None,
+        num_classes: PositiveInt | None = None,
         overrides: dict[str, Any] | None = None,
         weights: str | None = None,
         backbone_weights: str | None = None,
         optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float = 0.01,
-        weight_decay: float = 1e-4,
-        warmup_steps: int = 1000,
-        milestones: list[int] | None = None,
-        clip: float | None = None,
+        lr: PositiveFloat = 0.01,
+        weight_decay: NonNegativeFloat = 1e-4,
+        warmup_steps: NonNegativeInt = 1000,
+        milestones: list[NonNegativeInt] | None = None,
+        clip: PositiveFloat | None = None,
     ):
+        check_options(Detector, locals())
         super().__init__()
         self.save_hyperparameters()
-        if lr <= 0:
-            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.01")
         self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
         self.warmup_steps, self.milestones, self.clip = warmup_steps, milestones, clip
         self.detector = self.build(config, overrides, num_classes, weights, backbone_weights)

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visionscapes.checks import PositiveInt, check_options
+
 
 @runtime_checkable
 class HasDenseFeatures(Protocol):
@@ -29,7 +31,8 @@ class Upsampled(nn.Module):
         factor: how many times larger the grid becomes; the output is (B, C, factor h, factor w).
     """
 
-    def __init__(self, features: nn.Module, factor: int = 2):
+    def __init__(self, features: nn.Module, factor: PositiveInt = 2):
+        check_options(Upsampled, locals())
         super().__init__()
         self.features, self.factor = features, factor
 
@@ -45,7 +48,8 @@ class AtLargerImage(nn.Module):
         factor: how many times larger height and width of the image become before ``features`` sees it.
     """
 
-    def __init__(self, features: nn.Module, factor: int = 2):
+    def __init__(self, features: nn.Module, factor: PositiveInt = 2):
+        check_options(AtLargerImage, locals())
         super().__init__()
         self.features, self.factor = features, factor
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.weights import load_weights
+from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 Facet = Literal["key", "query", "value", "token"]
@@ -66,14 +67,15 @@ class ViTFeatures(nn.Module):
         self,
         model: str = "vit_small_patch16_224.dino",
         weights: str | None = "timm",
-        layer: int = -1,
+        layer: AnyInt = -1,
         facet: Facet = "key",
-        stride: int | None = None,
+        stride: PositiveInt | None = None,
         position_embedding: Literal["official", "timm"] = "official",
         model_args: dict[str, Any] | None = None,
-        mean: list[float] | None = None,
-        std: list[float] | None = None,
+        mean: ChannelMeans | None = None,
+        std: ChannelDeviations | None = None,
     ):
+        check_options(ViTFeatures, locals())
         super().__init__()
         self.vit = create_vit(model, weights, model_args or {})
         depth = len(self.vit.blocks)

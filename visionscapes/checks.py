@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,7 +25,7 @@ from visionscapes.errors import UserError
 LARGEST_INTEGER = 2**63 - 1  # what torch and numpy can hold
 MOST_WORKERS = 1024  # each is a process: a slip of the keyboard would take the machine down
 LARGEST_IMAGE = 2**14  # pixels: Pillow refuses to open more than 179 million of them, 13,377 x 13,377
-EACH = "each of its values has to be "
+EACH, EACH_KEY = "each of its values has to be ", "each of its keys has to be "
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,6 +93,7 @@ class Among:
 PositiveInt = Annotated[int, Bounds(least=1)]
 NonNegativeInt = Annotated[int, Bounds(least=0)]
 AnyInt = Annotated[int, Bounds()]
+NumpySeed = Annotated[int, Bounds(least=0, most=2**32 - 1)]  # of numpy's legacy generator, which scikit-learn uses
 PositiveFloat = Annotated[float, Bounds(above=0)]
 NonNegativeFloat = Annotated[float, Bounds(least=0)]
 FiniteFloat = Annotated[float, Bounds()]
@@ -101,6 +102,9 @@ ShareBelowOne = Annotated[float, Bounds(least=0, below=1)]  # dropout, momentum,
 PositiveShare = Annotated[float, Bounds(above=0, most=1)]
 Percent = Annotated[float, Bounds(above=0, most=100)]
 ImageSize = Annotated[int, Bounds(least=1, most=LARGEST_IMAGE)]
+ImageSizes = list[Annotated[int, Bounds(least=1, most=LARGEST_IMAGE), Among(1, different=True)]]
+ChannelMeans = list[Annotated[float, Bounds(), Among(3, 3)]]
+ChannelDeviations = list[Annotated[float, Bounds(above=0), Among(3, 3)]]
 Workers = Annotated[int, Bounds(least=0, most=MOST_WORKERS)]
 
 
@@ -146,18 +150,19 @@ def check_value(name: str, value: Any, annotation: Any) -> None:
     """
     remedy = _complaint(value, annotation)
     if remedy is not None:
-        subject = "" if remedy.startswith(EACH) else "it has to be "
+        subject = "" if remedy.startswith((EACH, EACH_KEY)) else "it has to be "
         raise UserError(f"{name} is {value!r}; {subject}{remedy}")
 
 
-def at_least(least: int, **options: int) -> None:
-    """Check that values that are no options of a constructor, by name, are not below ``least``.
+def check_rising(owner: type, **ranges: Sequence[float] | None) -> None:
+    """Check that ranges, options of a class by name, do not fall: [0.5, 1] and [1, 1], but not [1, 0.5].
 
     Raises:
-        UserError: one is.
+        UserError: one does.
     """
-    for option, value in options.items():
-        check_value(option, value, Annotated[int, Bounds(least=least)])
+    for option, values in ranges.items():
+        if values is not None and any(low > high for low, high in pairwise(values)):
+            raise UserError(f"{owner.__name__}.{option} is {values!r}; it has to be a range, the smaller value first")
 
 
 def _complaint(value: Any, annotation: Any) -> str | None:
@@ -169,14 +174,14 @@ def _complaint(value: Any, annotation: Any) -> str | None:
         return _complaint_about_union(value, arguments)
     if origin is Literal:
         allowed = any(type(value) is type(one) and value == one for one in arguments)
-        return None if allowed else f"one of {', '.join(map(repr, arguments))}"
+        return None if allowed else f"one of {', '.join(map(str, arguments))}"
     if annotation in (int, float):
         return _complaint_about_number(value, annotation, Bounds())
     if origin in (list, tuple, Sequence):
         return _complaint_about_list(value, origin, arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
-        keys, values = product(value, arguments[:1]), product(value.values(), arguments[1:])
-        return _complaint_about_each([*keys, *values])
+        wrong = _complaint_about_each(list(product(value, arguments[:1])), EACH_KEY)
+        return wrong or _complaint_about_each(list(product(value.values(), arguments[1:])), EACH)
     return None
 
 
@@ -210,14 +215,14 @@ def _complaint_about_list(value: Any, origin: Any, arguments: tuple[Any, ...]) -
         rules = getattr(arguments[0], "__metadata__", ())
         among = next((rule for rule in rules if isinstance(rule, Among)), Among(0))
         elements = list(product(value, arguments[:1]))
-    return _complaint_about_each(elements) if among.allow(value) else f"a list of {among}"
+    return _complaint_about_each(elements, EACH) if among.allow(value) else f"a list of {among}"
 
 
-def _complaint_about_each(elements: list[tuple[Any, Any]]) -> str | None:
+def _complaint_about_each(elements: list[tuple[Any, Any]], each: str) -> str | None:
     """Return what the elements of a list or a dictionary, given with their annotations, have to be."""
     remedies = (_complaint(value, annotation) for value, annotation in elements)
     remedy = next((one for one in remedies if one is not None), None)
-    return remedy if remedy is None or remedy.startswith(EACH) else EACH + remedy
+    return remedy if remedy is None or remedy.startswith((EACH, EACH_KEY)) else each + remedy
 
 
 def _complaint_about_union(value: Any, arguments: tuple[Any, ...]) -> str | None:

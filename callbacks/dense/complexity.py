@@ -11,6 +11,7 @@ from callbacks.dense.evaluation import dense_features_of
 from callbacks.results.presentation import MetricKind, Presentation
 from callbacks.results.result import Result, write_results
 from networks.complexity import macs, parameter_count, thesis_macs
+from visionscapes.checks import ImageSizes, check_options
 
 GIGA = 1e9
 
@@ -29,7 +30,8 @@ class Complexity(Callback):
     protocol = "complexity"
     presentation = Presentation("Cost", MetricKind("lower", digits=".3f"), ranked=False)
 
-    def __init__(self, image_sizes: list[int] = [224], methods: list[str] | None = None):  # noqa: B006 (never changed)
+    def __init__(self, image_sizes: ImageSizes = [224], methods: list[str] | None = None):  # noqa: B006 (never changed)
+        check_options(Complexity, locals())
         self.image_sizes, self.methods = list(image_sizes), methods
         self.results: list[Result] = []
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.dense.evaluation import Precise, dense_features_of
 from callbacks.results.figures import new_figure, save_figure
 from networks.feature_maps import principal_colours, self_similarity
+from visionscapes.checks import PositiveInt, check_options
 
 
 class Shown(NamedTuple):
@@ -40,7 +41,8 @@ class DensePicture(Callback, ABC):
 
     name: str
 
-    def __init__(self, images: int = 4, methods: list[str] | None = None, task: str = "discovery"):
+    def __init__(self, images: PositiveInt = 4, methods: list[str] | None = None, task: str = "discovery"):
+        check_options(DensePicture, locals())
         self.images, self.methods, self.task = images, methods, task
         self._shown: dict[str, list[Shown]] = {}
 

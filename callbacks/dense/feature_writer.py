@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks.results.figures import LARGEST_PNG, as_png
 from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
 from networks.feature_maps import principal_colours
-from visionscapes.errors import UserError
+from visionscapes.checks import check_options
 from visionscapes.files import write_bytes
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -39,9 +39,8 @@ class FeatureWriter(PredictionWriter):
     remedy = "use it with a module that offers dense features, such as LiFT"
 
     def __init__(self, dtype: Literal["float16", "float32"] = "float16", pictures: bool = True):
+        check_options(FeatureWriter, locals())
         super().__init__()
-        if dtype not in DTYPES:
-            raise UserError(f"dtype={dtype!r} of FeatureWriter: choose float16 or float32")
         self.dtype, self.pictures = dtype, pictures
 
     def accepts(self, outputs: Any) -> bool:  # noqa: D102

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,9 +12,8 @@ from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.pck import PercentageOfCorrectKeypoints
 from networks.correspondence import MatchingRule, match_keypoints
-from visionscapes.errors import UserError
+from visionscapes.checks import Among, PositiveFloat, check_options
 
-CHOICES = {"aggregation": ("category", "pair"), "comparison": ("<", "<="), "reference": ("box", "image")}
 WARPS = "Correspondence of warped photographs"  # title where the pairs are those of task "warps"
 
 
@@ -45,26 +44,20 @@ class KeypointCorrespondence(DenseEvaluation):
     def __init__(
         self,
         methods: list[str] | None = None,
-        alphas: list[float] = [0.1, 0.05, 0.01],  # noqa: B006 (never changed; a list is what YAML gives)
-        matching: list[str] = ["official", "normalised"],  # noqa: B006
-        aggregation: str = "category",
-        comparison: str = "<",
-        reference: str = "box",
+        alphas: list[Annotated[PositiveFloat, Among(1)]] = [0.1, 0.05, 0.01],  # noqa: B006 (never changed; a list is what YAML gives)
+        matching: list[Annotated[MatchingRule, Among(1)]] = ["official", "normalised"],  # noqa: B006
+        aggregation: Literal["category", "pair"] = "category",
+        comparison: Literal["<", "<="] = "<",
+        reference: Literal["box", "image"] = "box",
         task: str = "keypoints",
     ):
+        check_options(KeypointCorrespondence, locals())
         super().__init__(methods)
         self.task = task
         if task != type(self).task:
             title = WARPS if task == "warps" else f"{self.presentation.title}: {task}"
             self.presentation = replace(self.presentation, title=title)
-        chosen = {"aggregation": aggregation, "comparison": comparison, "reference": reference}
-        for option, choice in chosen.items():
-            if choice not in CHOICES[option]:
-                raise UserError(f"{option}={choice!r} of {type(self).__name__} must be one of {CHOICES[option]}")
-        rules: tuple[MatchingRule, ...] = get_args(MatchingRule)
-        if not matching or set(matching) - set(rules):
-            raise UserError(f"matching={matching} of {type(self).__name__} must name one or more of {rules}")
-        self.rules = [rule for rule in rules if rule in matching]
+        self.rules = [rule for rule in get_args(MatchingRule) if rule in matching]
         self.alphas, self.aggregation, self.comparison = alphas, aggregation, comparison
         self.reference = reference
 

@@ -1,7 +1,7 @@
 """Unsupervised object discovery with TokenCut."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torchmetrics import Metric
 
@@ -9,7 +9,7 @@ from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.corloc import CorLoc
 from networks.tokencut import EPS, discover_box
-from visionscapes.errors import UserError
+from visionscapes.checks import Bounds, PositiveFloat, Share, check_options
 
 
 class ObjectDiscovery(DenseEvaluation):
@@ -33,14 +33,13 @@ class ObjectDiscovery(DenseEvaluation):
     def __init__(
         self,
         methods: list[str] | None = None,
-        tau: float = 0.2,
-        eps: float = EPS,
-        iou_threshold: float = 0.5,
+        tau: Annotated[float, Bounds(least=-1, most=1)] = 0.2,
+        eps: PositiveFloat = EPS,
+        iou_threshold: Share = 0.5,
         without_boxes: Literal["miss", "skip"] = "miss",
     ):
+        check_options(ObjectDiscovery, locals())
         super().__init__(methods)
-        if without_boxes not in ("miss", "skip"):
-            raise UserError(f"without_boxes={without_boxes!r} of ObjectDiscovery: choose miss or skip")
         self.tau, self.eps = tau, eps
         self.iou_threshold, self.without_boxes = iou_threshold, without_boxes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -16,7 +16,7 @@ from callbacks.results.figures import PALETTE, new_figure, save_figure
 from callbacks.results.presentation import SHARE, Presentation
 from callbacks.results.result import Result
 from metrics.cka import SMALLEST_BATCH, MinibatchCKA
-from visionscapes.errors import UserError
+from visionscapes.checks import Among, Bounds, ImageSize, PositiveInt, check_options
 
 
 class ScaleInvariance(DenseEvaluation):
@@ -46,17 +46,14 @@ class ScaleInvariance(DenseEvaluation):
     def __init__(
         self,
         methods: list[str] | None = None,
-        scales: list[int] = [56, 112, 224, 448],  # noqa: B006 (never changed; a list is what YAML gives)
+        scales: list[Annotated[ImageSize, Among(2, different=True)]] = [56, 112, 224, 448],  # noqa: B006 (never changed; a list is what YAML gives)
         task: str = "discovery",
-        image_size: int | None = None,
-        batch_size: int = 16,
-        limit: int | None = None,
+        image_size: ImageSize | None = None,
+        batch_size: Annotated[int, Bounds(least=SMALLEST_BATCH)] = 16,
+        limit: PositiveInt | None = None,
     ):
+        check_options(ScaleInvariance, locals())
         super().__init__(methods)
-        if len(set(scales)) < max(2, len(scales)):
-            raise UserError(f"scales={list(scales)} of ScaleInvariance must be two or more different sizes in pixels")
-        if batch_size < SMALLEST_BATCH:
-            raise UserError(f"batch_size={batch_size} of ScaleInvariance must be at least {SMALLEST_BATCH} images")
         self.scales, self.task, self.batch_size, self.limit = sorted(scales), task, batch_size, limit
         self.source_size = image_size or max(scales)
         self._held: list[Tensor] = []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, tee
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from callbacks.results.presentation import SHARE, Presentation
 from metrics.video_segmentation import VOID, VideoSegmentationQuality
 from networks.dense import by_layer
 from networks.label_propagation import decode_labels, labels_on_grid, propagate_labels
+from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 
@@ -46,23 +47,22 @@ class VideoPropagation(DenseEvaluation):
     def __init__(
         self,
         methods: list[str] | None = None,
-        context_frames: int = 7,
-        temperature: float = 0.1,
-        neighbourhood: int = 12,
-        neighbourhood_unit: str = "cells",
-        patch_size: int | None = None,
-        top_k: int = 5,
+        context_frames: NonNegativeInt = 7,
+        temperature: PositiveFloat = 0.1,
+        neighbourhood: NonNegativeInt = 12,
+        neighbourhood_unit: Literal["cells", "patches"] = "cells",
+        patch_size: PositiveInt | None = None,
+        top_k: PositiveInt = 5,
         ignore_void: bool = False,
         task: str = "video",
-        frames_at_once: int = 8,
+        frames_at_once: PositiveInt = 8,
     ):
+        check_options(VideoPropagation, locals())
         super().__init__(methods)
         self.task = task
         if task != type(self).task:
             self.presentation = replace(self.presentation, title=f"{self.presentation.title}: {task}")
-        if neighbourhood_unit not in ("cells", "patches"):
-            raise UserError(f"neighbourhood_unit={neighbourhood_unit!r} of VideoPropagation: choose cells or patches")
-        if neighbourhood_unit == "patches" and not patch_size:
+        if neighbourhood_unit == "patches" and patch_size is None:
             raise UserError("neighbourhood_unit=patches of VideoPropagation needs the backbone's patch_size in pixels")
         self.context_frames, self.temperature, self.top_k = context_frames, temperature, top_k
         self.neighbourhood, self.patch_size = neighbourhood, patch_size

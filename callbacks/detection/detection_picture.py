@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 from callbacks.detection.evaluation import datamodule_of, detections
 from callbacks.results.figures import new_figure, save_photographs
 from metrics.detections import RLE
-from visionscapes.errors import UserError
+from visionscapes.checks import PositiveInt, Share, check_options
 
 GOLDEN_RATIO = 0.618034  # of a turn of hue between classes, which keeps neighbours apart
 TINTS = ((0.75, 0.95), (1.0, 0.65), (0.45, 1.0))  # saturation and value in turn: hues come near each other every five
@@ -76,9 +76,8 @@ class DetectionPicture(Callback):
         UserError: ``images`` is below 1 or ``min_score`` is outside [0, 1].
     """
 
-    def __init__(self, images: int = 4, min_score: float = 0.5):
-        if images < 1 or not 0 <= min_score <= 1:
-            raise UserError(f"images={images}, min_score={min_score} of DetectionPicture: at least 1, and from 0 to 1")
+    def __init__(self, images: PositiveInt = 4, min_score: Share = 0.5):
+        check_options(DetectionPicture, locals())
         self.images, self.min_score = images, min_score
         self._shown: list[Shown] = []
 

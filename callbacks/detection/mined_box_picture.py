@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.results.figures import new_figure, save_photographs
-from visionscapes.errors import UserError
+from visionscapes.checks import PositiveInt, check_options
 
 COLUMNS = 3
 PANEL = 3.0  # inches
@@ -35,9 +35,8 @@ class MinedBoxPicture(Callback):
         images: how many pictures to show.
     """
 
-    def __init__(self, images: int = 6):
-        if images < 1:
-            raise UserError(f"images is {images}; MinedBoxPicture shows at least 1")
+    def __init__(self, images: PositiveInt = 6):
+        check_options(MinedBoxPicture, locals())
         self.images = images
         self._last: list[dict[str, Any]] = []
 

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.detection.evaluation import DetectionEvaluation, Figure, as_array, datamodule_of
 from callbacks.results.presentation import SHARE, Presentation
+from visionscapes.checks import NonNegativeInt, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 THRESHOLD = 0.5  # of the IoU
@@ -56,10 +57,9 @@ class ProposalRecall(DetectionEvaluation):
     protocol = "proposals"
     presentation = Presentation("Recall of proposals", SHARE, ranked=False)
 
-    def __init__(self, count: int = 1000, known: list[int] | None = None, validation: bool = False):
+    def __init__(self, count: PositiveInt = 1000, known: list[NonNegativeInt] | None = None, validation: bool = False):
+        check_options(ProposalRecall, locals())
         super().__init__()
-        if count < 1:
-            raise UserError(f"count={count} of ProposalRecall: give the number of proposals of a picture, at least 1")
         self.count, self.known, self.validation = count, known, validation
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102

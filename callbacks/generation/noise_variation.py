@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from callbacks.results.presentation import HIGHER, NEUTRAL, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from networks.generated import Generated, to_unit_range
+from visionscapes.checks import AnyInt, Bounds, NonNegativeInt, PositiveShare, check_options
 from visionscapes.errors import UserError
 
 STOCHASTIC = ["hair", "l_brow", "r_brow"]
@@ -55,16 +56,15 @@ class NoiseVariation(GenerationEvaluation):
 
     def __init__(
         self,
-        draws: int = 20,
-        images: int = 6,
+        draws: Annotated[int, Bounds(least=2)] = 20,
+        images: NonNegativeInt = 6,
         stochastic: list[str] | None = None,
-        share: float = 1.0,
-        seed: int = 0,
+        share: PositiveShare = 1.0,
+        seed: AnyInt = 0,
         validate: bool = False,
     ):
+        check_options(NoiseVariation, locals())
         super().__init__(validate)
-        if draws < 2 or not 0 < share <= 1:
-            raise UserError(f"draws={draws}, share={share} of NoiseVariation: at least 2, and above 0 up to 1")
         self.draws, self.images, self.stochastic = draws, images, stochastic
         self.share, self.seed = share, seed
         self._labels: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from metrics.structural_similarity import NAMES, structural_similarity
 from networks.generated import Generated, to_unit_range
-from visionscapes.errors import UserError
+from visionscapes.checks import check_options
 
 _PARTS = ("reconstruction",)  # parts that are images themselves
 
@@ -47,8 +47,7 @@ class ReconstructionEvaluation(GenerationEvaluation):
         lpips_weights: str | None = None,
         validate: bool = True,
     ):
-        if window not in NAMES:
-            raise UserError(f"window={window!r} of ReconstructionEvaluation: choose gaussian or uniform")
+        check_options(ReconstructionEvaluation, locals())
         super().__init__(validate)
         self.window, self.quantise, self.lpips_weights = window, quantise, lpips_weights
         self._distance: nn.Module | None = None

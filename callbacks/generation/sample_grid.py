@@ -10,7 +10,7 @@ from torch import Tensor
 
 from callbacks.generation.evaluation import TASK, generated_of, generating, generator_of
 from callbacks.generation.pictures import joined, save_columns, shown_columns
-from visionscapes.errors import UserError
+from visionscapes.checks import AnyInt, NonNegativeInt, PositiveInt, check_options
 
 
 class SampleGrid(Callback):
@@ -30,9 +30,8 @@ class SampleGrid(Callback):
         UserError: ``images`` is below 1 or ``every_n_epochs`` below 0.
     """
 
-    def __init__(self, images: int = 6, every_n_epochs: int = 5, seed: int = 0):
-        if images < 1 or every_n_epochs < 0:
-            raise UserError(f"images={images}, every_n_epochs={every_n_epochs} of SampleGrid: at least 1, at least 0")
+    def __init__(self, images: PositiveInt = 6, every_n_epochs: NonNegativeInt = 5, seed: AnyInt = 0):
+        check_options(SampleGrid, locals())
         self.images, self.every_n_epochs, self.seed = images, every_n_epochs, seed
         self._columns: list[dict[str, Tensor]] = []
 

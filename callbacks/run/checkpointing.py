@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -77,13 +78,14 @@ class Checkpointing(ModelCheckpoint):
 
     def __init__(
         self,
-        every_n_train_steps: int | None = None,
-        every_n_epochs: int | None = None,
+        every_n_train_steps: NonNegativeInt | None = None,
+        every_n_epochs: NonNegativeInt | None = None,
         monitor: str | None = None,
-        mode: str = "min",
-        save_top_k: int = 1,
+        mode: Literal["min", "max"] = "min",
+        save_top_k: Annotated[int, Bounds(least=-1)] = 1,
         save_last: bool = True,
     ):
+        check_options(Checkpointing, locals())
         super().__init__(
             every_n_train_steps=every_n_train_steps,
             every_n_epochs=every_n_epochs,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from callbacks.run.checkpointing import UntrustedStateError
 from callbacks.run.requeue import Requeued
+from visionscapes.checks import PositiveInt, check_options
 
 
 class NonFiniteLossError(UntrustedStateError):
@@ -24,7 +25,8 @@ class FiniteLoss(Callback):
         every_n_steps: batches between two looks; None: 1 on a CPU, where looking is free, and 50 elsewhere.
     """
 
-    def __init__(self, every_n_steps: int | None = None):
+    def __init__(self, every_n_steps: PositiveInt | None = None):
+        check_options(FiniteLoss, locals())
         self.every_n_steps = every_n_steps
         self._first_bad: Tensor | None = None  # batch of the first non-finite loss; -1: all were finite
         self._alone = False  # the other processes take no part in what comes

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from visionscapes.checks import AnyInt, check_options
 from visionscapes.seeding import derived_seed
 
 
@@ -27,7 +28,8 @@ class ReproducibleSteps(Callback):
         seed: any integer; by default the one that ``seed_everything`` was called with, or 0 if it was not.
     """
 
-    def __init__(self, seed: int | None = None):
+    def __init__(self, seed: AnyInt | None = None):
+        check_options(ReproducibleSteps, locals())
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._validation_cut_short = False
 

@@ -12,7 +12,7 @@ from callbacks.results.figures import save_figure
 from callbacks.source_discovery.cluster_page import Cluster, Overview, cluster_figure, page
 from callbacks.source_discovery.observed import Round, images_of, label_name, number, truth_of
 from metrics.source_discovery import UNCLUSTERED, majorities
-from visionscapes.errors import UserError
+from visionscapes.checks import NonNegativeInt, PositiveInt, check_options
 from visionscapes.files import write_text
 
 HEADER = ("image", "round", "label", "name", "distance", "margin", "truth")
@@ -36,12 +36,8 @@ class ClusterReport(Callback):
         UserError: nothing to show.
     """
 
-    def __init__(self, clusters: int = 40, pictures: int = 8, seed: int = 0):
-        if clusters < 1 or pictures < 1:
-            raise UserError(
-                f"ClusterReport(clusters={clusters}, pictures={pictures}) shows nothing: give both at least 1, or "
-                "leave the callback out"
-            )
+    def __init__(self, clusters: PositiveInt = 40, pictures: PositiveInt = 8, seed: NonNegativeInt = 0):
+        check_options(ClusterReport, locals())
         self.clusters, self.pictures, self.seed = clusters, pictures, seed
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> None:

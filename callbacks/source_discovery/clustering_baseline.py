@@ -13,7 +13,7 @@ from callbacks.results.result import Result
 from callbacks.source_discovery.observed import Round, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import scores_of_clustered
-from visionscapes.errors import UserError
+from visionscapes.checks import NumpySeed, PositiveInt, check_options
 
 
 class ClusteringBaseline(RoundResults):
@@ -36,10 +36,9 @@ class ClusteringBaseline(RoundResults):
     protocol = "k_means"
     presentation = Presentation("k-means on the features", SHARE, {"clusters": COUNT}, ranked=False)
 
-    def __init__(self, k: list[int] | None = None, seed: int = 0):
+    def __init__(self, k: list[PositiveInt] | None = None, seed: NumpySeed = 0):
+        check_options(ClusteringBaseline, locals())
         super().__init__()
-        if any(each < 1 for each in k or []):
-            raise UserError(f"k of ClusteringBaseline is {k}: numbers of clusters are 1 or more")
         self.k, self.seed = k or [], seed
 
     def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102

@@ -14,7 +14,7 @@ from callbacks.source_discovery.observed import Round, everywhere, images_of, tr
 from callbacks.source_discovery.round_results import RoundResults
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours, odin
-from visionscapes.errors import UserError
+from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
 
 METRICS = {
     "FPR95": "fpr95",
@@ -55,18 +55,14 @@ class OutOfDistributionEvaluation(RoundResults):
 
     def __init__(
         self,
-        neighbours: int = 50,
-        temperature: float = 1.0,
-        reference: int | None = 20_000,
+        neighbours: PositiveInt = 50,
+        temperature: PositiveFloat = 1.0,
+        reference: PositiveInt | None = 20_000,
         odin: bool = True,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
+        check_options(OutOfDistributionEvaluation, locals())
         super().__init__()
-        if neighbours < 1 or temperature <= 0 or (reference is not None and reference < 1):
-            raise UserError(
-                f"OutOfDistributionEvaluation(neighbours={neighbours}, temperature={temperature}, "
-                f"reference={reference}): all have to be positive"
-            )
         self.neighbours, self.temperature, self.reference = neighbours, temperature, reference
         self.odin, self.seed = odin, seed
 

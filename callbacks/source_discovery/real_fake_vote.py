@@ -15,6 +15,7 @@ from callbacks.results.result import Result
 from callbacks.source_discovery.observed import Round, images_of, number, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import UNCLUSTERED
+from visionscapes.checks import Share, check_options
 from visionscapes.errors import UserError
 
 COLUMNS = ("image", "fake_probability")
@@ -42,7 +43,8 @@ class RealFakeVote(RoundResults):
     protocol = "real_fake"
     presentation = Presentation("Real or generated", SHARE, ranked=False)
 
-    def __init__(self, scores: str | None = None, threshold: float = 0.5):
+    def __init__(self, scores: str | None = None, threshold: Share = 0.5):
+        check_options(RealFakeVote, locals())
         super().__init__()
         self.scores, self.threshold = scores, threshold
         self._probabilities = np.zeros(0)

@@ -20,7 +20,7 @@ from networks.attention_statistics import (
     repeating_score,
 )
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
-from visionscapes.errors import UserError
+from visionscapes.checks import NonNegativeInt, check_options
 
 _ENTRIES_AT_ONCE = 2**24  # of renormalised maps, which bounds their memory to 64 MiB a copy
 
@@ -49,10 +49,9 @@ class AttentionAnalysis(LayerEvaluation):
     tasks = ("images",)
     needs_attention = True
 
-    def __init__(self, examples: int = 10):
+    def __init__(self, examples: NonNegativeInt = 10):
+        check_options(AttentionAnalysis, locals())
         super().__init__()
-        if examples < 0:
-            raise UserError(f"examples={examples} of AttentionAnalysis must be 0 or more")
         self.examples = examples
 
     def measures(self, vit: Layered) -> bool:  # noqa: D102

@@ -13,6 +13,7 @@ from callbacks.vit_analysis.feature_bank import INTEGER, NAME, Column, FeatureBa
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.attention_statistics import cls_rows, mask_iou, mass_mask, mean_patch_row, token_masks
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
+from visionscapes.checks import PositiveShare, check_options
 from visionscapes.errors import UserError
 
 SOURCES = {"cls": ("CLS", cls_rows), "spatial": ("spatial", mean_patch_row)}
@@ -43,10 +44,9 @@ class AttentionSaliency(LayerEvaluation):
     tasks = ("saliency",)
     needs_attention = True
 
-    def __init__(self, share: float = 0.6):
+    def __init__(self, share: PositiveShare = 0.6):
+        check_options(AttentionSaliency, locals())
         super().__init__()
-        if not 0 < share <= 1:
-            raise UserError(f"share={share} of AttentionSaliency must be greater than 0 and at most 1")
         self.share = share
 
     def measures(self, vit: Layered) -> bool:  # noqa: D102

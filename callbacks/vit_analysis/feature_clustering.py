@@ -16,6 +16,7 @@ from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, po
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.clustering import SCORES, clustering_scores
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.checks import NumpySeed, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 REGIONS_PER_IMAGE = 2**20  # more than any picture has; regions are numbered through for a fixed order
@@ -59,19 +60,13 @@ class FeatureClustering(LayerEvaluation):
 
     def __init__(
         self,
-        clusters: int | None = None,
-        object_clusters: int | None = None,
-        part_clusters: int | None = None,
-        seed: int = 0,
+        clusters: PositiveInt | None = None,
+        object_clusters: PositiveInt | None = None,
+        part_clusters: PositiveInt | None = None,
+        seed: NumpySeed = 0,
     ):
+        check_options(FeatureClustering, locals())
         super().__init__()
-        for option, k in (
-            ("clusters", clusters),
-            ("object_clusters", object_clusters),
-            ("part_clusters", part_clusters),
-        ):
-            if k is not None and k < 1:
-                raise UserError(f"{option}={k} of FeatureClustering must be at least 1, or null for one a label")
         self.clusters, self.object_clusters, self.part_clusters = clusters, object_clusters, part_clusters
         self.seed = seed
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.checks import Among, AnyInt, Bounds, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 # Key of the arrays: column of the features, whether they are normalised, name of the figure.
@@ -24,6 +25,7 @@ PROBES = {
     "cls_bn": ("cls", True, "probe CLS+BN"),
     "spatial_bn": ("spatial", True, "probe Spat.+BN"),
 }
+RATES = [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]  # read only
 LEAST_SAMPLES = 10  # one is held out, and batch normalisation needs more than one of the rest
 _LOGITS_AT_ONCE = 2**24  # bounds the memory of an evaluation: samples times learning rates times classes
 
@@ -61,22 +63,14 @@ class LinearProbe(LayerEvaluation):
 
     def __init__(
         self,
-        layer: int | None = None,
-        lrs: list[float] = [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0],  # noqa: B006
-        epochs: int = 20,
-        batch_size: int = 256,
-        seed: int = 0,
+        layer: PositiveInt | None = None,
+        lrs: list[Annotated[PositiveFloat, Among(1)]] = RATES,
+        epochs: PositiveInt = 20,
+        batch_size: Annotated[int, Bounds(least=2)] = 256,
+        seed: AnyInt = 0,
     ):
+        check_options(LinearProbe, locals())
         super().__init__()
-        if not lrs or min(lrs) <= 0:
-            raise UserError(f"lrs={list(lrs)} of LinearProbe must be one or more positive numbers")
-        for option, value, least in (
-            ("epochs", epochs, 1),
-            ("batch_size", batch_size, 2),
-            ("layer", 1 if layer is None else layer, 1),
-        ):
-            if value < least:
-                raise UserError(f"{option}={value} of LinearProbe must be at least {least}")
         self.layer, self.lrs, self.epochs, self.batch_size, self.seed = layer, list(lrs), epochs, batch_size, seed
 
     def layer_of(self, vit: Layered) -> int:

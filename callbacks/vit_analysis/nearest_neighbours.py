@@ -15,6 +15,7 @@ from callbacks.results.presentation import SHARE, Presentation
 from callbacks.vit_analysis.feature_bank import INTEGER, Column, FeatureBank, class_numbers
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from networks.vit_layers import BlockView, Layered, Observer
+from visionscapes.checks import PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 _SIMILARITIES_AT_ONCE = 2**26  # bounds the memory: test samples in a chunk times samples in the bank
@@ -46,10 +47,9 @@ class NearestNeighbours(LayerEvaluation):
     presentation = Presentation("k-NN classification", SHARE)
     tasks = ("knn-train", "knn-test")
 
-    def __init__(self, k: int = 20, temperature: float = 0.07, half: bool = False):
+    def __init__(self, k: PositiveInt = 20, temperature: PositiveFloat = 0.07, half: bool = False):
+        check_options(NearestNeighbours, locals())
         super().__init__()
-        if k < 1 or temperature <= 0:
-            raise UserError(f"k={k} and temperature={temperature} of NearestNeighbours must be positive")
         self.k, self.temperature, self.half = k, temperature, half
 
     def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102

@@ -6,7 +6,7 @@ from datamodules.analysis.masks import CocoFile, MaskedImage, masked_tasks, read
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, known_tasks
 from datamodules.common.reports import compare_count, first_names, report_left_out
-from visionscapes.checks import at_least
+from visionscapes.checks import ImageSize, PositiveInt, Workers, check_options
 
 TASKS = ("saliency", "objects")
 PUBLISHED_IMAGES = 5_000
@@ -53,15 +53,14 @@ class COCOInstances(EvaluationLoaders):
         self,
         root: str,
         tasks: list[str] = ["saliency", "objects"],  # noqa: B006 (read only, and the help shows it)
-        image_size: int = 224,
-        saliency_images: int = 5_000,
-        object_images: int = 1_000,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        image_size: ImageSize = 224,
+        saliency_images: PositiveInt = 5_000,
+        object_images: PositiveInt = 1_000,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
     ):
+        check_options(COCOInstances, locals())
         super().__init__(num_workers)
-        counts = {"saliency_images": saliency_images, "object_images": object_images}
-        at_least(1, image_size=image_size, batch_size=batch_size, **counts)
         self.root, self.tasks = Path(root).expanduser(), known_tasks(tasks, TASKS)
         self.image_size, self.batch_size = image_size, batch_size
         self.counts = {"saliency": saliency_images, "objects": object_images}

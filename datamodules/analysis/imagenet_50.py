@@ -14,7 +14,7 @@ from datamodules.common.reports import compare_count
 from datamodules.common.resizing import centre_square_tensor
 from datamodules.images.image_folder import ImageFiles, Part
 from datamodules.images.imagenet import REMEDIES, SUFFIXES, training_folder
-from visionscapes.checks import at_least
+from visionscapes.checks import AnyInt, ImageSize, PositiveInt, Workers, check_options
 
 # The list of the official code, the fifty classes of Van Gansbeke et al. (SCAN, 2020); the label is the line, from 0.
 CLASSES = """
@@ -109,15 +109,15 @@ class ImageNet50(EvaluationDataModule):
     def __init__(
         self,
         root: str,
-        image_size: int = 224,
-        images_per_class: int = 100,
+        image_size: ImageSize = 224,
+        images_per_class: PositiveInt = 100,
         order: Literal["shuffled", "sorted"] = "shuffled",
-        seed: int = 0,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        seed: AnyInt = 0,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
     ):
+        check_options(ImageNet50, locals())
         super().__init__([image_size], batch_size, num_workers)
-        at_least(1, images_per_class=images_per_class, batch_size=batch_size)
         self.root, self.images_per_class = Path(root).expanduser(), images_per_class
         self.order, self.seed = order, seed
         self.part = Part([])

@@ -7,7 +7,7 @@ from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked
 from datamodules.common.resizing import centre_square_tensor
 from datamodules.images.image_folder import ImageFiles, Part
 from datamodules.images.imagenet import ImageNet
-from visionscapes.checks import at_least
+from visionscapes.checks import ImageSize, PositiveInt, Workers, check_options
 
 
 class ImageNetNeighbours(EvaluationLoaders):
@@ -32,14 +32,13 @@ class ImageNetNeighbours(EvaluationLoaders):
     def __init__(
         self,
         root: str,
-        image_size: int = 224,
-        images_per_class: int | None = None,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        image_size: ImageSize = 224,
+        images_per_class: PositiveInt | None = None,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
     ):
+        check_options(ImageNetNeighbours, locals())
         super().__init__(num_workers)
-        at_least(1, image_size=image_size, batch_size=batch_size)
-        at_least(1, images_per_class=1 if images_per_class is None else images_per_class)
         self.imagenet = ImageNet(root)
         self.image_size, self.images_per_class, self.batch_size = image_size, images_per_class, batch_size
         self.parts: dict[str, Part] = {}

@@ -9,7 +9,7 @@ from datamodules.analysis.masks import CocoFile, MaskedImage, masked_tasks, read
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, known_tasks
 from datamodules.common.reports import compare_count, first_names, report_left_out
-from visionscapes.checks import at_least
+from visionscapes.checks import ImageSize, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 TASKS = ("saliency", "parts")
@@ -64,15 +64,14 @@ class PartImageNet(EvaluationLoaders):
         self,
         root: str,
         tasks: list[str] = ["saliency", "parts"],  # noqa: B006 (read only, and the help shows it)
-        image_size: int = 224,
-        saliency_images: int = 500,
-        part_images: int = 100,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        image_size: ImageSize = 224,
+        saliency_images: PositiveInt = 500,
+        part_images: PositiveInt = 100,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
     ):
+        check_options(PartImageNet, locals())
         super().__init__(num_workers)
-        counts = {"saliency_images": saliency_images, "part_images": part_images}
-        at_least(1, image_size=image_size, batch_size=batch_size, **counts)
         self.root, self.tasks = Path(root).expanduser(), known_tasks(tasks, TASKS)
         self.image_size, self.batch_size = image_size, batch_size
         self.counts = {"saliency": saliency_images, "parts": part_images}

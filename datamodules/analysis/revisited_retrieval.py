@@ -19,7 +19,7 @@ from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked,
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, first_names
 from datamodules.common.resizing import centre_square_tensor
-from visionscapes.checks import at_least
+from visionscapes.checks import ImageSize, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 NAMES = {"roxford5k": "ROxford5k", "rparis6k": "RParis6k"}
@@ -98,13 +98,13 @@ class RevisitedRetrieval(EvaluationLoaders):
         self,
         root: str,
         datasets: list[Literal["roxford5k", "rparis6k"]] = ["roxford5k", "rparis6k"],  # noqa: B006
-        image_size: int = 224,
+        image_size: ImageSize = 224,
         crop_queries: bool = False,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
     ):
+        check_options(RevisitedRetrieval, locals())
         super().__init__(num_workers)
-        at_least(1, image_size=image_size, batch_size=batch_size)
         self.root, self.datasets = Path(root).expanduser(), known_tasks(datasets, tuple(NAMES), "datasets")
         self.image_size, self.crop_queries, self.batch_size = image_size, crop_queries, batch_size
         self.benchmarks: dict[str, Benchmark] = {}

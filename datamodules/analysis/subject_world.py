@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -18,7 +18,18 @@ from datamodules.images.views import RandomViews, crop_and_resize, random_boxes,
 from datamodules.procedural.scenes import analysis_samples as analysis
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD, OnDemand, Rendered, squashed
 from datamodules.procedural.scenes.subjects import describe, render_subject
-from visionscapes.checks import at_least
+from visionscapes.checks import (
+    LARGEST_IMAGE,
+    Bounds,
+    ImageSize,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    PositiveShare,
+    Workers,
+    check_options,
+    check_rising,
+)
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
@@ -100,43 +111,34 @@ class SubjectWorld(LightningDataModule):
 
     def __init__(
         self,
-        subjects: int = 3000,
-        image_size: int = 80,
-        crop_size: int | None = 64,
-        crop_area: tuple[float, float] = (0.4, 1.0),
-        colour: float = 0.2,
+        subjects: PositiveInt = 3000,
+        image_size: ImageSize = 80,
+        crop_size: ImageSize | None = 64,
+        crop_area: tuple[PositiveShare, PositiveShare] = (0.4, 1.0),
+        colour: NonNegativeFloat = 0.2,
         views: RandomViews | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        size: int = 64,
-        held_out: int = 240,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 0,
+        seed: NonNegativeInt = 0,
+        size: Annotated[int, Bounds(least=LEAST_SIZE, most=LARGEST_IMAGE)] = 64,
+        held_out: NonNegativeInt = 240,
         tasks: list[str] = list(TASKS),  # noqa: B006 (read only, and the help shows it)
-        images: int = 480,
-        saliency: int = 240,
-        objects: int = 160,
-        parts: int = 120,
-        neighbours: int = 720,
-        queries: int = 360,
-        instances: int = 24,
-        distractors: int = 120,
-        pairs: int = 100,
-        videos: int = 12,
-        frames: int = 8,
-        analysis_batch: int = 48,
+        images: PositiveInt = 480,
+        saliency: PositiveInt = 240,
+        objects: PositiveInt = 160,
+        parts: PositiveInt = 120,
+        neighbours: PositiveInt = 720,
+        queries: PositiveInt = 360,
+        instances: PositiveInt = 24,
+        distractors: NonNegativeInt = 120,
+        pairs: PositiveInt = 100,
+        videos: PositiveInt = 12,
+        frames: PositiveInt = 8,
+        analysis_batch: PositiveInt = 48,
     ):
+        check_options(SubjectWorld, locals())
         super().__init__()
-        at_least(1, subjects=subjects, image_size=image_size, batch_size=batch_size, analysis_batch=analysis_batch)
-        if crop_size is not None:
-            at_least(1, crop_size=crop_size)
-        at_least(1, images=images, saliency=saliency, objects=objects, parts=parts, neighbours=neighbours)
-        at_least(1, queries=queries, instances=instances, pairs=pairs, videos=videos, frames=frames)
-        at_least(0, num_workers=num_workers, seed=seed, held_out=held_out, distractors=distractors)
-        at_least(LEAST_SIZE, size=size)
-        if colour < 0:
-            raise UserError(f"colour is {colour}; it has to be at least 0")
-        if not 0 < crop_area[0] <= crop_area[1] <= 1:
-            raise UserError(f"crop_area is {list(crop_area)}; it has to be two rising shares of the picture in (0, 1]")
+        check_rising(SubjectWorld, crop_area=crop_area)
         self.subjects, self.image_size, self.crop_size = subjects, image_size, crop_size
         self.crop_area, self.colour, self.views = crop_area, colour, views
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.common.loading import eval_loader
+from visionscapes.checks import ImageSizes, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class EvaluationLoaders(LightningDataModule, ABC):
 
     dataset_name = ""  # as batches name it, in tasks that several data sets can serve in one run
 
-    def __init__(self, num_workers: int):
+    def __init__(self, num_workers: Workers):
+        check_options(EvaluationLoaders, locals())
         super().__init__()
         self.num_workers = num_workers
 
@@ -73,10 +75,9 @@ class EvaluationDataModule(EvaluationLoaders):
     task: str
     collate: Callable[[list[Any]], Any]
 
-    def __init__(self, image_sizes: Sequence[int], batch_size: int, num_workers: int):
+    def __init__(self, image_sizes: ImageSizes, batch_size: PositiveInt, num_workers: Workers):
+        check_options(EvaluationDataModule, locals())
         super().__init__(num_workers)
-        if not image_sizes or min(image_sizes) < 1 or len(set(image_sizes)) < len(image_sizes):
-            raise UserError(f"image_sizes has to list different positive sizes in pixels, not {list(image_sizes)}")
         self.image_sizes, self.batch_size = list(image_sizes), batch_size
 
     @abstractmethod

@@ -14,6 +14,7 @@ from datamodules.common.evaluation import EvaluationDataModule
 from datamodules.common.image_files import UnreadableImageError, read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import shorter_side_to, squash, to_tensor
+from visionscapes.checks import ImageSizes, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 VOID = 255
@@ -63,13 +64,14 @@ class DAVIS2017(EvaluationDataModule):
         self,
         root: str,
         split: Literal["train", "val"] = "val",
-        image_sizes: list[int] = [224],  # noqa: B006 (read only, and the help shows it)
+        image_sizes: ImageSizes = [224],  # noqa: B006 (read only, and the help shows it)
         aspect: Literal["squash", "keep"] = "squash",
-        long_side_multiple: int = 64,
+        long_side_multiple: PositiveInt = 64,
         resolution: str = "480p",
-        num_workers: int = 0,
+        num_workers: Workers = 0,
         task: Literal["video", "dense-video"] = "video",
     ):
+        check_options(DAVIS2017, locals())
         super().__init__(image_sizes, 1, num_workers)
         self.task = task
         self.root, self.split, self.resolution = Path(root).expanduser(), split, resolution

@@ -17,6 +17,7 @@ from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import squash, squash_boxes, to_tensor
 from datamodules.detection.voc_annotations import PUBLISHED_IMAGES, not_found, voc_folder
+from visionscapes.checks import ImageSizes, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 PUBLISHED_COCO20K = 19_817
@@ -122,12 +123,13 @@ class VOCDiscovery(DiscoveryDataModule):
         root: str,
         year: Literal[2007, 2012] = 2007,
         split: Literal["train", "val", "trainval", "test"] = "trainval",
-        image_sizes: list[int] = [224],  # noqa: B006 (read only, and the help shows it)
+        image_sizes: ImageSizes = [224],  # noqa: B006 (read only, and the help shows it)
         drop_hard: bool = False,
         truncate_boxes: bool = False,
-        batch_size: int = 8,
-        num_workers: int = 2,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
     ):
+        check_options(VOCDiscovery, locals())
         super().__init__(image_sizes, truncate_boxes, batch_size, num_workers=num_workers)
         self.root, self.year, self.split, self.drop_hard = Path(root).expanduser(), str(year), split, drop_hard
 
@@ -209,11 +211,12 @@ class COCO20k(DiscoveryDataModule):
         root: str,
         annotations: str = "annotations/instances_train2014.json",
         names: str | None = "coco_20k_filenames.txt",
-        image_sizes: list[int] = [224],  # noqa: B006 (read only, and the help shows it)
+        image_sizes: ImageSizes = [224],  # noqa: B006 (read only, and the help shows it)
         truncate_boxes: bool = False,
-        batch_size: int = 8,
-        num_workers: int = 2,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
     ):
+        check_options(COCO20k, locals())
         super().__init__(image_sizes, truncate_boxes, batch_size, num_workers=num_workers)
         self.root = Path(root).expanduser()
         self.annotations = self.root / Path(annotations).expanduser()

@@ -24,6 +24,7 @@ from datamodules.procedural.scenes.samples import (
     scene_video,
 )
 from datamodules.procedural.scenes.scenes import Scene, render_scene
+from visionscapes.checks import AnyInt, ImageSize, ImageSizes, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 TASKS = ("images", "keypoints", "warps", "video", "discovery")
@@ -63,33 +64,31 @@ class SceneWorld(LightningDataModule):
 
     def __init__(
         self,
-        scenes: int = 450,
-        crops: int = 150,
-        image_size: int = 128,
-        image_sizes: list[int] = [32, 64, 128],  # noqa: B006 (read only, and the help shows it)
-        batch_size: int = 32,
-        num_workers: int = 0,
-        seed: int = 0,
+        scenes: NonNegativeInt = 450,
+        crops: NonNegativeInt = 150,
+        image_size: ImageSize = 128,
+        image_sizes: ImageSizes = [32, 64, 128],  # noqa: B006 (read only, and the help shows it)
+        batch_size: PositiveInt = 32,
+        num_workers: Workers = 0,
+        seed: AnyInt = 0,
         tasks: list[str] = ["images", "keypoints", "video", "discovery"],  # noqa: B006
-        held_out: int = 64,
-        pairs: int = 150,
-        videos: int = 24,
-        frames: int = 8,
-        discoveries: int = 100,
+        held_out: PositiveInt = 64,
+        pairs: PositiveInt = 150,
+        videos: PositiveInt = 24,
+        frames: PositiveInt = 8,
+        discoveries: PositiveInt = 100,
         views: RandomViews | None = None,
         root: str | None = None,
-        predict_size: int | None = 224,
+        predict_size: ImageSize | None = 224,
         skip_unreadable: bool = False,
     ):
+        check_options(SceneWorld, locals())
         super().__init__()
         unknown = set(tasks) - set(TASKS)
         if unknown:
             raise UserError(f"tasks {sorted(unknown)} do not exist; there are {', '.join(TASKS)}")
-        sizes = {f"image_sizes[{place}]": side for place, side in enumerate(image_sizes)}
-        least = {"scenes + crops": scenes + crops, "image_size": image_size, "batch_size": batch_size} | sizes
-        for option, value in least.items():
-            if value < 1:
-                raise UserError(f"{option} is {value}; it has to be at least 1")
+        if scenes + crops == 0:
+            raise UserError("SceneWorld.scenes and .crops are 0, which leaves nothing to train on: give one of them")
         self.scenes, self.crops, self.image_size, self.image_sizes = scenes, crops, image_size, list(image_sizes)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs

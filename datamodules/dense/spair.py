@@ -16,6 +16,7 @@ from datamodules.common.evaluation import EvaluationDataModule
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import letterbox, to_tensor
+from visionscapes.checks import ImageSizes, NonNegativeInt, NumpySeed, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 PUBLISHED_PAIRS = {"trn": 53_340, "val": 5_384, "test": 12_234}  # of the "large" layout
@@ -89,13 +90,14 @@ class SPair71k(EvaluationDataModule):
         root: str,
         split: Literal["trn", "val", "test"] = "test",
         layout: Literal["large", "small"] = "large",
-        image_sizes: list[int] = [224],  # noqa: B006 (read only, and the help shows it)
-        pairs_per_category: int = 0,
+        image_sizes: ImageSizes = [224],  # noqa: B006 (read only, and the help shows it)
+        pairs_per_category: NonNegativeInt = 0,
         sampling: Literal["distinct", "official"] = "distinct",
-        seed: int = 0,
-        batch_size: int = 8,
-        num_workers: int = 2,
+        seed: NumpySeed = 0,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
     ):
+        check_options(SPair71k, locals())
         super().__init__(image_sizes, batch_size, num_workers)
         self.root, self.split, self.layout = Path(root).expanduser(), split, layout
         self.pairs_per_category, self.sampling, self.seed = pairs_per_category, sampling, seed

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -14,7 +14,16 @@ from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
-from visionscapes.checks import at_least
+from visionscapes.checks import (
+    Among,
+    AnyInt,
+    ImageSize,
+    NonNegativeInt,
+    Percent,
+    PositiveInt,
+    Workers,
+    check_options,
+)
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
@@ -89,22 +98,23 @@ class COCODetection(DetectionDataModule):
         val_annotations: str | None = None,
         full_annotations: str | None = None,
         split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
-        percent: float | None = None,
+        percent: Percent | None = None,
         level: Literal["easy", "hard", "extreme"] | None = None,
-        split_seed: int = 0,
+        split_seed: NonNegativeInt = 0,
         labelled_classes: Literal["voc"] | list[str] | None = None,
-        train_images_count: int | None = None,
-        train_images_percent: float | None = None,
-        subset_seed: int = 0,
-        batch_size: int = 8,
-        num_workers: int = 2,
-        seed: int = 0,
-        train_sizes: list[int] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
-        longest: int = 1333,
-        test_size: int = 800,
+        train_images_count: PositiveInt | None = None,
+        train_images_percent: Percent | None = None,
+        subset_seed: AnyInt = 0,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
+        seed: AnyInt = 0,
+        train_sizes: list[Annotated[ImageSize, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
+        longest: ImageSize = 1333,
+        test_size: ImageSize = 800,
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
+        check_options(COCODetection, locals())
         super().__init__(
             batch_size,
             num_workers,
@@ -117,9 +127,6 @@ class COCODetection(DetectionDataModule):
         )
         if train_images_count is not None and train_images_percent is not None:
             raise UserError("train_images_count and train_images_percent are both given: set one of them to null")
-        at_least(1, train_images_count=1 if train_images_count is None else train_images_count)
-        if train_images_percent is not None and not 0 < train_images_percent <= 100:
-            raise UserError(f"train_images_percent is {train_images_percent}; it has to be above 0 and at most 100")
         self.root, self.year = Path(root).expanduser(), year
         self.given = {"train": train_annotations, "val": val_annotations}
         self.full_annotations = full_annotations

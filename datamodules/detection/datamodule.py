@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from pytorch_lightning import LightningDataModule
@@ -11,8 +12,7 @@ from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
-from visionscapes.checks import at_least
-from visionscapes.errors import UserError
+from visionscapes.checks import Among, AnyInt, ImageSize, PositiveInt, Workers, check_options
 
 
 class DetectionDataModule(LightningDataModule, ABC):
@@ -39,20 +39,17 @@ class DetectionDataModule(LightningDataModule, ABC):
 
     def __init__(
         self,
-        batch_size: int,
-        num_workers: int,
-        seed: int,
-        train_sizes: Sequence[int],
-        longest: int,
-        test_size: int,
+        batch_size: PositiveInt,
+        num_workers: Workers,
+        seed: AnyInt,
+        train_sizes: Sequence[Annotated[ImageSize, Among(1)]],
+        longest: ImageSize,
+        test_size: ImageSize,
         with_masks: bool,
         second_view: SecondView | None,
     ):
+        check_options(DetectionDataModule, locals())
         super().__init__()
-        sizes = {f"train_sizes[{place}]": side for place, side in enumerate(train_sizes)}
-        at_least(1, batch_size=batch_size, longest=longest, test_size=test_size, **sizes)
-        if not train_sizes:
-            raise UserError("train_sizes is empty: give at least one shorter side in pixels")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_sizes, self.longest, self.test_size = list(train_sizes), longest, test_size
         self.with_masks, self.second_view = with_masks, second_view

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.records import CocoRecords, records
 from datamodules.detection.second_view import SecondView
+from visionscapes.checks import Among, AnyInt, ImageSize, PositiveInt, PositiveShare, Workers, check_options
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
@@ -68,16 +69,17 @@ class LVISDetection(DetectionDataModule):
         root: str,
         train_annotations: str | None = None,
         val_annotations: str | None = None,
-        repeat_threshold: float | None = 0.001,
-        batch_size: int = 8,
-        num_workers: int = 2,
-        seed: int = 0,
-        train_sizes: list[int] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
-        longest: int = 1333,
-        test_size: int = 800,
+        repeat_threshold: PositiveShare | None = 0.001,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
+        seed: AnyInt = 0,
+        train_sizes: list[Annotated[ImageSize, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
+        longest: ImageSize = 1333,
+        test_size: ImageSize = 800,
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
+        check_options(LVISDetection, locals())
         super().__init__(
             batch_size,
             num_workers,
@@ -88,8 +90,6 @@ class LVISDetection(DetectionDataModule):
             with_masks=with_masks,
             second_view=second_view,
         )
-        if repeat_threshold is not None and not 0 < repeat_threshold <= 1:
-            raise UserError(f"repeat_threshold is {repeat_threshold}; it is a share of pictures, above 0 and at most 1")
         self.root, self.repeat_threshold = Path(root).expanduser(), repeat_threshold
         self.given = {"train": train_annotations, "val": val_annotations}
         self.train: CocoRecords | None = None

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,20 @@ from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_re
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd
 from datamodules.procedural.scenes.object_classes import CLASSES
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from visionscapes.checks import at_least
+from visionscapes.checks import (
+    Among,
+    Bounds,
+    ImageSize,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Percent,
+    PositiveInt,
+    Workers,
+    check_options,
+    check_rising,
+    check_value,
+    option_annotations,
+)
 from visionscapes.errors import UserError
 
 NAMES = tuple(each.name for each in CLASSES)
@@ -71,25 +84,24 @@ class DetectionScenes(DetectionDataModule):
 
     def __init__(
         self,
-        scenes: int = 240,
-        test_scenes: int = 200,
-        image_size: int = 128,
-        objects: list[int] = [3, 9],  # noqa: B006 (read only, and the help shows it)
-        tail: float = 0.7,
+        scenes: PositiveInt = 240,
+        test_scenes: PositiveInt = 200,
+        image_size: ImageSize = 128,
+        objects: list[Annotated[int, Bounds(least=1, most=200), Among(2, 2)]] = [3, 9],  # noqa: B006 (read only, and the help shows it)
+        tail: NonNegativeFloat = 0.7,
         split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
-        percent: float | None = None,
+        percent: Percent | None = None,
         level: Literal["easy", "hard", "extreme"] | None = None,
-        labelled_classes: int | None = None,
-        unlabelled_scenes: int = 0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
-        train_sizes: list[int] | None = None,
+        labelled_classes: Annotated[int, Bounds(least=1, most=len(NAMES) - 1)] | None = None,
+        unlabelled_scenes: NonNegativeInt = 0,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 0,
+        seed: NonNegativeInt = 0,
+        train_sizes: list[Annotated[ImageSize, Among(1)]] | None = None,
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
-        at_least(1, scenes=scenes, test_scenes=test_scenes, image_size=image_size)
-        at_least(0, unlabelled_scenes=unlabelled_scenes, seed=seed)
+        check_options(DetectionScenes, locals())
         sizes = [image_size] if train_sizes is None else train_sizes
         longest = 2 * max([*sizes, image_size])
         super().__init__(
@@ -102,10 +114,7 @@ class DetectionScenes(DetectionDataModule):
             with_masks=with_masks,
             second_view=second_view,
         )
-        if len(objects) != 2 or not 1 <= objects[0] <= objects[1] <= 200:
-            raise UserError(f"objects is {objects}; give the fewest and the most of a scene, from 1 to 200")
-        if labelled_classes is not None and not 1 <= labelled_classes < len(NAMES):
-            raise UserError(f"labelled_classes is {labelled_classes}; label some of the {len(NAMES)} classes")
+        check_rising(DetectionScenes, objects=objects)
         if split is not None:
             check_split(split, percent, level, seed, DEFAULTS)
         elif percent is not None or level is not None:
@@ -234,8 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the world")
     asked = parser.parse_args(arguments)
     try:
-        at_least(1, scenes=asked.scenes, test_scenes=asked.test_scenes, image_size=asked.image_size)
-        at_least(0, seed=asked.seed)
+        for option in ("scenes", "test_scenes", "image_size", "seed"):
+            check_value(option, getattr(asked, option), option_annotations(DetectionScenes)[option])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

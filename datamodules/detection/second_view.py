@@ -4,12 +4,12 @@ Colours change and a part of one box is erased; the geometry stays, so that one 
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from visionscapes.errors import UserError
+from visionscapes.checks import Among, NonNegativeFloat, PositiveFloat, Share, check_options, check_rising
 
 LUMA = (0.299, 0.587, 0.114)
 # Principal components of ImageNet's RGB values (Krizhevsky et al. 2012), columns, and their standard deviations.
@@ -44,25 +44,17 @@ class SecondView:
 
     def __init__(
         self,
-        contrast: list[float] | None = [0.5, 1.5],  # noqa: B006 (read only, and the help shows it)
-        brightness: list[float] | None = [0.5, 1.5],  # noqa: B006
-        saturation: list[float] | None = [0.5, 1.5],  # noqa: B006
-        lighting: float | None = 1.2,
-        erase_area: list[float] | None = [0.4, 0.7],  # noqa: B006
-        erase_aspect: list[float] = [0.3, 3.3],  # noqa: B006
+        contrast: list[Annotated[NonNegativeFloat, Among(2, 2)]] | None = [0.5, 1.5],  # noqa: B006 (read only, and the help shows it)
+        brightness: list[Annotated[NonNegativeFloat, Among(2, 2)]] | None = [0.5, 1.5],  # noqa: B006
+        saturation: list[Annotated[NonNegativeFloat, Among(2, 2)]] | None = [0.5, 1.5],  # noqa: B006
+        lighting: NonNegativeFloat | None = 1.2,
+        erase_area: list[Annotated[Share, Among(2, 2)]] | None = [0.4, 0.7],  # noqa: B006
+        erase_aspect: list[Annotated[PositiveFloat, Among(2, 2)]] = [0.3, 3.3],  # noqa: B006
         at_test: Literal["augmented", "clean"] = "augmented",
     ):
-        ranges = {"contrast": contrast, "brightness": brightness, "saturation": saturation}
-        ranges |= {"erase_area": erase_area, "erase_aspect": erase_aspect}
-        for name, bounds in ranges.items():
-            if bounds is not None and (len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]):
-                raise UserError(f"{name} is {bounds}; give a range [low, high] with 0 <= low <= high, or null")
-        if erase_area is not None and erase_area[1] > 1:
-            raise UserError(f"erase_area is {erase_area}, shares of a box: they are at most 1")
-        if erase_aspect[0] <= 0:
-            raise UserError(f"erase_aspect is {erase_aspect}: it has to be above 0")
-        if lighting is not None and not lighting >= 0:
-            raise UserError(f"lighting is {lighting}; it has to be at least 0, or null")
+        check_options(SecondView, locals())
+        check_rising(SecondView, contrast=contrast, brightness=brightness, saturation=saturation)
+        check_rising(SecondView, erase_area=erase_area, erase_aspect=erase_aspect)
         self.contrast, self.brightness, self.saturation = contrast, brightness, saturation
         self.lighting, self.erase_area, self.erase_aspect, self.at_test = lighting, erase_area, erase_aspect, at_test
 

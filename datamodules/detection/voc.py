@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
+from visionscapes.checks import Among, AnyInt, ImageSize, NonNegativeInt, Percent, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 MAKE_JSON = 'python -m datamodules.voc_detection <VOCdevkit> <out.json> --sets "2007 trainval"'
@@ -76,18 +77,19 @@ class VOCDetection(DetectionDataModule):
         train_annotations: str | None = None,
         full_annotations: str | None = None,
         split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
-        percent: float | None = None,
+        percent: Percent | None = None,
         level: Literal["easy", "hard", "extreme"] | None = None,
-        split_seed: int = 0,
+        split_seed: NonNegativeInt = 0,
         unlabelled: list[str] = [],  # noqa: B006
-        batch_size: int = 8,
-        num_workers: int = 2,
-        seed: int = 0,
-        train_sizes: list[int] = list(range(480, 801, 32)),  # noqa: B006
-        longest: int = 1333,
-        test_size: int = 800,
+        batch_size: PositiveInt = 8,
+        num_workers: Workers = 2,
+        seed: AnyInt = 0,
+        train_sizes: list[Annotated[ImageSize, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006
+        longest: ImageSize = 1333,
+        test_size: ImageSize = 800,
         second_view: SecondView | None = None,
     ):
+        check_options(VOCDetection, locals())
         super().__init__(
             batch_size,
             num_workers,

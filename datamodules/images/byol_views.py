@@ -1,13 +1,14 @@
 """Random views as BYOL, MoCo-v3 and DINO draw them: flipped, recoloured, blurred, and some of them solarised."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.images.views import RandomViews, Views, crop_and_resize, hue_rotation, random_boxes
-from visionscapes.errors import UserError
+from visionscapes.checks import Among, ImageSize, NonNegativeFloat, NonNegativeInt, PositiveShare, Share, check_options
 
 BLUR_RADIUS = 6  # three deviations of the strongest blur
 LUMA = (0.299, 0.587, 0.114)
@@ -41,24 +42,22 @@ class BYOLViews(RandomViews):
 
     def __init__(
         self,
-        large_size: int = 224,
-        large_area: tuple[float, float] = (0.08, 1.0),
-        small_size: int = 96,
-        small_views: int = 0,
-        small_area: tuple[float, float] = (0.05, 0.25),
-        flip: float = 0.5,
-        colour: list[float] = [0.4, 0.4, 0.2, 0.1],  # noqa: B006 (read only, and the help shows it)
-        colour_chance: float = 0.8,
-        grey: float = 0.2,
-        blur: list[float] = [1.0, 0.1, 0.5],  # noqa: B006
-        solarise: list[float] = [0.0, 0.2, 0.0],  # noqa: B006
+        large_size: ImageSize = 224,
+        large_area: tuple[PositiveShare, PositiveShare] = (0.08, 1.0),
+        small_size: ImageSize = 96,
+        small_views: NonNegativeInt = 0,
+        small_area: tuple[PositiveShare, PositiveShare] = (0.05, 0.25),
+        flip: Share = 0.5,
+        colour: list[Annotated[NonNegativeFloat, Among(4, 4)]] = [0.4, 0.4, 0.2, 0.1],  # noqa: B006 (read only, and the help shows it)
+        colour_chance: Share = 0.8,
+        grey: Share = 0.2,
+        blur: list[Annotated[Share, Among(3, 3)]] = [1.0, 0.1, 0.5],  # noqa: B006
+        solarise: list[Annotated[Share, Among(3, 3)]] = [0.0, 0.2, 0.0],  # noqa: B006
     ):
+        check_options(BYOLViews, locals())
         super().__init__(
             [large_size], 2, large_area, small_size=small_size, small_views=small_views, small_area=small_area
         )
-        for name, values, count in (("colour", colour, 4), ("blur", blur, 3), ("solarise", solarise, 3)):
-            if len(values) != count or min(values) < 0:
-                raise UserError(f"{name} is {list(values)}; it has to be {count} numbers that are at least 0")
         self.flip, self.strengths, self.colour_chance, self.grey = flip, list(colour), colour_chance, grey
         self.blur, self.solarise = list(blur), list(solarise)
 

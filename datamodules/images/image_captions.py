@@ -14,6 +14,7 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names, report_left_out
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.images.image_folder import ImageFiles, ImageFolder, Part
+from visionscapes.checks import AnyInt, ImageSize, PositiveInt, ShareBelowOne, Workers, check_options
 from visionscapes.errors import UserError
 
 NAME = "The folder of images and captions"
@@ -67,16 +68,17 @@ class ImageCaptions(ImageFolder):
         self,
         root: str,
         captions: str | None = None,
-        image_size: int = 224,
-        batch_size: int = 64,
-        num_workers: int = 2,
-        val_fraction: float = 0.05,
-        seed: int = 0,
+        image_size: ImageSize = 224,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
+        val_fraction: ShareBelowOne = 0.05,
+        seed: AnyInt = 0,
         path_column: str = "path",
         caption_column: str = "caption",
-        predict_size: int | None = 448,
+        predict_size: ImageSize | None = 448,
         skip_unreadable: bool = False,
     ):
+        check_options(ImageCaptions, locals())
         super().__init__(
             root,
             image_size=image_size,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from PIL import Image
 from pytorch_lightning import LightningDataModule
@@ -17,6 +17,16 @@ from datamodules.common.image_files import find_images, read_image, unreadable_i
 from datamodules.common.loading import eval_loader, step_generator, train_loader
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.images.views import RandomViews
+from visionscapes.checks import (
+    AnyInt,
+    ImageSize,
+    PositiveInt,
+    PositiveShare,
+    ShareBelowOne,
+    Workers,
+    check_options,
+    check_rising,
+)
 from visionscapes.errors import UserError
 
 Crop = Literal["squash", "center", "random"]
@@ -195,35 +205,23 @@ class ImageFolder(LightningDataModule):
     def __init__(
         self,
         root: str,
-        image_size: int = 448,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        image_size: ImageSize = 448,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
         color_jitter: bool = True,
         crop: Crop = "squash",
-        val_fraction: float = 0.05,
-        seed: int = 0,
-        predict_size: int | None = 448,
+        val_fraction: ShareBelowOne = 0.05,
+        seed: AnyInt = 0,
+        predict_size: ImageSize | None = 448,
         skip_unreadable: bool = False,
-        crop_area: tuple[float, float] = (0.08, 1.0),
+        crop_area: tuple[PositiveShare, PositiveShare] = (0.08, 1.0),
         flip: bool = False,
         rand_augment: str | None = None,
         views: RandomViews | None = None,
     ):
+        check_options(ImageFolder, locals())
         super().__init__()
-        for option, value, least in [
-            ("image_size", image_size, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("predict_size", 1 if predict_size is None else predict_size, 1),
-        ]:
-            if value < least:
-                raise UserError(f"{option} is {value}; it has to be at least {least}")
-        if not 0 <= val_fraction < 1:
-            raise UserError(f"val_fraction is {val_fraction}; it has to be at least 0 and below 1")
-        if crop not in get_args(Crop):
-            raise UserError(f"crop is {crop!r}; it has to be one of {', '.join(get_args(Crop))}")
-        if not 0 < crop_area[0] <= crop_area[1] <= 1:
-            raise UserError(f"crop_area is {list(crop_area)}; it has to be a range within (0, 1]")
+        check_rising(type(self), crop_area=crop_area)
         if rand_augment is not None:
             timm_rand_augment(rand_augment, image_size)  # a typing error shows now, not after the files are listed
         self.root = Path(root).expanduser()

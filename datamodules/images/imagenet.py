@@ -10,6 +10,7 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
 from datamodules.images.image_folder import Crop, ImageFolder, Part
 from datamodules.images.views import RandomViews
+from visionscapes.checks import AnyInt, ImageSize, PositiveInt, PositiveShare, Workers, check_options
 
 NAME = "ImageNet-1k (ILSVRC2012)"
 SUFFIXES = (".jpeg", ".jpg")
@@ -64,19 +65,20 @@ class ImageNet(ImageFolder):
     def __init__(
         self,
         root: str,
-        image_size: int = 448,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        image_size: ImageSize = 448,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 2,
         color_jitter: bool = True,
         crop: Crop = "squash",
-        seed: int = 0,
-        predict_size: int | None = 448,
+        seed: AnyInt = 0,
+        predict_size: ImageSize | None = 448,
         skip_unreadable: bool = False,
-        crop_area: tuple[float, float] = (0.08, 1.0),
+        crop_area: tuple[PositiveShare, PositiveShare] = (0.08, 1.0),
         flip: bool = False,
         rand_augment: str | None = None,
         views: RandomViews | None = None,
     ):
+        check_options(ImageNet, locals())
         super().__init__(
             root,
             image_size=image_size,

@@ -2,10 +2,22 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from visionscapes.checks import (
+    Among,
+    ImageSize,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    PositiveShare,
+    check_options,
+    check_rising,
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +49,16 @@ class RandomViews:
 
     def __init__(
         self,
-        large_sizes: list[int],
-        large_views: int = 2,
-        large_area: tuple[float, float] = (0.3, 1.0),
-        small_size: int = 32,
-        small_views: int = 0,
-        small_area: tuple[float, float] = (0.05, 0.3),
-        colour: float = 0.4,
+        large_sizes: list[Annotated[ImageSize, Among(1)]],
+        large_views: PositiveInt = 2,
+        large_area: tuple[PositiveShare, PositiveShare] = (0.3, 1.0),
+        small_size: ImageSize = 32,
+        small_views: NonNegativeInt = 0,
+        small_area: tuple[PositiveShare, PositiveShare] = (0.05, 0.3),
+        colour: NonNegativeFloat = 0.4,
     ):
+        check_options(RandomViews, locals())
+        check_rising(type(self), large_area=large_area, small_area=small_area)
         self.large_sizes, self.large_views, self.large_area = large_sizes, large_views, large_area
         self.small_size, self.small_views, self.small_area = small_size, small_views, small_area
         self.colour = colour

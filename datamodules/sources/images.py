@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from datamodules.sources.pictures import (
     PicturesToPredict,
     TrainingSources,
 )
-from visionscapes.checks import at_least
+from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 LEAST_SIZE = 8  # pixels; a smaller picture has no fingerprint
@@ -109,9 +109,9 @@ class SourceImages(LightningDataModule):
         self,
         labelled: str,
         discovery: str,
-        image_size: int = 256,
-        batch_size: int = 256,
-        num_workers: int = 8,
+        image_size: Annotated[int, Bounds(least=LEAST_SIZE, most=LARGEST_IMAGE)] = 256,
+        batch_size: PositiveInt = 256,
+        num_workers: Workers = 8,
         arrivals: dict[int, str | list[str]] | None = None,
         include_known: bool = True,
         augment: Augment = "none",
@@ -121,14 +121,10 @@ class SourceImages(LightningDataModule):
         classes: list[str] | None = None,
         discovery_classes: list[str] | None = None,
         skip_unreadable: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
+        check_options(SourceImages, locals())
         super().__init__()
-        at_least(LEAST_SIZE, image_size=image_size)
-        at_least(1, batch_size=batch_size)
-        at_least(0, num_workers=num_workers, seed=seed)
-        if augment not in get_args(Augment):
-            raise UserError(f"augment is {augment!r}; it has to be one of {', '.join(get_args(Augment))}")
         early = sorted(arrival for arrival in arrivals or {} if arrival < 2)
         if early:
             raise UserError(

@@ -1,14 +1,14 @@
 """The embedded world of chapter 4: simple pictures that went through small generators with a fingerprint each."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.procedural.sources.sources import SETTINGS, is_real, render_source
-from datamodules.sources.images import Collected, SourceImages
+from datamodules.sources.images import LEAST_SIZE, Collected, SourceImages
 from datamodules.sources.pictures import Augment
-from visionscapes.checks import at_least
+from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 SettingName = Literal[
@@ -81,15 +81,15 @@ class SourceWorld(SourceImages):
 
     def __init__(
         self,
-        images: int = 100,
-        discovery_images: int = 100,
+        images: Annotated[int, Bounds(least=2)] = 100,
+        discovery_images: PositiveInt = 100,
         setting: SettingName = "default",
-        image_size: int = 64,
-        batch_size: int = 64,
-        num_workers: int = 0,
+        image_size: Annotated[int, Bounds(least=LEAST_SIZE, most=LARGEST_IMAGE)] = 64,
+        batch_size: PositiveInt = 64,
+        num_workers: Workers = 0,
         include_known: bool = True,
         augment: Augment = "none",
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         labelled: str | None = None,
         discovery: str | None = None,
         arrivals: dict[int, str | list[str]] | None = None,
@@ -100,6 +100,7 @@ class SourceWorld(SourceImages):
         discovery_classes: list[str] | None = None,
         skip_unreadable: bool = False,
     ):
+        check_options(SourceWorld, locals())
         if (labelled is None) != (discovery is None):
             given, missing = ("labelled", "discovery") if discovery is None else ("discovery", "labelled")
             raise UserError(f"{given} is a folder, so {missing} has to be one too: give both, or none for the world")
@@ -111,10 +112,6 @@ class SourceWorld(SourceImages):
                 f"{', '.join(idle)} choose among folders, and there are none: give labelled and discovery, or choose"
                 " among the sources of the world with setting"
             )
-        if setting not in get_args(SettingName):
-            raise UserError(f"setting is {setting!r}; it has to be one of {', '.join(get_args(SettingName))}")
-        at_least(2, images=images)
-        at_least(1, discovery_images=discovery_images)
         super().__init__(
             labelled or "",
             discovery or "",

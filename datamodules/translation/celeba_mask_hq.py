@@ -32,6 +32,7 @@ from datamodules.translation.celeba_mask_files import (
 )
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES, check_same_shape, read_labels
 from datamodules.translation.pairs import Part, TranslationData, folder_or_none, image_tensor, labels_tensor
+from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 PUBLISHED = {"train": 24_183, "val": 2_993, "test": 2_824}
@@ -105,16 +106,17 @@ class CelebAMaskHQ(TranslationData):
     def __init__(
         self,
         root: str,
-        image_size: int = 256,
-        batch_size: int = 16,
-        num_workers: int = 2,
+        image_size: ImageSize = 256,
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 2,
         merged: str | None = None,
         partition: str | None = None,
         flip: bool = False,
         labels: str | None = None,
         styles: str | None = None,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
+        check_options(CelebAMaskHQ, locals())
         super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
         self.root = Path(root).expanduser()
         self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)

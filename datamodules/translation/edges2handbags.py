@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 from torch.utils.data import Dataset
 
 from datamodules.common.image_files import find_images, read_image
 from datamodules.translation.pairs import Part, TranslationData, condition_tensor, folder_or_none, image_tensor
+from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 TREE = """
@@ -96,15 +97,16 @@ class Edges2Handbags(TranslationData):
     def __init__(
         self,
         root: str,
-        image_size: int = 256,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        channels: int = 1,
+        image_size: ImageSize = 256,
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 2,
+        channels: Literal[1, 3] = 1,
         flip: bool = False,
         conditions: str | None = None,
         styles: str | None = None,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
+        check_options(Edges2Handbags, locals())
         super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, channels=channels)
         self.root = Path(root).expanduser()
         self.conditions, self.styles = folder_or_none(conditions), folder_or_none(styles)

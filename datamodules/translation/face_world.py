@@ -1,7 +1,7 @@
 """The embedded world of chapter 5: drawn faces and their label maps, with hair and skin whose detail is random."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
 from datamodules.translation.pairs import Part, TranslationData, folder_or_none
-from visionscapes.checks import at_least
+from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
+from visionscapes.errors import UserError
 
 LEAST_SIZE = 32  # below, eyes and lips have no pixels
 VALIDATION = 64  # faces for the validation during training, at most
@@ -96,21 +97,20 @@ class FaceWorld(TranslationData):
 
     def __init__(
         self,
-        images: int = 1000,
-        test_images: int = 200,
-        image_size: int = 64,
-        batch_size: int = 16,
-        num_workers: int = 0,
+        images: PositiveInt = 1000,
+        test_images: PositiveInt = 200,
+        image_size: Annotated[int, Bounds(least=LEAST_SIZE, most=LARGEST_IMAGE)] = 64,
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 0,
         flip: bool = False,
-        seed: int = 0,
-        texture_draws: int = 16,
+        seed: NonNegativeInt = 0,
+        texture_draws: NonNegativeInt = 16,
         labels: str | None = None,
         styles: str | None = None,
     ):
-        at_least(1, images=images, test_images=test_images)
-        at_least(LEAST_SIZE, image_size=image_size)
-        if texture_draws:
-            at_least(2, texture_draws=texture_draws)
+        check_options(FaceWorld, locals())
+        if texture_draws == 1:
+            raise UserError("FaceWorld.texture_draws is 1; a deviation takes at least 2, and 0 leaves it out")
         super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
         self.images, self.test_images, self.texture_draws = images, test_images, texture_draws
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)

@@ -25,16 +25,6 @@ ASPECT_TOLERANCE = 0.01  # sizes are rounded to whole pixels when a picture is s
 Labels = TypeVar("Labels", NDArray[np.integer], Tensor)
 
 
-def check_classes(classes: int) -> None:
-    """Check a number of labels.
-
-    Raises:
-        UserError: below 1, or more than one byte tells apart.
-    """
-    if not 1 <= classes <= MOST_CLASSES:
-        raise UserError(f"classes is {classes}; it has to be from 1 to {MOST_CLASSES}, the number of different labels")
-
-
 def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
     """Read a label map.
 

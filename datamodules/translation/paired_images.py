@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
 from torch.utils.data import Dataset
 
 from datamodules.common.image_files import COPY_SOME, find_images, read_image, unreadable_images
 from datamodules.common.reports import first_names
-from datamodules.translation.label_maps import check_same_shape, read_labels
+from datamodules.translation.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.translation.pairs import (
     Part,
     TranslationData,
@@ -20,6 +20,7 @@ from datamodules.translation.pairs import (
     image_tensor,
     labels_tensor,
 )
+from visionscapes.checks import Bounds, ImageSize, NonNegativeInt, PositiveInt, ShareBelowOne, Workers, check_options
 from visionscapes.errors import UserError
 
 TREE = """
@@ -122,23 +123,24 @@ class PairedImages(TranslationData):
         images: str,
         labels: str | None = None,
         conditions: str | None = None,
-        classes: int | None = None,
-        image_size: int = 256,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        val_share: float = 0.05,
-        test_share: float = 0.05,
+        classes: Annotated[int, Bounds(least=1, most=MOST_CLASSES)] | None = None,
+        image_size: ImageSize = 256,
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 2,
+        val_share: ShareBelowOne = 0.05,
+        test_share: ShareBelowOne = 0.05,
         test_labels: str | None = None,
         test_conditions: str | None = None,
         test_images: str | None = None,
         flip: bool = False,
-        flip_pairs: list[tuple[int, int]] | None = None,
-        channels: int = 3,
+        flip_pairs: list[tuple[NonNegativeInt, NonNegativeInt]] | None = None,
+        channels: Literal[1, 3] = 3,
         label_names: list[str] | None = None,
         styles: str | None = None,
         skip_unreadable: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
+        check_options(PairedImages, locals())
         if (labels is None) == (conditions is None):
             raise UserError(
                 "PairedImages needs either labels (a folder of label maps) or conditions (a folder of pictures), not"
@@ -243,9 +245,6 @@ def _count(share: float, pairs: int) -> int:
 
 
 def _check_shares(val_share: float, test_share: float) -> None:
-    for option, share in (("val_share", val_share), ("test_share", test_share)):
-        if not 0 <= share < 1:
-            raise UserError(f"{option} is {share}; it has to be at least 0 and below 1")
     if val_share + test_share >= 1:
         raise UserError(
             f"val_share and test_share are {val_share + test_share:g} together, which leaves nothing to train on"

@@ -16,8 +16,8 @@ from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, find_images, read_image
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.resizing import squash, to_tensor
-from datamodules.translation.label_maps import check_classes, flip_labels, read_labels, resize_labels
-from visionscapes.checks import at_least
+from datamodules.translation.label_maps import flip_labels, read_labels, resize_labels
+from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 Part = Literal["train", "val", "test"]
@@ -45,16 +45,6 @@ def condition_tensor(image: Image.Image, size: int, channels: int) -> Tensor:
 def labels_tensor(labels: np.ndarray, size: int) -> Tensor:
     """Return a label map (H, W), squashed to a square, as (size, size) uint8; nearest neighbours."""
     return torch.from_numpy(resize_labels(labels, size))
-
-
-def check_channels(channels: int) -> None:
-    """Check the number of channels of a condition.
-
-    Raises:
-        UserError: neither 1 nor 3.
-    """
-    if channels not in (1, 3):
-        raise UserError(f"channels is {channels}; it has to be 1 (grey) or 3 (RGB)")
 
 
 def by_stem(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
@@ -201,13 +191,17 @@ class TranslationData(LightningDataModule, ABC):
     label_names: tuple[str, ...] | None = None
     swapped: Sequence[tuple[int, int]] = ()
 
-    def __init__(self, image_size: int, batch_size: int, num_workers: int, flip: bool, seed: int, channels: int = 3):
+    def __init__(
+        self,
+        image_size: ImageSize,
+        batch_size: PositiveInt,
+        num_workers: Workers,
+        flip: bool,
+        seed: NonNegativeInt,
+        channels: Literal[1, 3] = 3,
+    ):
+        check_options(TranslationData, locals())
         super().__init__()
-        at_least(1, image_size=image_size, batch_size=batch_size)
-        at_least(0, num_workers=num_workers, seed=seed)
-        check_channels(channels)
-        if self.classes is not None:
-            check_classes(self.classes)
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.flip, self.seed, self.channels = flip, seed, channels
 

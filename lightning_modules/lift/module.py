@@ -14,6 +14,7 @@ from networks.dense import AtLargerImage, Upsampled
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
+from visionscapes.checks import PositiveFloat, check_options
 from visionscapes.errors import UserError
 
 
@@ -43,13 +44,12 @@ class LiFT(LightningModule):
         distance: Literal["cosine", "l1", "l2"] = "cosine",
         use_image: bool = True,
         downscale: Literal["antialias", "decimate"] = "antialias",
-        lr: float = 1e-3,
+        lr: PositiveFloat = 1e-3,
         weights: str | None = None,
     ):
+        check_options(LiFT, locals())
         super().__init__()
         self.save_hyperparameters(ignore=["backbone"])
-        if lr <= 0:
-            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.001")
         self.distance, self.downscale, self.lr = DISTANCES[distance], DOWNSCALES[downscale], lr
         self.backbone = backbone
         self.block = _block_for(backbone, use_image)

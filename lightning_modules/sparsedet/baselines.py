@@ -19,7 +19,7 @@ from networks.detection.two_stage import (
     relabelled,
     two_views,
 )
-from visionscapes.errors import UserError
+from visionscapes.checks import NonNegativeInt, PositiveInt, Share, check_options
 
 
 class TwoViewDetector(Detector):
@@ -64,15 +64,14 @@ class _SelfLabelling(Detector):
     def __init__(
         self,
         config: str,
-        num_classes: int | None = None,
+        num_classes: PositiveInt | None = None,
         *,
-        threshold: float = 0.9,
-        start: int = 0,
+        threshold: Share = 0.9,
+        start: NonNegativeInt = 0,
         **kwargs: Any,
     ):
+        check_options(_SelfLabelling, locals())
         super().__init__(config, num_classes, **kwargs)
-        if not 0 <= threshold <= 1:
-            raise UserError(f"threshold is {threshold}; it has to be in [0, 1]")
         self.threshold, self.start = threshold, start
 
     def build(self, *args: Any) -> Any:

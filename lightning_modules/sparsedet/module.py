@@ -27,7 +27,7 @@ from networks.detection.two_stage import (
     sampled,
     two_views,
 )
-from visionscapes.errors import UserError
+from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveInt, Share, check_options
 
 
 class Mined(NamedTuple):
@@ -86,31 +86,25 @@ class SparseDet(Detector):
     def __init__(
         self,
         config: str,
-        num_classes: int | None = None,
+        num_classes: PositiveInt | None = None,
         *,
         proposals: Literal["common", "original", "both", "both_halved"] = "common",
         mining: bool = True,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegativeFloat = 1.0,
         merging: bool = True,
-        tau_ppm: float = 0.8,
-        tau_bg: float = 0.2,
-        tau_m: float = 0.9,
-        mining_start: int = 30_000,
-        merging_start: int = 0,
-        mined_nms: float = 0.3,
+        tau_ppm: Share = 0.8,
+        tau_bg: Share = 0.2,
+        tau_m: Share = 0.9,
+        mining_start: NonNegativeInt = 30_000,
+        merging_start: NonNegativeInt = 0,
+        mined_nms: Share = 0.3,
         ssl_norm: Literal["mean", "squared"] = "mean",
         ssl_unlabelled: bool = True,
         keep_annotations: bool = True,
-        lone_weight: float = 0.5,
+        lone_weight: NonNegativeFloat = 0.5,
         **kwargs: Any,
     ):
-        thresholds = {"tau_ppm": tau_ppm, "tau_bg": tau_bg, "tau_m": tau_m, "mined_nms": mined_nms}
-        for name, value in thresholds.items():
-            if not 0 <= value <= 1:
-                raise UserError(f"{name} is {value}; it has to be in [0, 1]")
-        for name, weight in {"ssl_weight": ssl_weight, "lone_weight": lone_weight}.items():
-            if weight < 0:
-                raise UserError(f"{name} is {weight}; a loss with a negative weight would be raised: give 0 or more")
+        check_options(SparseDet, locals())
         self.common = proposals == "common"
         super().__init__(config, num_classes, **kwargs)
         self.propose = PROPOSALS[proposals]

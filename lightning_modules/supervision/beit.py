@@ -1,7 +1,7 @@
 """BEiT (Bao et al., ICLR 2022; thesis 2.7.1.2): the visual tokens of hidden patches are guessed from the others."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.models.utils import random_block_mask
@@ -16,6 +16,18 @@ from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.visual_tokens import VisualTokens
 from lightning_modules.supervision.vit import MEAN, STD, require_native_size
 from networks.vit_features import create_vit
+from visionscapes.checks import (
+    Bounds,
+    ChannelDeviations,
+    ChannelMeans,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
 from visionscapes.errors import UserError
 
 
@@ -51,16 +63,17 @@ class BEiT(LightningModule):
         model: str,
         tokenizer: VisualTokens,
         model_args: dict[str, Any] | None = None,
-        mask_ratio: float = 0.4,
-        min_block: int = 16,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.999),
-        warmup: int = 100,
-        lr_floor: float = 0.01,
-        mean: list[float] | None = None,
-        std: list[float] | None = None,
+        mask_ratio: Annotated[float, Bounds(above=0, below=1)] = 0.4,
+        min_block: PositiveInt = 16,
+        lr: PositiveFloat = 1e-3,
+        weight_decay: NonNegativeFloat = 0.05,
+        betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.999),
+        warmup: NonNegativeInt = 100,
+        lr_floor: Share = 0.01,
+        mean: ChannelMeans | None = None,
+        std: ChannelDeviations | None = None,
     ):
+        check_options(BEiT, locals())
         super().__init__()
         self.save_hyperparameters(ignore=["tokenizer"])
         self.vit = create_vit(model, None, model_args or {})

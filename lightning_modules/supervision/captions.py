@@ -3,11 +3,12 @@
 import re
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor
 
+from visionscapes.checks import Bounds, check_options
 from visionscapes.errors import UserError
 
 # Every tokenizer pads with it; what stands behind the end of a caption is never read.
@@ -43,9 +44,8 @@ class WordTokenizer:
         UserError: a size below 4 or a context below 3.
     """
 
-    def __init__(self, size: int = 8192, context: int = 16):
-        if size < 4 or context < 3:
-            raise UserError(f"vocabulary {size} and context {context} have to be at least 4 and 3")
+    def __init__(self, size: Annotated[int, Bounds(least=4)] = 8192, context: Annotated[int, Bounds(least=3)] = 16):
+        check_options(WordTokenizer, locals())
         self.size, self.context = size, context
         self.start, self.end = size - 2, size - 1
 

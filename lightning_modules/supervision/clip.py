@@ -4,7 +4,7 @@ Thesis 2.7.1.2: pictures and captions are encoded by a transformer each, and tol
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.utils import dist
@@ -17,6 +17,16 @@ from torch.nn import functional as F
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.captions import PAD, load_tokenizer
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.checks import (
+    Bounds,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
 from visionscapes.errors import UserError
 
 MAX_LOGIT_SCALE = math.log(100)  # "to prevent scaling the logits by more than 100", CLIP 2.5
@@ -59,23 +69,24 @@ class CLIP(LightningModule):
         self,
         model: str,
         model_args: dict[str, Any] | None = None,
-        embedding: int = 512,
-        text_width: int = 512,
-        text_depth: int = 12,
-        text_heads: int = 8,
+        embedding: PositiveInt = 512,
+        text_width: PositiveInt = 512,
+        text_depth: PositiveInt = 12,
+        text_heads: PositiveInt = 8,
         text_quick_gelu: bool = True,
-        context: int = 77,
+        context: Annotated[int, Bounds(least=3)] = 77,
         tokenizer: str | None = None,
-        vocabulary: int = 8192,
+        vocabulary: Annotated[int, Bounds(least=4)] = 8192,
         share_equal_captions: bool = False,
-        temperature: float = 0.07,
-        lr: float = 1e-3,
-        lr_floor: float = 0.01,
-        weight_decay: float = 0.2,
-        betas: tuple[float, float] = (0.9, 0.98),
-        eps: float = 1e-6,
-        warmup: int = 100,
+        temperature: PositiveFloat = 0.07,
+        lr: PositiveFloat = 1e-3,
+        lr_floor: Share = 0.01,
+        weight_decay: NonNegativeFloat = 0.2,
+        betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.98),
+        eps: PositiveFloat = 1e-6,
+        warmup: NonNegativeInt = 100,
     ):
+        check_options(CLIP, locals())
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 
 
 class DenseContrastive(LightningModule):
@@ -38,13 +39,14 @@ class DenseContrastive(LightningModule):
         self,
         model: str,
         model_args: dict[str, Any] | None = None,
-        points: int = 48,
-        temperature: float = 0.1,
-        projection: int = 64,
-        lr: float = 1e-3,
-        weight_decay: float = 0.04,
-        warmup: int = 100,
+        points: PositiveInt = 48,
+        temperature: PositiveFloat = 0.1,
+        projection: PositiveInt = 64,
+        lr: PositiveFloat = 1e-3,
+        weight_decay: NonNegativeFloat = 0.04,
+        warmup: NonNegativeInt = 100,
     ):
+        check_options(DenseContrastive, locals())
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)

@@ -1,6 +1,6 @@
 """DINO (Caron et al., ICCV 2021; thesis 2.7.1.2): self-distillation with no labels, heads and loss from lightly."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.loss import DINOLoss
@@ -13,6 +13,16 @@ from torch.optim import Optimizer
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart, half_cosine
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.checks import (
+    Bounds,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
 
 
 class DINO(LightningModule):
@@ -50,24 +60,25 @@ class DINO(LightningModule):
         self,
         model: str,
         model_args: dict[str, Any] | None = None,
-        prototypes: int = 1024,
-        hidden: int = 512,
-        momentum: float = 0.99,
-        teacher_temperature: float = 0.04,
-        freeze_last_layer: int = 1,
-        lr: float = 1e-3,
-        weight_decay: float = 0.04,
-        warmup: int = 100,
-        first_teacher_temperature: float | None = None,
-        teacher_warmup: int = 0,
-        bottleneck: int | None = None,
+        prototypes: PositiveInt = 1024,
+        hidden: Annotated[int, Bounds(least=4)] = 512,
+        momentum: Share = 0.99,
+        teacher_temperature: PositiveFloat = 0.04,
+        freeze_last_layer: NonNegativeInt = 1,
+        lr: PositiveFloat = 1e-3,
+        weight_decay: NonNegativeFloat = 0.04,
+        warmup: NonNegativeInt = 100,
+        first_teacher_temperature: PositiveFloat | None = None,
+        teacher_warmup: NonNegativeInt = 0,
+        bottleneck: PositiveInt | None = None,
         norm_last_layer: bool = True,
         batch_norm: bool = False,
-        drop_path: float = 0.0,
-        lr_floor: float = 0.01,
-        last_weight_decay: float | None = None,
+        drop_path: ShareBelowOne = 0.0,
+        lr_floor: Share = 0.01,
+        last_weight_decay: NonNegativeFloat | None = None,
         decay_all: bool = True,
     ):
+        check_options(DINO, locals())
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, (model_args or {}) | ({"drop_path_rate": drop_path} if drop_path else {}))

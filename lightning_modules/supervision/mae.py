@@ -1,6 +1,6 @@
 """Masked autoencoder (He et al., CVPR 2022; thesis 2.7.1.2): three quarters of a picture are guessed from the rest."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVisionTransformerTIMM
@@ -14,6 +14,16 @@ from torchvision.transforms import Normalize
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import MEAN, STD, require_native_size
 from networks.vit_features import create_vit
+from visionscapes.checks import (
+    Bounds,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
 from visionscapes.errors import UserError
 
 
@@ -49,17 +59,18 @@ class MAE(LightningModule):
         self,
         model: str,
         model_args: dict[str, Any] | None = None,
-        mask_ratio: float = 0.75,
+        mask_ratio: Annotated[float, Bounds(above=0, below=1)] = 0.75,
         normalise_patches: bool = True,
-        decoder_dim: int = 512,
-        decoder_depth: int = 8,
-        decoder_heads: int = 16,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.95),
-        warmup: int = 100,
-        lr_floor: float = 0.01,
+        decoder_dim: PositiveInt = 512,
+        decoder_depth: PositiveInt = 8,
+        decoder_heads: PositiveInt = 16,
+        lr: PositiveFloat = 1e-3,
+        weight_decay: NonNegativeFloat = 0.05,
+        betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.95),
+        warmup: NonNegativeInt = 100,
+        lr_floor: Share = 0.01,
     ):
+        check_options(MAE, locals())
         super().__init__()
         self.save_hyperparameters()
         vit = create_vit(model, None, model_args or {})

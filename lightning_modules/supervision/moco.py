@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lightning_modules.schedule import adamw_with_cosine, half_cosine
 from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_patch_embedding
+from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, check_options
 
 
 class MoCo(LightningModule):
@@ -46,17 +47,18 @@ class MoCo(LightningModule):
         self,
         model: str,
         model_args: dict[str, Any] | None = None,
-        temperature: float = 0.2,
-        projection: int = 256,
-        hidden: int = 4096,
-        momentum: float = 0.99,
+        temperature: PositiveFloat = 0.2,
+        projection: PositiveInt = 256,
+        hidden: PositiveInt = 4096,
+        momentum: Share = 0.99,
         frozen_patch_embedding: bool = True,
         fixed_positions: bool = True,
-        lr: float = 1e-3,
-        lr_floor: float = 0.01,
-        weight_decay: float = 0.1,
-        warmup: int = 100,
+        lr: PositiveFloat = 1e-3,
+        lr_floor: Share = 0.01,
+        weight_decay: NonNegativeFloat = 0.1,
+        warmup: NonNegativeInt = 100,
     ):
+        check_options(MoCo, locals())
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)

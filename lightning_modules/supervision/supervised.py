@@ -4,7 +4,7 @@ After Steiner et al., "How to train your ViT? Data, augmentation, and regulariza
 2022): cross-entropy on the class token, with Mixup. RandAugment is the data's business.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -16,6 +16,15 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import TrainableViT
+from visionscapes.checks import (
+    Bounds,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
 from visionscapes.errors import UserError
 
 
@@ -45,22 +54,18 @@ class Supervised(LightningModule):
     def __init__(
         self,
         model: str,
-        classes: int,
+        classes: Annotated[int, Bounds(least=2)],
         model_args: dict[str, Any] | None = None,
-        mixup: float = 0.2,
-        label_smoothing: float = 0.0,
-        drop_path: float = 0.0,
-        lr: float = 1e-3,
-        lr_floor: float = 0.01,
-        weight_decay: float = 0.05,
-        warmup: int = 100,
+        mixup: NonNegativeFloat = 0.2,
+        label_smoothing: ShareBelowOne = 0.0,
+        drop_path: ShareBelowOne = 0.0,
+        lr: PositiveFloat = 1e-3,
+        lr_floor: Share = 0.01,
+        weight_decay: NonNegativeFloat = 0.05,
+        warmup: NonNegativeInt = 100,
     ):
+        check_options(Supervised, locals())
         super().__init__()
-        if classes < 2 or mixup < 0 or not 0 <= label_smoothing < 1:
-            raise UserError(
-                f"classes {classes}, mixup {mixup} and label_smoothing {label_smoothing} have to be at least 2, at "
-                "least 0 and in [0, 1)"
-            )
         self.save_hyperparameters()
         self.network = TrainableViT(model, (model_args or {}) | {"drop_path_rate": drop_path})
         self.head = nn.Linear(self.network.vit.embed_dim, classes)

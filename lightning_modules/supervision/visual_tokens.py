@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.models.utils import normalize_mean_var, patchify
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.weights import read_state_dict
+from visionscapes.checks import Bounds, ImageSize, NumpySeed, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 
@@ -30,10 +31,9 @@ class VisualTokens(nn.Module, ABC):
         UserError: there are fewer than two ids.
     """
 
-    def __init__(self, vocabulary: int):
+    def __init__(self, vocabulary: Annotated[int, Bounds(least=2)]):
+        check_options(VisualTokens, locals())
         super().__init__()
-        if vocabulary < 2:
-            raise UserError(f"a vocabulary of {vocabulary} visual tokens leaves nothing to tell apart: take at least 2")
         self.vocabulary = vocabulary
 
     @property
@@ -61,7 +61,8 @@ class Codebook(VisualTokens):
     centres: Tensor
     has_centres: Tensor
 
-    def __init__(self, patch_size: int, vocabulary: int, normalise_patches: bool):
+    def __init__(self, patch_size: PositiveInt, vocabulary: Annotated[int, Bounds(least=2)], normalise_patches: bool):
+        check_options(Codebook, locals())
         super().__init__(vocabulary)
         self.patch_size, self.normalise_patches = patch_size, normalise_patches
         # In the checkpoint: a resumed run goes on with the same ids.
@@ -110,13 +111,14 @@ class KMeansTokens(Codebook):
 
     def __init__(
         self,
-        patch_size: int,
-        vocabulary: int = 512,
+        patch_size: PositiveInt,
+        vocabulary: Annotated[int, Bounds(least=2)] = 512,
         normalise_patches: bool = True,
-        batches: int = 8,
-        samples: int = 20_000,
-        seed: int = 0,
+        batches: PositiveInt = 8,
+        samples: PositiveInt = 20_000,
+        seed: NumpySeed = 0,
     ):
+        check_options(KMeansTokens, locals())
         super().__init__(patch_size, vocabulary, normalise_patches)
         if samples < vocabulary:
             raise UserError(f"{samples} samples cannot give {vocabulary} visual tokens: raise samples")
@@ -186,7 +188,14 @@ class ScriptedEncoder(VisualTokens):
         UserError: there is no such file, or it is no TorchScript; in ``forward``, its grid is not the ViT's.
     """
 
-    def __init__(self, path: str, image_size: int = 112, vocabulary: int = 8192, margin: float = 0.1):
+    def __init__(
+        self,
+        path: str,
+        image_size: ImageSize = 112,
+        vocabulary: Annotated[int, Bounds(least=2)] = 8192,
+        margin: Annotated[float, Bounds(least=0, below=0.5)] = 0.1,
+    ):
+        check_options(ScriptedEncoder, locals())
         super().__init__(vocabulary)
         if not Path(path).expanduser().is_file():
             raise UserError(

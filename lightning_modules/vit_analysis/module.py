@@ -11,6 +11,7 @@ from torch import nn
 
 from networks.vit_features import create_vit
 from networks.vit_layers import Layered, LayeredViT, RandomFeatures
+from visionscapes.checks import ChannelDeviations, ChannelMeans, ImageSize, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 RANDOM = "Random"
@@ -37,10 +38,13 @@ class AnalysedViT:
     weights: str | None = "timm"
     method: str | None = None
     model_args: dict[str, Any] | None = None
-    mean: list[float] | None = None
-    std: list[float] | None = None
-    image_size: int | None = None
-    probe_layer: int | None = None
+    mean: ChannelMeans | None = None
+    std: ChannelDeviations | None = None
+    image_size: ImageSize | None = None
+    probe_layer: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        check_options(AnalysedViT, vars(self))
 
 
 class ViTAnalysis(LightningModule):
@@ -62,14 +66,13 @@ class ViTAnalysis(LightningModule):
             or a probe layer that it does not have.
     """
 
-    def __init__(self, models: dict[str, AnalysedViT], image_size: int = 224, models_at_once: int | None = None):
+    def __init__(
+        self, models: dict[str, AnalysedViT], image_size: ImageSize = 224, models_at_once: PositiveInt | None = None
+    ):
+        check_options(ViTAnalysis, locals())
         super().__init__()
         if not models:
             raise UserError("ViTAnalysis needs models: name at least one, such as models: {mine: {model: ...}}")
-        if image_size < 1:
-            raise UserError(f"image_size is {image_size}; give the side of the data's square pictures in pixels")
-        if models_at_once is not None and models_at_once < 1:
-            raise UserError(f"models_at_once is {models_at_once}; it has to be at least 1, or null for all models")
         self.names = list(models)
         self.entries = [entry if isinstance(entry, AnalysedViT) else AnalysedViT(**entry) for entry in models.values()]
         # A list, not a dict: names such as "FS B/16" hold characters that parameters may not.

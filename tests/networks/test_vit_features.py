@@ -206,7 +206,7 @@ def test_small_vit_has_the_shapes_of_the_thesis():
         (("vit_tiny_patch16_224", {**TINY, "num_heads": 5}), {}, "divisible"),
         (PLAIN, {"layer": 2}, "layer 2 .* 2 blocks, 0 to 1"),
         (PLAIN, {"layer": -3}, "layer -3"),
-        (PLAIN, {"stride": 0}, "stride 0"),
+        (PLAIN, {"stride": 0}, "stride is 0"),
         (PLAIN, {"stride": 9}, "stride 9 .* from 1 to its patch size, 8"),
         (ROTARY, {"stride": 8}, "stride must be 16"),
         (ROTARY, {"layer": 0}, "from layer 1 on"),

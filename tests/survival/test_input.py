@@ -120,7 +120,7 @@ def test_missing_imagenet(refused):
         ("--data.val_fraction=1.5", "val_fraction is 1.5.*below 1"),
         ("--data.crop=centre", "'centre' is not .*did you mean center"),
         ("--data.rooot=photos", "rooot.*did you mean .*root"),
-        ("--model.lr=-1", "lr -1.0 is not positive"),
+        ("--model.lr=-1", "lr is -1.0; it has to be above 0"),
         ("--model.distance=cosinus", "'cosinus' is not .*did you mean cosine"),
         ("--model.backbone.init_args.facet=keys", "'keys'.*key"),
         ("--model.backbone.init_args.layer=7", "layer 7 .* 1 blocks"),

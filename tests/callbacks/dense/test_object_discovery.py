@@ -36,7 +36,7 @@ def test_threshold_and_methods_are_options(tmp_path):
 
 
 def test_unknown_choice():
-    with pytest.raises(UserError, match="choose miss or skip"):
+    with pytest.raises(UserError, match="one of miss, skip"):
         ObjectDiscovery(without_boxes="ignore")
 
 

@@ -163,7 +163,7 @@ def test_neighbourhood_in_patches_spans_the_same_pixels_on_every_grid() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="cells or patches"):
+    with pytest.raises(UserError, match="one of cells, patches"):
         VideoPropagation(neighbourhood_unit="pixels")
     with pytest.raises(UserError, match="patch_size"):
         VideoPropagation(neighbourhood_unit="patches")

@@ -137,5 +137,5 @@ def test_needs_a_module_that_generates(tmp_path):
 
     with pytest.raises(UserError, match="Other does not return"):
         run_test(tmp_path, [ReconstructionEvaluation()], Other())
-    with pytest.raises(UserError, match="gaussian or uniform"):
+    with pytest.raises(UserError, match="one of gaussian, uniform"):
         ReconstructionEvaluation(window="box")

@@ -56,5 +56,5 @@ def test_the_picture_is_small(tmp_path):
 
 
 def test_wrong_options():
-    with pytest.raises(UserError, match="images=0"):
+    with pytest.raises(UserError, match="images is 0"):
         SampleGrid(images=0)

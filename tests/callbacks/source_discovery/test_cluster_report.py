@@ -190,5 +190,5 @@ def test_the_first_rank_writes(tmp_path, capsys):
 
 @pytest.mark.parametrize("wrong", [{"clusters": 0}, {"pictures": 0}])
 def test_settings(wrong):
-    with pytest.raises(UserError, match="shows nothing"):
+    with pytest.raises(UserError, match="is 0; it has to be at least 1"):
         ClusterReport(**wrong)

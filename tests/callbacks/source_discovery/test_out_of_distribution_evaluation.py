@@ -95,7 +95,7 @@ def test_nothing_to_tell_apart(tmp_path, images):
 
 @pytest.mark.parametrize("wrong", [{"neighbours": 0}, {"temperature": 0}, {"reference": 0}])
 def test_settings(wrong):
-    with pytest.raises(UserError, match="positive"):
+    with pytest.raises(UserError, match=r"is 0; it has to be (at least 1|above 0)"):
         OutOfDistributionEvaluation(**wrong)
 
 

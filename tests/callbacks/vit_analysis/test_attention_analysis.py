@@ -112,7 +112,7 @@ def test_examples_are_the_first_images_across_batches() -> None:
     torch.testing.assert_close(found["examples_cls"], expected)
     assert len(arrays(vit, images, examples=9)["examples_image"]) == 5  # no empty ones where there are fewer
     assert arrays(vit, images, examples=0)["examples_cls"].shape == (0, DEPTH, 2, 4, 4)
-    with pytest.raises(UserError, match="examples=-1"):
+    with pytest.raises(UserError, match="examples is -1"):
         AttentionAnalysis(-1)
 
 

@@ -134,7 +134,7 @@ def test_masks_without_any_object_are_refused() -> None:
     with pytest.raises(UserError, match=r"none of 2 images of 'scenes'.*annotation files"):
         state.compute()
     for share in (0, 1.2):
-        with pytest.raises(UserError, match="share="):
+        with pytest.raises(UserError, match=r"share is .*above 0 and at most 1"):
             AttentionSaliency(share=share)
 
 

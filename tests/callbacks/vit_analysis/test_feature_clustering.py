@@ -120,7 +120,7 @@ def test_number_of_clusters_is_an_option() -> None:
     assert show(FeatureClustering(), vit, tasks).compute()["image_cls"][0, 0] < 1
     with pytest.raises(UserError, match=r"clusters=11 .* more than the 10 labelled samples"):
         show(FeatureClustering(clusters=11), vit, tasks).compute()
-    with pytest.raises(UserError, match="part_clusters=0"):
+    with pytest.raises(UserError, match="part_clusters is 0"):
         FeatureClustering(part_clusters=0)
 
 

@@ -91,7 +91,7 @@ def test_order_duplicates_and_half_precision_do_not_matter() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="positive"):
+    with pytest.raises(UserError, match="k is 0; it has to be at least 1"):
         NearestNeighbours(k=0)
     train, known = blobs(8, 2, 0.1, seed=1)
     tasks = tasks_of(known, known)

@@ -196,7 +196,7 @@ def test_fewer_pictures_than_published_are_a_warning(root, caplog):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"datasets": ["oxford5k"]}, "one or more of roxford5k, rparis6k"), ({"image_size": 0}, "image_size is 0")],
+    [({"datasets": ["oxford5k"]}, "one of roxford5k, rparis6k"), ({"image_size": 0}, "image_size is 0")],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(UserError, match=message):

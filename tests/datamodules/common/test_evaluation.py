@@ -10,7 +10,6 @@ from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked,
 from datamodules.common.reports import first_names
 from datamodules.common.resizing import centre_square, centre_square_tensor
 from tests.helpers.image_files import pixels
-from visionscapes.checks import at_least
 from visionscapes.errors import UserError
 
 sides = st.integers(3, 90)
@@ -64,12 +63,6 @@ def test_tasks_come_in_the_order_of_the_loaders():
         known_tasks(["d"], ("a", "b", "c"))
     with pytest.raises(UserError, match=r"datasets is \[\]"):
         known_tasks([], ("a",), "datasets")
-
-
-def test_numbers_below_the_least_are_named():
-    at_least(1, a=1, b=7)
-    with pytest.raises(UserError, match="b is 0; it has to be at least 1"):
-        at_least(1, a=1, b=0)
 
 
 def test_names_for_messages_are_few_and_relative(tmp_path):

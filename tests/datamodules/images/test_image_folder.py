@@ -244,7 +244,7 @@ def test_a_folder_of_broken_images_only_is_an_error(tmp_path):
         ({"predict_size": 0}, "predict_size is 0"),
         ({"val_fraction": 1.0}, "val_fraction is 1.0"),
         ({"crop": "sqash"}, "one of squash, center, random"),
-        ({"crop_area": (0.5, 0.2)}, r"crop_area is \[0.5, 0.2\]"),
+        ({"crop_area": (0.5, 0.2)}, r"crop_area is \(0.5, 0.2\); it has to be a range, the smaller value first"),
         ({"crop_area": (0.0, 1.0)}, "crop_area"),
         ({"rand_augment": "strong"}, "rand_augment is 'strong'.*m9-n2"),
         ({"rand_augment": "m9-n2-tnone"}, "rand_augment is 'm9-n2-tnone'"),

@@ -177,7 +177,7 @@ def test_a_missing_arrival_is_not_found(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 7}, "image_size is 7; it has to be at least 8"),
+        ({"image_size": 7}, "image_size is 7; it has to be between 8 and 16384"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers is -1"),
         ({"augment": "flip"}, "augment is 'flip'; it has to be one of none, jpeg_blur"),

@@ -120,8 +120,8 @@ def test_without_folders_held_out_faces_are_combined():
     [
         ({"images": 0}, "images is 0; it has to be at least 1"),
         ({"test_images": 0}, "test_images is 0"),
-        ({"image_size": 16}, "image_size is 16; it has to be at least 32"),
-        ({"texture_draws": 1}, "texture_draws is 1; it has to be at least 2"),
+        ({"image_size": 16}, "image_size is 16; it has to be between 32 and 16384"),
+        ({"texture_draws": 1}, "texture_draws is 1; a deviation takes at least 2"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
