@@ -102,7 +102,9 @@ class TestFolder:
             assert "baseline" in section(folder, "Files"), "where what the method is compared with stands"
 
     def test_one_name_in_every_layer(self, folder):
-        layers = ["configs", "tests/lightning_modules"] + ["experiments"] * (folder in EQUATIONS)  # chapters have tables
+        layers = ["configs", "tests/lightning_modules"] + ["experiments"] * (
+            folder in EQUATIONS
+        )  # chapters have tables
         for layer in layers:
             assert list((ROOT / layer).glob(f"{folder}*")), layer
 

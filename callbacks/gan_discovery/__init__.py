@@ -1,1 +1,0 @@
-"""How well sources of generated images are discovered: scores of every round, pages of clusters, tables of images."""
