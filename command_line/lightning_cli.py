@@ -127,7 +127,11 @@ class CommandLine(LightningCLI):
         parser.add_argument("--test_after_fit", type=bool, default=False, help="evaluate the trained module after fit")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; whatever is wrong is told in one line."""
+        """Parse; whatever is wrong is told in one line.
+
+        Raises:
+            UserError: an unknown option, a value of the wrong type, or a variable without a value.
+        """
         args = ["--help" if word == "--help_full" else word for word in args]
         # A lone --resume or --test_after_fit means true.
         for index, word in enumerate(args):
@@ -147,7 +151,11 @@ class CommandLine(LightningCLI):
         """Do nothing: Lightning would let the checkpoint's hyper-parameters win over the command line."""
 
     def before_instantiate_classes(self) -> None:
-        """Claim the run folder and look at the checkpoint that the run starts from."""
+        """Claim the run folder and look at the checkpoint that the run starts from.
+
+        Raises:
+            UserError: options that contradict each other, or a checkpoint that cannot be used.
+        """
         if self._get(self.config, "trainer").default_root_dir is not None:
             raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
         files = [Path(str(path)) for path in self._get(self.config, "config") or []]
@@ -196,7 +204,11 @@ class CommandLine(LightningCLI):
             raise (cause or error) from error.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer with what every run has: its folder, log, record, checkpoints and checks."""
+        """Build the trainer with what every run has: its folder, log, record, checkpoints and checks.
+
+        Raises:
+            UserError: the trainer cannot be set up as asked for.
+        """
         config = self._get(self.config_init, "trainer")
         plugins = [] if config.plugins is None else _as_list(config.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -68,7 +68,11 @@ def run_tables(names: Sequence[str], scale: str, seeds: Sequence[int], force: bo
 
 
 def report(method: str) -> None:
-    """Write ``docs/results/<method>.md``."""
+    """Write ``docs/results/<method>.md``.
+
+    Raises:
+        UserError: a table is named instead of a method.
+    """
     tables = wanted_tables([method])
     if tables[0].method != method:
         raise UserError(f"report takes a method, not a table: python -m experiments report {tables[0].method}")

@@ -27,6 +27,9 @@ class BackboneClassifier(LightningModule):
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to 1 %.
         weight_decay: of AdamW; biases and gains do not decay.
         warmup: steps.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class Upsampled(nn.Module):
     Args:
         features: dense features, (B, 3, H, W) in [0, 1] -> (B, C, h, w).
         factor: how many times larger the grid becomes; the output is (B, C, factor h, factor w).
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(self, features: nn.Module, factor: PositiveInt = 2):
@@ -46,6 +49,9 @@ class AtLargerImage(nn.Module):
     Args:
         features: dense features, (B, 3, H, W) in [0, 1] -> (B, C, h, w).
         factor: how many times larger height and width of the image become before ``features`` sees it.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(self, features: nn.Module, factor: PositiveInt = 2):

@@ -125,7 +125,11 @@ def relu_names(features: nn.Sequential) -> dict[int, str]:
 
 
 def vgg19_features(weights: str | None) -> nn.Sequential:
-    """Return the convolutional part of torchvision's VGG19; see `VGGPerceptual`."""
+    """Return the convolutional part of torchvision's VGG19; see `VGGPerceptual`.
+
+    Raises:
+        UserError: the weights cannot be fetched or read, or are those of another network.
+    """
     from torchvision.models import vgg19
 
     with torch.device("meta"):  # 120 of the 140 million weights are in the classifier, which is not wanted

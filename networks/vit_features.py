@@ -108,7 +108,11 @@ class ViTFeatures(nn.Module):
         return (images - self.mean) / self.std
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Return the grid (h, w) for an image of this size in pixels."""
+        """Return the grid (h, w) for an image of this size in pixels.
+
+        Raises:
+            UserError: the image is smaller than a patch.
+        """
         if min(height, width) < self.patch_size:
             raise UserError(
                 f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}: enlarge it"
@@ -201,7 +205,12 @@ _RESIZE = {"official": resize_positions_official, "timm": resize_positions_timm}
 
 
 def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> Any:
-    """Create a timm vision transformer without its head; see ``ViTFeatures`` for the arguments and errors."""
+    """Create a timm vision transformer without its head; see ``ViTFeatures`` for the arguments and errors.
+
+    Raises:
+        UserError: timm has no such model or cannot fetch or build it, it is no plain vision transformer, or the
+            weights do not fit.
+    """
     import timm
 
     hub = weights == "timm"

@@ -25,6 +25,9 @@ class Complexity(Callback):
     Args:
         image_sizes: sides of the square images in pixels.
         methods: which of the module's dense features to count; all if None.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     protocol = "complexity"

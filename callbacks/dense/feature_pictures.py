@@ -37,6 +37,9 @@ class DensePicture(Callback, ABC):
         images: how many images to show.
         methods: which of the module's dense features to show; all if None.
         task: of the test batches whose "image" (B, 3, S, S) is shown.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     name: str

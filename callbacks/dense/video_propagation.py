@@ -36,7 +36,7 @@ class VideoPropagation(DenseEvaluation):
         frames_at_once: frames that go through the network together, which bounds the memory.
 
     Raises:
-        UserError: an unknown unit, or "patches" without ``patch_size``.
+        UserError: an unknown unit, or "patches" without ``patch_size``; a video of fewer than three frames.
 
     Thesis sections 8.3.2 and 2.4.3.
     """

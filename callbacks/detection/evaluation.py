@@ -211,7 +211,11 @@ def _place(image: Any) -> tuple[bool, int | str]:
 def detections(
     callback: Callback, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]
 ) -> Sequence[Mapping[str, Any]]:
-    """Return what a step has given for a batch of task "detection", a dict for every picture."""
+    """Return what a step has given for a batch of task "detection", a dict for every picture.
+
+    Raises:
+        UserError: the module does not detect.
+    """
     if not isinstance(outputs, Sequence) or len(outputs) != len(batch["image_id"]):
         raise UserError(
             f"{type(callback).__name__} needs the detections of every picture, which {type(pl_module).__name__} does "
@@ -221,7 +225,11 @@ def detections(
 
 
 def datamodule_of(trainer: Trainer, callback: Callback) -> Any:
-    """Return the datamodule, which says what the classes are and how large pictures are."""
+    """Return the datamodule, which says what the classes are and how large pictures are.
+
+    Raises:
+        UserError: the data are not for detection.
+    """
     datamodule = getattr(trainer, "datamodule", None)
     if not hasattr(datamodule, "test_size"):
         raise UserError(f"{type(callback).__name__} needs a datamodule of object detection, such as COCODetection")

@@ -33,6 +33,9 @@ class MinedBoxPicture(Callback):
 
     Args:
         images: how many pictures to show.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(self, images: PositiveInt = 6):

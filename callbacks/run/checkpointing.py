@@ -74,6 +74,9 @@ class Checkpointing(ModelCheckpoint):
         mode: "min" or "max", whether a small or a large ``monitor`` is good.
         save_top_k: number of ranked checkpoints to keep; -1 keeps all.
         save_last: also keep the newest as ``last.ckpt``, which ``--resume`` continues from.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(

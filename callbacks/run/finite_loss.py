@@ -23,6 +23,9 @@ class FiniteLoss(Callback):
 
     Args:
         every_n_steps: batches between two looks; None: 1 on a CPU, where looking is free, and 50 elsewhere.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(self, every_n_steps: PositiveInt | None = None):
@@ -56,7 +59,11 @@ class FiniteLoss(Callback):
         self._alone = isinstance(exception, Requeued)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to save weights after a bad loss, and weights that are NaN themselves."""
+        """Refuse to save weights after a bad loss, and weights that are NaN themselves.
+
+        Raises:
+            NonFiniteLossError: a loss or a weight is not finite.
+        """
         self._look(trainer)
         bad = [name for name, weight in pl_module.named_parameters() if weight.isnan().any()]
         if bad:

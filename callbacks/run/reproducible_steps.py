@@ -26,6 +26,9 @@ class ReproducibleSteps(Callback):
 
     Args:
         seed: any integer; by default the one that ``seed_everything`` was called with, or 0 if it was not.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(self, seed: AnyInt | None = None):

@@ -40,6 +40,9 @@ class DiscoveryEvaluation(RoundResults):
     In ``test`` the method is "attributed": what a finished module says of the discovery images, which it need not have
     seen, one by one. Beside the metrics above there is named, the share of the images of known sources that are
     attributed to their own; purity, NMI and ARI are of the images that are attributed to anything.
+
+    Raises:
+        UserError: a test without the true sources of the images.
     """
 
     protocol = "sources"

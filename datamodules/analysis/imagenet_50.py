@@ -100,6 +100,7 @@ class ImageNet50(EvaluationDataModule):
         num_workers: processes that load images.
 
     Raises:
+        UserError: an option is out of its bounds.
         DatasetNotFoundError: in ``setup``, if a class is missing.
     """
 

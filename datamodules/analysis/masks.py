@@ -89,7 +89,11 @@ class CocoFile:
     skipped: Skipped = field(default_factory=Skipped)
 
     def masked(self, image_id: int, path: Path) -> MaskedImage:
-        """Return a picture with all its instances, those of crowds too, whose file is ``path``."""
+        """Return a picture with all its instances, those of crowds too, whose file is ``path``.
+
+        Raises:
+            UserError: an annotation is not in COCO's format.
+        """
         entry = self.images[image_id]
         masks, labels = [], []
         for annotation in self.annotations[image_id]:

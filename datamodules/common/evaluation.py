@@ -32,6 +32,9 @@ class EvaluationLoaders(LightningDataModule, ABC):
 
     Args:
         num_workers: processes that load samples.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     dataset_name = ""  # as batches name it, in tasks that several data sets can serve in one run
@@ -70,6 +73,9 @@ class EvaluationDataModule(EvaluationLoaders):
         image_sizes: the sizes to evaluate at, pixels.
         batch_size: samples a batch.
         num_workers: processes that load samples.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     task: str

@@ -185,7 +185,11 @@ def train_loader(
 
 
 class Strided(Sampler[int]):
-    """The samples rank, rank + world_size, ... in order: every sample once over all processes, without padding."""
+    """The samples rank, rank + world_size, ... in order: every sample once over all processes, without padding.
+
+    Raises:
+        UserError: an option is out of its bounds.
+    """
 
     def __init__(self, size: int, rank: int = 0, world_size: int = 1):
         if size < world_size:

@@ -57,6 +57,7 @@ class DAVIS2017(EvaluationDataModule):
         task: under which name the protocols find the videos, "video" or "dense-video".
 
     Raises:
+        UserError: an option is out of its bounds.
         DatasetNotFoundError: in ``setup``, if a file or folder is missing.
     """
 

@@ -115,6 +115,7 @@ class VOCDiscovery(DiscoveryDataModule):
         num_workers: processes that load images.
 
     Raises:
+        UserError: an option is out of its bounds.
         DatasetNotFoundError: in ``setup``, if a file or folder is missing.
     """
 
@@ -134,7 +135,11 @@ class VOCDiscovery(DiscoveryDataModule):
         self.root, self.year, self.split, self.drop_hard = Path(root).expanduser(), str(year), split, drop_hard
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the annotations of the split."""
+        """Read the annotations of the split.
+
+        Raises:
+            DatasetNotFoundError: a file is missing.
+        """
         if self.images:
             return
         folder = voc_folder(self.root, self.year, self.split)
@@ -203,6 +208,7 @@ class COCO20k(DiscoveryDataModule):
         num_workers: processes that load images.
 
     Raises:
+        UserError: an option is out of its bounds.
         DatasetNotFoundError: in ``setup``, if a file or folder is missing.
     """
 
@@ -223,7 +229,12 @@ class COCO20k(DiscoveryDataModule):
         self.names = None if names is None else self.root / Path(names).expanduser()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the annotations of the listed images."""
+        """Read the annotations of the listed images.
+
+        Raises:
+            DatasetNotFoundError: a file or the pictures are missing.
+                UserError: no picture is listed.
+        """
         if self.images:
             return
         folders = [

@@ -138,7 +138,11 @@ class COCODetection(DetectionDataModule):
         self.val: CocoRecords | None = None
 
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only."""
+        """Read the annotations; those to train on for "fit" only.
+
+        Raises:
+            UserError: the files define different categories.
+        """
         if self.val is None:
             self.val = self._records("val")
             self.classes = self.val.coco.classes

@@ -96,7 +96,11 @@ class LVISDetection(DetectionDataModule):
         self.val: CocoRecords | None = None
 
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only."""
+        """Read the annotations; those to train on for "fit" only.
+
+        Raises:
+            UserError: the files define different categories.
+        """
         if self.val is None:
             self.val = self._records("val")
             coco = self.val.coco

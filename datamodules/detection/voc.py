@@ -111,7 +111,11 @@ class VOCDetection(DetectionDataModule):
         self.val: CocoRecords | None = None
 
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only."""
+        """Read the annotations; those to train on for "fit" only.
+
+        Raises:
+            UserError: a picture is in two sets to train on.
+        """
         if self.val is None:
             self.val = self._records(read_sets(self.root, self.sets["val"]), evaluated=True)
         if stage == "fit" and not self.train:

@@ -45,6 +45,9 @@ class RandomViews:
         small_area: range of the crop's share of the image.
         colour: strength of brightness, contrast and saturation changes, factor 1 +- colour; hue turns by a quarter of
             it, and one view in ten loses its colours.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(

@@ -160,7 +160,11 @@ class GANDiscovery(LightningModule):
     # ------------------------------------------------------------------------------------------------ training
 
     def on_fit_start(self) -> None:
-        """Tell the data what is clustered so far, and the trainer how long all rounds take."""
+        """Tell the data what is clustered so far, and the trainer how long all rounds take.
+
+        Raises:
+            UserError: the discovery images are not those of the checkpoint.
+        """
         data = self.sources()
         names = digest(*data.discovery_names)
         if self._names is not None and self._names != names:

@@ -93,7 +93,11 @@ class AttributionNetwork(nn.Module):
                 parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
 
     def freeze_all_but_last_stage(self) -> None:
-        """Keep the backbone before its last stage as it is; the fully connected layers go on learning (4.5.8.1)."""
+        """Keep the backbone before its last stage as it is; the fully connected layers go on learning (4.5.8.1).
+
+        Raises:
+            UserError: the backbone has no stages.
+        """
         last = self.backbone.feature_info[-1]["module"]
         for name, parameter in self.backbone.named_parameters():
             if name.startswith(last):

@@ -33,6 +33,9 @@ class DenseContrastive(LightningModule):
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to a hundredth of it.
         weight_decay: of AdamW.
         warmup: steps.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(

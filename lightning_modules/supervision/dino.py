@@ -54,6 +54,9 @@ class DINO(LightningModule):
         last_weight_decay: where it ends, along a cosine as DINO does; it stays as it is if None.
         decay_all: let biases and gains decay too, which DINO does not.
         warmup: steps.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     def __init__(

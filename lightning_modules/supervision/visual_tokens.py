@@ -56,6 +56,9 @@ class Codebook(VisualTokens):
         patch_size: p of the ViT in pixels.
         vocabulary: number of centres.
         normalise_patches: give the pixels of a patch mean 0 and variance 1 first (``lightly``'s normalize_mean_var).
+
+    Raises:
+        UserError: an option is out of its bounds, or, in ``forward``, the grid of the ViT is another one.
     """
 
     centres: Tensor
@@ -125,7 +128,11 @@ class KMeansTokens(Codebook):
         self.batches, self.samples, self.seed = batches, samples, seed
 
     def learn(self, pictures: Iterable[Tensor]) -> None:
-        """Learn the centres; equal pictures and an equal seed give equal ones."""
+        """Learn the centres; equal pictures and an equal seed give equal ones.
+
+        Raises:
+            UserError: fewer patches than tokens.
+        """
         from sklearn.cluster import MiniBatchKMeans
 
         generator, share = torch.Generator().manual_seed(self.seed), -(-self.samples // self.batches)

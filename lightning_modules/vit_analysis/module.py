@@ -32,6 +32,9 @@ class AnalysedViT:
         std: of the channels; the model's own if None.
         image_size: side of the square that one pass sees; the model's own if None.
         probe_layer: whose features linear probes take, from 1; the last if None (2.7.6.4 takes 8 for BEiT).
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     model: str

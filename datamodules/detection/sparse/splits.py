@@ -96,7 +96,11 @@ def choose_removed(
 
 
 def check_split(split: str, percent: float | None, level: str | None, seed: int, options: SplitOptions) -> None:
-    """Raise the UserError of `choose_removed`, if there is one."""
+    """Raise the UserError of `choose_removed`, if there is one.
+
+    Raises:
+        UserError: no such split, or options that do not belong to it.
+    """
     if split not in RULES:
         raise UserError(f"there is no split {split!r}; choose one of {', '.join(RULES)}")
     if split == "siod":
