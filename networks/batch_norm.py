@@ -3,10 +3,11 @@
 from typing import Self
 
 import torch
-import torch.distributed
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from visionscapes.processes import rank_and_world_size
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -37,9 +38,8 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input`` (B, C, ...) normalised over everything but C."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         uses_batch = self.training or self.running_mean is None
-        if not distributed or not uses_batch or torch.distributed.get_world_size() == 1:
+        if not uses_batch or rank_and_world_size()[1] == 1:
             return super().forward(input)
         self._check_input_dim(input)
         others = [dim for dim in range(input.dim()) if dim != 1]

@@ -4,7 +4,7 @@ Every function works outside a process group, where there is one process. Within
 called by all processes in the same order; they work under gloo, for tensors on any device, and under NCCL.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -60,8 +60,7 @@ def union_in_order(mine: list[T]) -> list[T]:
 def gather_tensors(mine: Tensor, group: Any = None) -> list[Tensor]:
     """Return the tensors of all processes, by rank, on every process and on the device of ``mine``. Collective.
 
-    They may differ in shape, not in the number of dimensions or in dtype; any dtype will do. They visit the device that
-    the backend can send from.
+    They may differ in shape, not in dtype; any dtype will do. They visit the device that the backend can send from.
 
     Args:
         mine: of this process.
@@ -95,8 +94,20 @@ def from_first(value: T, group: Any = None) -> T:
     if not in_process_group():
         return value
     values: list[Any] = [value]
-    torch.distributed.broadcast_object_list(values, group=group)
+    torch.distributed.broadcast_object_list(values, group=group, group_src=0)
     return values[0]
+
+
+def overwrite_by_first(tensors: Iterable[Tensor], group: Any = None) -> None:
+    """Give tensors of every process the values that those of the process of rank 0 have, in place. Collective.
+
+    Args:
+        tensors: as many, of the same shapes and dtypes, on every process.
+        group: the process group; the default one if None.
+    """
+    if in_process_group():
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, group=group, group_src=0)
 
 
 def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome], group: Any = None) -> Outcome:
@@ -114,7 +125,7 @@ def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome], group: A
         return compute(mine)
     first = torch.distributed.get_rank(group) == 0
     everyone: list[Any] | None = [None] * torch.distributed.get_world_size(group) if first else None
-    torch.distributed.gather_object(mine, everyone, group=group)
+    torch.distributed.gather_object(mine, everyone, group=group, group_dst=0)
     outcome: tuple[str, Any] = ("failed", None)
     failure: Exception | None = None
     if everyone is not None:

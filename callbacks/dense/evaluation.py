@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from callbacks.results.result import Result, layer_results, plain_settings, writ
 from networks.dense import HasDenseFeatures, by_layer
 from networks.vit_layers import HasLayers, Layered
 from visionscapes.errors import UserError
+from visionscapes.processes import union_in_order
 
 MetricOfLayer = Callable[[str], Metric]
 
@@ -189,11 +189,7 @@ class DenseEvaluation(Callback, ABC):
 
     def _complete_metrics(self, device: torch.device) -> None:
         """Give every rank, in one order, a metric for what any rank has seen, because computing them is collective."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return
-        seen: list[list[tuple[str, int, str]]] = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(seen, list(self._metrics))
-        for key in dict.fromkeys(chain.from_iterable(seen)):
+        for key in union_in_order(list(self._metrics)):
             mine = self._metrics.pop(key, None)
             self._metrics[key] = self.new_metric().to(device) if mine is None else mine
 

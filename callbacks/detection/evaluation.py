@@ -1,14 +1,12 @@
 """What the protocols of object detection share: what they collect, how ranks come together, what is logged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -16,8 +14,7 @@ from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
 from metrics.detections import RLE, Annotated, Detected
 from visionscapes.errors import UserError
-
-Outcome = TypeVar("Outcome")
+from visionscapes.processes import computed_once
 
 
 @dataclass(frozen=True)
@@ -234,34 +231,3 @@ def datamodule_of(trainer: Trainer, callback: Callback) -> Any:
     if not hasattr(datamodule, "test_size"):
         raise UserError(f"{type(callback).__name__} needs a datamodule of object detection, such as COCODetection")
     return datamodule
-
-
-def computed_once(mine: list[Any], compute: Callable[[list[Any]], Outcome]) -> Outcome:
-    """Return on every rank what ``compute`` gives for the records of all ranks; called by all ranks.
-
-    Args:
-        mine: records of this rank, which can be pickled; may be empty.
-        compute: called with all records, those of the first rank first, on the first rank alone.
-
-    Raises:
-        RuntimeError: on the other ranks if it failed on the first, which raises the error itself.
-    """
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return compute(mine)
-    first = distributed.get_rank() == 0
-    everyone: list[Any] | None = [None] * distributed.get_world_size() if first else None
-    distributed.gather_object(mine, everyone)
-    outcome: list[Any] = [None, None]
-    failure: Exception | None = None
-    if everyone is not None:
-        try:
-            outcome = ["done", compute(list(chain.from_iterable(everyone)))]
-        except Exception as error:  # the others wait for the outcome
-            failure = error
-    distributed.broadcast_object_list(outcome)
-    if failure is not None:
-        raise failure
-    if outcome[0] != "done":
-        raise RuntimeError("the evaluation of the detections failed on the first rank")
-    return outcome[1]

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
 from networks.generated import Generated, Generates
 from visionscapes.errors import UserError
+from visionscapes.processes import union_in_order
 
 TASK = "translation"
 Key = tuple[str, int]  # method and side of the images
@@ -103,12 +103,8 @@ class GenerationEvaluation(Callback, ABC):
 
     def _complete_metrics(self, device: torch.device) -> None:
         """Give every process, in one order, a metric for what any has seen, because computing them is collective."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return
-        seen: list[list[Key]] = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(seen, list(self._metrics))
         mine = self._metrics
-        keys = dict.fromkeys(chain.from_iterable(seen))
+        keys = union_in_order(list(mine))
         self._metrics = {key: mine[key] if key in mine else self.new_metric(key).to(device) for key in keys}
 
 

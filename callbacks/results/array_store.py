@@ -14,6 +14,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from callbacks.results.array_files import folder_name, write_npz
 from networks.vit_layers import Layered
+from visionscapes.processes import from_first
 
 Arrays = dict[str, np.ndarray]
 _PLAIN = (str, int, float, bool, type(None), Path)
@@ -58,10 +59,8 @@ class ArrayStore:
             tasks: of the protocol; which loaders bring them counts, for data may lack some.
             settings: of the protocol.
         """
-        found = [self._read(self._path(model, protocol, tasks, settings)) if self.writes else None]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.broadcast_object_list(found)  # the folder need not be there on every machine
-        return found[0]
+        found = self._read(self._path(model, protocol, tasks, settings)) if self.writes else None
+        return from_first(found)  # the folder need not be there on every machine
 
     def keep(self, model: str, protocol: str, tasks: Collection[str], settings: dict[str, Any], arrays: Arrays) -> None:
         """Write arrays, whole or not at all; see ``find`` for the arguments."""

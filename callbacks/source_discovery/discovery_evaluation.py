@@ -12,7 +12,7 @@ from callbacks.results.presentation import COUNT, SHARE, MetricKind, Presentatio
 from callbacks.results.result import Result, write_results
 from callbacks.results.table import MISSING, Table
 from callbacks.results.terminal import print_tables
-from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
+from callbacks.source_discovery.observed import Round, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import (
     UNCLUSTERED,
@@ -23,6 +23,7 @@ from metrics.source_discovery import (
     scores_of_clustered,
 )
 from visionscapes.errors import UserError
+from visionscapes.processes import gather_entries
 
 
 class DiscoveryEvaluation(RoundResults):
@@ -105,7 +106,7 @@ class DiscoveryEvaluation(RoundResults):
             self._attributed |= zip(batch["index"].tolist(), outputs["name"], strict=True)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        attributed = everywhere(self._attributed)
+        attributed = gather_entries(self._attributed)
         if not attributed:
             return
         images = images_of(trainer, self)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch.distributed
 from pytorch_lightning import Callback, Trainer
 
 from metrics.source_discovery import UNCLUSTERED
@@ -98,16 +97,6 @@ def label_name(label: int, classes: Sequence[str]) -> str:
     if label == UNCLUSTERED:
         return "unclustered"
     return classes[label] if label < len(classes) else f"cluster {label}"
-
-
-def everywhere(mine: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the entries of all ranks on every rank; called by all of them."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return mine
-    everyone: list[dict[Any, Any]] = [{} for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(everyone, mine)
-    return {name: entry for entries in everyone for name, entry in entries.items()}
 
 
 def number(value: float) -> str:

@@ -10,11 +10,12 @@ from torch.utils.data import DataLoader
 
 from callbacks.results.presentation import SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
-from callbacks.source_discovery.observed import Round, everywhere, images_of, truth_of
+from callbacks.source_discovery.observed import Round, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours, odin
 from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
+from visionscapes.processes import gather_entries
 
 METRICS = {
     "FPR95": "fpr95",
@@ -112,7 +113,7 @@ def odin_scores(trainer: Trainer, pl_module: Any, loader: DataLoader) -> np.ndar
             scores = odin(lambda some: network.logits(network(some)).float(), images)
         found |= zip(map(str, batch["index"].tolist()), scores.tolist(), strict=True)
     network.train(training)
-    everything = everywhere(found)
+    everything = gather_entries(found)
     return np.array([everything[str(index)] for index in range(len(everything))])
 
 

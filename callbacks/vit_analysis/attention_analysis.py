@@ -21,6 +21,7 @@ from networks.attention_statistics import (
 )
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
 from visionscapes.checks import NonNegativeInt, check_options
+from visionscapes.processes import is_first
 
 _ENTRIES_AT_ONCE = 2**24  # of renormalised maps, which bounds their memory to 64 MiB a copy
 
@@ -128,7 +129,7 @@ class AttentionSums(Metric):
             images: (B, 3, S, S), RGB in [0, 1].
         """
         self.images += len(images)
-        wanted = min(len(self.examples_image) - int(self.kept), len(images)) if _is_first_process() else 0
+        wanted = min(len(self.examples_image) - int(self.kept), len(images)) if is_first() else 0
         self._taken = slice(int(self.kept), int(self.kept) + wanted)
         self.examples_image[self._taken] = (images[:wanted] * 255).round().clamp(0, 255).to(torch.uint8)
         self.kept += wanted
@@ -168,8 +169,3 @@ class AttentionSums(Metric):
             "examples_image": self.examples_image[:kept].to(torch.uint8).cpu().numpy(),
             "images": np.array(images),
         }
-
-
-def _is_first_process() -> bool:
-    distributed = torch.distributed
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from visionscapes.errors import UserError
+from visionscapes.processes import gather_tensors, rank_and_world_size
 
 NAME_LENGTH = 64  # bytes
 
@@ -44,7 +44,7 @@ class FeatureBank(Metric):
         summary: Callable[["FeatureBank"], dict[str, Any]],
         **kwargs: Any,
     ):
-        super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_on_cpu), **kwargs)
+        super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_tensors), **kwargs)
         self.summary = summary
         self.columns = {f"{table}_{name}": column for table, own in tables.items() for name, column in own.items()}
         for name in self.columns:
@@ -92,19 +92,12 @@ class FeatureBank(Metric):
         column = self.columns[name]
         return torch.empty(0, *column.shape, dtype=column.dtype)
 
-    def _sync_dist(self, dist_sync_fn: Callable = gather_all_tensors, process_group: Any = None) -> None:
+    def _sync_dist(self, dist_sync_fn: Callable = gather_tensors, process_group: Any = None) -> None:
         # A process without rows would send an empty vector of floats, which fits no column of another shape or type.
         for name in self.columns:
             if not getattr(self, name):
                 setattr(self, name, [self._empty(name)])
         super()._sync_dist(dist_sync_fn, process_group)
-
-
-def gather_on_cpu(tensor: Tensor, group: Any = None) -> list[Tensor]:
-    """Return the tensors of all processes on the CPU; they visit the accelerator one by one if the backend needs it."""
-    if torch.distributed.get_backend(group) == "nccl":
-        tensor = tensor.to(torch.device("cuda", torch.cuda.current_device()))
-    return [part.cpu() for part in gather_all_tensors(tensor, group)]
 
 
 def first_of_each(index: Tensor) -> Tensor:
@@ -125,10 +118,8 @@ def positions(batch: Mapping[str, Any], before: int, count: int) -> Tensor:
     """
     if "index" in batch:
         return torch.as_tensor(batch["index"]).reshape(-1).cpu()
-    distributed = torch.distributed
-    shared = distributed.is_available() and distributed.is_initialized()
-    rank, world = (distributed.get_rank(), distributed.get_world_size()) if shared else (0, 1)
-    return (before + torch.arange(count)) * world + rank
+    rank, world_size = rank_and_world_size()
+    return (before + torch.arange(count)) * world_size + rank
 
 
 def class_numbers(known: Tensor, asked: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -7,15 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import NEUTRAL, Presentation
-from callbacks.vit_analysis.feature_bank import gather_on_cpu
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.cka import SMALLEST_BATCH
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
 from visionscapes.errors import UserError
+from visionscapes.processes import gather_tensors
 
 RESIDUAL = ("attention_skip", "attention_branch", "mlp_skip", "mlp_branch")
 KINDS = ("cls", "spatial", "norms", *RESIDUAL)
@@ -99,7 +98,7 @@ class GramMatrices(Metric):
     dropped: Tensor
 
     def __init__(self, depth: int, **kwargs: Any):
-        super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_on_cpu), **kwargs)
+        super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_tensors), **kwargs)
         self.rows = {"index": 0} | {kind: 2 * depth if kind == "norms" else depth for kind in KINDS}
         for name in self.rows:
             self.add_state(name, default=[], dist_reduce_fx="cat")
@@ -146,7 +145,7 @@ class GramMatrices(Metric):
         for name in self.rows:
             setattr(self, name, [part for part, whole in zip(self._parts(name), full, strict=True) if whole])
 
-    def _sync_dist(self, dist_sync_fn: Any = gather_all_tensors, process_group: Any = None) -> None:
+    def _sync_dist(self, dist_sync_fn: Any = gather_tensors, process_group: Any = None) -> None:
         # Matrices of different sizes cannot be put together, so processes first agree on the size.
         sizes = dist_sync_fn(torch.tensor(self.size), group=process_group)
         size = int(torch.stack([one.reshape(()) for one in sizes]).max())

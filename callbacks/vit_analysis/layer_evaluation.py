@@ -15,6 +15,7 @@ from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, layer_results, plain_settings, write_results
 from networks.vit_layers import HasLayers, Layered, Observer
 from visionscapes.errors import UserError
+from visionscapes.processes import gather_objects
 
 
 class LayerEvaluation(Callback, ABC):
@@ -127,7 +128,7 @@ class LayerEvaluation(Callback, ABC):
         for name in layered_of(pl_module):
             state = self._states.pop(name, None)
             # Computing is collective: a rank that has seen no sample takes part as soon as another one has.
-            if state is None or not on_any_rank(state.update_called):
+            if state is None or not any(gather_objects(state.update_called)):
                 continue
             arrays = {key: _numpy(value) for key, value in state.compute().items()}
             self.arrays[name] = arrays
@@ -161,15 +162,6 @@ def layered_of(module: LightningModule) -> dict[str, Layered]:
             "run them with lightning_modules.ViTAnalysis"
         )
     return module.layered()
-
-
-def on_any_rank(true: bool) -> bool:
-    """Return whether something is true in any process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return true
-    every: list[bool] = [False] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(every, true)
-    return any(every)
 
 
 def _numpy(value: Any) -> np.ndarray:

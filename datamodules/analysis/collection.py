@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import only_evaluates
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 # Tasks whose batches say "dataset", so that a protocol can tell the figures of several data sets apart.
@@ -64,7 +64,7 @@ class Collection(LightningDataModule):
                 missing.append(error)
         if not self.found:
             raise missing[0]
-        if missing and rank_and_world_size()[0] == 0:
+        if missing and is_first():
             left_out = "; ".join(f"{error.name}, looked for in {error.looked_in[0]}" for error in missing)
             log.warning("Left out %d of %d data sets, not found: %s", len(missing), len(self.parts), left_out)
 

@@ -19,7 +19,7 @@ from datamodules.common.image_files import read_image
 from datamodules.common.resizing import centre_square, shorter_side_to, to_tensor
 from datamodules.common.run_length import compressed
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def read_coco(path: Path) -> CocoFile:
 def report_skipped(name: str, *skipped: Skipped) -> None:
     """Say, once for all processes, what the annotations of a data set hold that is no mask; nothing if all are."""
     polygons, instances = sum(each.polygons for each in skipped), sum(each.instances for each in skipped)
-    if (polygons or instances) and rank_and_world_size()[0] == 0:
+    if (polygons or instances) and is_first():
         log.warning(
             "%s: passed over %d polygons with fewer than three corners and %d instances without any pixel",
             name,

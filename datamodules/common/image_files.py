@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
-import torch.distributed
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from datamodules.common.errors import DatasetNotFoundError
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import gather_objects, rank_and_world_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 ANY_TREE = "<root>/photo.jpg\n<root>/any/sub/folder/photo.png"
@@ -145,8 +145,4 @@ def unreadable_images(paths: Sequence[Path]) -> list[Path]:
     mine = range(rank, len(paths), world_size)
     with ThreadPool(min(32, os.cpu_count() or 1)) as threads:
         found = [position for position, bad in zip(mine, threads.imap(broken, mine, chunksize=16), strict=True) if bad]
-    if world_size > 1:
-        shares: list[list[int]] = [[] for _ in range(world_size)]
-        torch.distributed.all_gather_object(shares, found)
-        found = sorted(position for share in shares for position in share)
-    return [paths[position] for position in found]
+    return [paths[position] for position in sorted(chain.from_iterable(gather_objects(found)))]

@@ -4,20 +4,20 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 
 
 def compare_count(name: str, things: str, found: int, published: int) -> None:
     """Warn, once for all processes, if there are more or fewer samples than the authors of the data set published."""
-    if found != published and rank_and_world_size()[0] == 0:
+    if found != published and is_first():
         log.warning("%s has %d %s here, %d as published", name, found, things, published)
 
 
 def report_left_out(name: str, count: int, things: str, of: int, reason: str) -> None:
     """Say, once for all processes, how many things a data set leaves out and why; nothing if none."""
-    if count and rank_and_world_size()[0] == 0:
+    if count and is_first():
         log.warning("%s: left out %d of %d %s: %s", name, count, of, things, reason)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import report_left_out
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def check_boxes(
     outside = _beyond(boxes, sizes)
     if evaluated:
         return boxes.astype(np.float32), np.ones(len(boxes), bool)
-    if outside.any() and rank_and_world_size()[0] == 0:
+    if outside.any() and is_first():
         log.warning(
             "%s: cut %d of %d boxes at the border of their picture (%s)",
             name,

@@ -13,7 +13,7 @@ from PIL import Image
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import COPY_SOME, find_images, unreadable_images
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 LEAST_IMAGES = 2  # of a class: the threshold of its detector comes from the distances between its images
@@ -218,7 +218,7 @@ def check_leaks(labelled: Found, discovery: Found) -> None:
     Files that are in both sets are found by their size and then their first and last four kilobytes. The formats of
     some files of every class are compared; the quality of JPEG is not.
     """
-    if rank_and_world_size()[0] != 0:
+    if not is_first():
         return
     both = duplicates(labelled.paths, discovery.paths)
     if both:
@@ -266,5 +266,5 @@ def _formats(found: Found, source: str) -> set[str]:
 
 
 def _warn(message: str, *values: object) -> None:
-    if rank_and_world_size()[0] == 0:
+    if is_first():
         log.warning(message, *values)

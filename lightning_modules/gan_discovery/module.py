@@ -20,7 +20,7 @@ from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
 from lightning_modules.gan_discovery.stage_files import StageFiles, digest
 from lightning_modules.gan_discovery.stages import Stages
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.processes import from_first, gather_objects, overwrite_by_first
 from visionscapes.seeding import derived_seed
 
 
@@ -240,16 +240,14 @@ class GANDiscovery(LightningModule):
         before = np.full(len(discovery.features), -1)
         before[: len(self.labels)] = self.labels  # images that arrived with this round have no label yet
         # Everything is computed once: threads of BLAS may add up in another order on another rank.
-        result: list[Any] = [None]
+        result: Any = None
         if self.trainer.is_global_zero:
             kept = StageFiles(Path(self.trainer.default_root_dir) / "rounds" / str(number))
             seed = derived_seed(self.seed, number)
             names = list(data.classes)
-            result = [run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)]
-        if self.trainer.world_size > 1:
-            torch.distributed.broadcast_object_list(result, group=self._patient)
+            result = run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)
         ended: Round
-        ended, self.attributor = result[0]
+        ended, self.attributor = from_first(result, self._patient)
         self.labels, self.finished = ended.labels, number
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if hasattr(callback, "on_round_end"):
@@ -276,9 +274,7 @@ class GANDiscovery(LightningModule):
         batches = (self.trainer.strategy.batch_to_device(batch, self.device)["image"] for batch in loader)
         with self.trainer.precision_plugin.forward_context():
             update_bn(batches, self.network)
-        if self.trainer.world_size > 1:  # every rank has seen other images
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        overwrite_by_first(self.network.buffers())  # every rank has seen other images
 
     @torch.no_grad()
     def extract(self, loader: DataLoader, what: str) -> Extracted:
@@ -294,10 +290,7 @@ class GANDiscovery(LightningModule):
             found |= {key: batch[key] for key in ("index", "label") if key in batch}
             parts.append({key: value.cpu().numpy() for key, value in found.items()})
         self.train(training)
-        if self.trainer.world_size > 1:
-            gathered: list[Any] = [None] * rank_and_world_size()[1]
-            torch.distributed.all_gather_object(gathered, parts, group=self._patient)
-            parts = [part for of_rank in gathered for part in of_rank]
+        parts = [part for of_rank in gather_objects(parts, self._patient) for part in of_rank]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         order = joined.pop("index").argsort()
         return Extracted(**{key: value[order] for key, value in joined.items()})

@@ -182,7 +182,7 @@ def test_workers_and_processes_do_not_change_what_is_seen(root, monkeypatch):
         assert torch.equal(one["labels"], other["labels"])
     shares = []
     for rank in range(2):
-        monkeypatch.setattr("visionscapes.processes.rank_and_world_size", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("datamodules.common.loading.rank_and_world_size", lambda rank=rank: (rank, 2))
         shares.append(batches())
     for whole, *parts in zip(alone, *shares, strict=True):
         assert whole["name"] == [part["name"][0] for part in parts]
