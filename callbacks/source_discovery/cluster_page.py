@@ -4,40 +4,20 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from callbacks.results.figures import PALETTE, new_figure
+from callbacks.results.html import render
 
 SIDE = 96  # pixels of a picture, where there is room
 SMALLEST = 32
 LARGEST_PAGE = 1_000_000  # bytes
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5a6068; --line: #dfe2e6; --ground: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a3a9b1; --line: #3a3f45; --ground: #16181b; } }
-* { box-sizing: border-box; }
-html { overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
-body { margin: 0 auto; max-width: 1240px; padding: 0 1rem 3rem; color: var(--ink); background: var(--ground);
-  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 1.5rem 0 .5rem; }
-h2 { font-size: 1.25rem; margin: 2.2rem 0 .8rem; }
-h3 { font-size: 1rem; margin: 0; }
-p { margin: .4rem 0; max-width: 46rem; }
-dl { display: flex; flex-wrap: wrap; gap: .6rem 2rem; margin: 1rem 0; }
-dt, .cluster p, figcaption { color: var(--soft); font-size: .9rem; }
-dd { margin: 0; font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; max-width: 720px; }
-figure img { display: block; width: 100%; height: auto; border-radius: 6px; }
-.clusters { display: grid; gap: 1.4rem 2rem; align-items: start;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
-.cluster { border-top: 1px solid var(--line); padding-top: .6rem; min-width: 0; }
-.cluster p { margin: .1rem 0 .5rem; }
-.strip { display: grid; gap: 4px; grid-template-columns: repeat(4, 1fr); max-width: 26rem; }
-.strip img { display: block; width: 100%; height: auto; border-radius: 3px; }
-"""
+TAG = 75  # bytes of a picture's element around its data
+PURITY = "Purity and size of every cluster, the purest first"
 
 
 @dataclass(frozen=True)
@@ -86,6 +66,21 @@ class Overview:
     arrivals: Sequence[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class EmbeddedPicture:
+    """A picture as the page holds it.
+
+    Attributes:
+        jpeg: its content in base64.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    jpeg: str
+    width: int
+    height: int
+
+
 Pictures = Sequence[np.ndarray]
 
 
@@ -108,42 +103,25 @@ def page(
     groups = [pictures for _, pictures in clusters] + [unclustered]
     side = SIDE
     while True:
-        strips = [_strip(pictures, side) for pictures in groups]
-        if sum(map(len, strips)) < 0.95 * LARGEST_PAGE or side <= SMALLEST:
+        strips = [[_embedded(picture, side) for picture in pictures] for pictures in groups]
+        size = sum(len(picture.jpeg) + TAG for strip in strips for picture in strip)
+        if size < 0.95 * LARGEST_PAGE or side <= SMALLEST:
             break
         side = max(SMALLEST, int(side * 0.85))
-    rest = overview.images - overview.clustered
-    cards = [_card(cluster, strip) for (cluster, _), strip in zip(clusters, strips, strict=False)]
-    note = f"<p>{left_out} smaller clusters with {images_left_out} images are not shown.</p>" if left_out else ""
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Discovered sources, round {overview.round}</title>",
-            f"<style>{STYLE}</style>",
-            "</head>",
-            "<body>",
-            f"<h1>Discovered sources, round {overview.round}</h1>",
-            _overview(overview),
-            _figure(overview),
-            "<h2>Clusters, the largest first</h2>",
-            "<p>Pictures are drawn at random from the members.</p>",
-            '<div class="clusters">',
-            *cards,
-            "</div>",
-            note,
-            *(["<h2>In no cluster</h2>", f"<p>{rest} images</p>", strips[-1]] if rest else []),
-            "</body>",
-            "</html>",
-            "",
-        ]
+    shown = [(cluster, strip) for (cluster, _), strip in zip(clusters, strips, strict=False)]
+    return render(
+        Path(__file__).with_name("cluster_page.html"),
+        overview=overview,
+        facts=_facts(overview),
+        caption="Size of every cluster" if overview.sources is None else PURITY,
+        clusters=shown,
+        left_out=left_out,
+        images_left_out=images_left_out,
+        unclustered=strips[-1],
     )
 
 
-def _overview(overview: Overview) -> str:
+def _facts(overview: Overview) -> dict[str, str]:
     facts = {
         "images": str(overview.images),
         "clustered": f"{100 * overview.clustered / overview.images:.1f} %",
@@ -151,44 +129,17 @@ def _overview(overview: Overview) -> str:
     }
     if overview.purity is not None:
         facts["purity of the clustered"] = f"{100 * overview.purity:.1f} %"
-    lines = []
     if overview.sources is not None and overview.missed is not None:
         facts["sources discovered"] = f"{overview.sources - len(overview.missed)} of {overview.sources}"
-        if overview.missed:
-            lines.append(f"The majority of no cluster: {', '.join(overview.missed)}.")
-    if overview.arrivals:
-        arrived = ", ".join(f"{new} in round {n}" for n, new in overview.arrivals)
-        lines.append(f"Images arrived between the rounds: {arrived}.")
-    terms = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
-    return f"<dl>{terms}</dl>" + "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return facts
 
 
-def _figure(overview: Overview) -> str:
-    if not overview.clusters:
-        return ""
-    what = "Size of every cluster" if overview.sources is None else "Purity and size of every cluster, the purest first"
-    return f'<figure><img src="purity.png" alt="{what}"><figcaption>{what}</figcaption></figure>'
-
-
-def _card(cluster: Cluster, strip: str) -> str:
-    facts = [f"{cluster.size} image{'s' * (cluster.size != 1)}"]
-    if cluster.purity is not None and cluster.source is not None:
-        facts.append(f"{100 * cluster.purity:.1f} % {escape(cluster.source)}")
-    kind = "known source · " if cluster.known else ""
-    return f'<section class="cluster"><h3>{escape(cluster.name)}</h3><p>{kind}{" · ".join(facts)}</p>{strip}</section>'
-
-
-def _strip(pictures: Pictures, side: int) -> str:
-    return f'<div class="strip">{"".join(_picture(picture, side) for picture in pictures)}</div>'
-
-
-def _picture(picture: np.ndarray, side: int) -> str:
+def _embedded(picture: np.ndarray, side: int) -> EmbeddedPicture:
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85, optimize=True)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" width="{image.width}" height="{image.height}" alt="">'
+    return EmbeddedPicture(base64.b64encode(file.getvalue()).decode(), image.width, image.height)
 
 
 def cluster_figure(clusters: Sequence[Cluster]) -> Any:

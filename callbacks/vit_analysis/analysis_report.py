@@ -1,5 +1,6 @@
 """Figures, tables and page of chapter 2, at the end of an analysis."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -7,12 +8,14 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.dense.evaluation import DenseEvaluation
 from callbacks.results.result import Result, write_results
+from callbacks.results.terminal import print_tables
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation, layered_of
 from callbacks.vit_analysis.observations import observe
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import draw_report
+from callbacks.vit_analysis.report.tables import tables
 
-TABLE = "results/table_2_1.md"
+TABLE = "2.1"  # of the thesis, the one that is printed
 
 
 class _DescribesModels(Protocol):
@@ -48,7 +51,8 @@ class AnalysisReport(Callback):
         folder = Path(trainer.default_root_dir)
         write_arrays(folder, [AnalysedModel(**{**model, "grid": tuple(model["grid"])}) for model in described])
         size = next(iter(layered_of(pl_module).values())).data_size
-        models = {model.name: (model, model.arrays) for model in read_arrays(folder, [])}
+        measured = read_arrays(folder, [])
+        models = {model.name: (model, model.arrays) for model in measured}
         nan = float("nan")
         rows = [
             Result("observations", metric, method, image_size=size, value=value, standard_error=nan, count=0)
@@ -56,6 +60,6 @@ class AnalysisReport(Callback):
         ]
         write_results(rows, folder / "results" / "observations.csv")
         draw_report(folder)
-        if (folder / TABLE).is_file():
-            print((folder / TABLE).read_text())
+        if table := tables(measured).get(TABLE):
+            print_tables([replace(table, title=f"Table {TABLE}: {table.title}")])
         print(f"figures and tables: {folder / 'index.html'}")

@@ -7,18 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import LARGEST_PNG, as_png, save_figure
-from callbacks.vit_analysis.report import how, what, why
+from callbacks.results.table import Table
+from callbacks.vit_analysis.report import attention_figures, downstream_figures, feature_figures
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
-from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
+from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit
 from callbacks.vit_analysis.report.local_heads import offset_local_heads
-from callbacks.vit_analysis.report.page import Content, Shown, page
-from callbacks.vit_analysis.report.tables import as_csv, as_markdown, tables
+from callbacks.vit_analysis.report.page import Content, SavedFigure, SavedPicture, SavedTable, Section, page
+from callbacks.vit_analysis.report.tables import as_markdown, tables
 from visionscapes.files import write_bytes, write_text
 
-CATALOGUE = {"how": how.EXHIBITS, "what": what.EXHIBITS, "why": why.EXHIBITS}
+SECTIONS = {
+    "how": ("How", "How do the models process information? Attention (thesis sections 2.3 and 2.7.4)."),
+    "what": ("What", "What do the models learn to represent? Features (thesis sections 2.4 and 2.7.5)."),
+    "why": ("Why", "Why use the models? Downstream tasks (thesis sections 2.5 and 2.7.6)."),
+}
+CATALOGUE = {
+    "how": attention_figures.EXHIBITS,
+    "what": feature_figures.EXHIBITS,
+    "why": downstream_figures.EXHIBITS,
+}
 TABLES = ("2.1", "2.4", "2.5", "2.6")
 DPI = 150
+HEAD_COLUMNS = ("layer", "head", "x", "y", "distance", "spread", "strength")
 CONFIG = "cli_config.yaml"  # the run's configuration, which command_line.run_folder saves
 
 
@@ -47,40 +59,41 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
             path.unlink()
     written: list[Path] = []
     absent: list[str] = []
-    figures: dict[str, list[tuple[Exhibit, list[Shown]]]] = {}
-    for section, exhibits in CATALOGUE.items():
-        figures[section] = []
+    sections = []
+    for key, exhibits in CATALOGUE.items():
+        figures = []
         for exhibit in exhibits:
-            shown = _draw(exhibit, models, folder, written, problems)
-            if shown:
-                figures[section].append((exhibit, shown))
+            pictures = _draw(exhibit, models, folder, written=written, problems=problems)
+            if pictures:
+                figures.append(SavedFigure(exhibit, pictures))
             else:
                 absent.append(f"Figure {exhibit.number}")
-    sheets = []
-    for table in _tables(models, problems):
-        stem = folder / "results" / f"table_{table.number.replace('.', '_')}"
-        write_text(stem.with_suffix(".csv"), as_csv(table))
-        write_text(stem.with_suffix(".md"), as_markdown(table))
-        written += [stem.with_suffix(".csv"), stem.with_suffix(".md")]
-        sheets.append((table, f"results/{stem.name}.csv", f"results/{stem.name}.md"))
-    write_text(folder / "results" / "offset_local_heads.csv", _offset_heads(models))
-    absent += [f"Table {number}" for number in TABLES if number not in {table.number for table, _, _ in sheets}]
+        if figures:
+            sections.append(Section(key, *SECTIONS[key], figures=figures))
+    saved = []
+    for number, table in _tables(models, problems).items():
+        stem = f"results/table_{number.replace('.', '_')}"
+        saved.append(SavedTable(number, table, csv=f"{stem}.csv", markdown=f"{stem}.md"))
+        write_csv(folder / saved[-1].csv, table.header, table.texts()[1:])
+        write_text(folder / saved[-1].markdown, as_markdown(number, table))
+        written += [folder / saved[-1].csv, folder / saved[-1].markdown]
+    write_csv(folder / "results" / "offset_local_heads.csv", ["model", *HEAD_COLUMNS], _offset_heads(models))
+    absent += [f"Table {number}" for number in TABLES if number not in {table.number for table in saved}]
     data, embedded = describe_data(folder)
     for problem in problems:
         warnings.warn(problem, stacklevel=2)
-    content = Content(models, data, embedded, figures=figures, tables=sheets, absent=absent, problems=problems)
+    content = Content(models, data, embedded, sections=sections, tables=saved, absent=absent, problems=problems)
     write_text(folder / "index.html", page(content))
     return [*written, folder / "index.html"]
 
 
-def _offset_heads(models: Sequence[AnalysedModel]) -> str:
-    """Return all offset local heads of all models as CSV."""
-    names = ["layer", "head", "x", "y", "distance", "spread", "strength"]
-    lines = [",".join(["model", *names])]
-    for model in models:
-        for row in offset_local_heads(model):
-            lines.append(",".join([f'"{model.name}"', *(f"{row[name]:.3g}" for name in names)]))
-    return "\n".join([*lines, ""])
+def _offset_heads(models: Sequence[AnalysedModel]) -> list[list[str]]:
+    """Return a line for each offset local head of each model."""
+    return [
+        [model.name, *(f"{head[name]:.3g}" for name in HEAD_COLUMNS)]
+        for model in models
+        for head in offset_local_heads(model)
+    ]
 
 
 def describe_data(folder: Path) -> tuple[str, list[str]]:
@@ -114,12 +127,12 @@ def _classes(config: Any) -> list[str]:
 
 def _draw(
     exhibit: Exhibit, models: Sequence[AnalysedModel], folder: Path, written: list[Path], problems: list[str]
-) -> list[Shown]:
+) -> list[SavedPicture]:
     shown = []
     try:
-        for drawing in exhibit.draw(models):
-            if drawing.figure is not None:
-                shown.append(_save(exhibit, drawing, folder))
+        for drawn in exhibit.draw(models):
+            if drawn.figure is not None:
+                shown.append(_save(exhibit, drawn, folder))
                 written.append(folder / shown[-1].path)
     except Exception as error:  # after hours of analysis one figure must not cost the others
         problems.append(f"Figure {exhibit.number} could not be drawn in full: {type(error).__name__}: {error}")
@@ -127,17 +140,17 @@ def _draw(
     return shown
 
 
-def _save(exhibit: Exhibit, drawing: Drawing, folder: Path) -> Shown:
+def _save(exhibit: Exhibit, drawn: DrawnPicture, folder: Path) -> SavedPicture:
     from PIL import Image
 
-    path = f"pictures/figure_{exhibit.number.replace('.', '_')}_{drawing.suffix}.png"
-    figure: Any = drawing.figure
+    path = f"pictures/figure_{exhibit.number.replace('.', '_')}_{drawn.suffix}.png"
+    figure: Any = drawn.figure
     save_figure(figure, folder / path, DPI)
     with Image.open(folder / path) as picture:
         size = picture.size
     if size[0] < int(figure.get_figwidth() * DPI):
         size = _save_with_palette(figure, folder / path)
-    return Shown(path, drawing.title, *size)
+    return SavedPicture(path, drawn.title, width=size[0], height=size[1])
 
 
 def _save_with_palette(figure: Any, path: Path) -> tuple[int, int]:
@@ -155,10 +168,10 @@ def _save_with_palette(figure: Any, path: Path) -> tuple[int, int]:
         dpi *= 0.85
 
 
-def _tables(models: Sequence[AnalysedModel], problems: list[str]) -> list[Any]:
+def _tables(models: Sequence[AnalysedModel], problems: list[str]) -> dict[str, Table]:
     try:
         return tables(models)
     except Exception as error:  # as above
         problems.append(f"The tables could not be made: {type(error).__name__}: {error}")
         warnings.warn(traceback.format_exc(), stacklevel=2)
-        return []
+        return {}

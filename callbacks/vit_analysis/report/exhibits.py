@@ -10,7 +10,7 @@ Models = Sequence[AnalysedModel]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnPicture:
     """One picture of a figure.
 
     Attributes:
@@ -40,6 +40,6 @@ class Exhibit:
     number: str
     title: str
     look_for: str
-    draw: Callable[[Models], Iterator[Drawing]]
+    draw: Callable[[Models], Iterator[DrawnPicture]]
     narrowest: int = 340
     note: Callable[[Models], str] = lambda models: ""

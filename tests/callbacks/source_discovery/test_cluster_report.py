@@ -10,6 +10,8 @@ from callbacks.source_discovery.cluster_report import ClusterReport, clusters_of
 from tests.callbacks.source_discovery.cases import Images, labels_of, round_of, trainer_of, usual
 from visionscapes.errors import UserError
 
+SAFE = "&lt;script&gt;&amp;"
+
 
 def reported(folder, ended=None, images=None, rank=0, **settings):
     images = Images() if images is None else images
@@ -101,6 +103,18 @@ def test_page_shows_the_clusters(tmp_path):
     groups = [set(labels[images.asked[start : start + 3]].tolist()) for start in range(0, 15, 3)]
     assert groups == [{2}, {0}, {1}, {3}, {-1}]
     assert (tmp_path / "clusters" / "purity.png").stat().st_size < 300_000
+
+
+def test_names_of_sources_are_no_markup(tmp_path):
+    images, name = Images(), "<script>&"
+    images.sources = [name if source == "one" else source for source in images.sources]
+    images.classes = [name if source == "one" else source for source in images.classes]
+    reported(tmp_path, images=images)
+    assert "<script" not in page_of(tmp_path)
+    assert f"<h3>{SAFE}</h3>" in page_of(tmp_path)
+    assert f"100.0 % {SAFE}</p>" in page_of(tmp_path)
+    reported(tmp_path, round_of(("refine", np.where(labels_of() == 0, -1, labels_of()))), images)
+    assert f"The majority of no cluster: {SAFE}" in page_of(tmp_path)
 
 
 def test_what_the_page_says_of_the_round(tmp_path):

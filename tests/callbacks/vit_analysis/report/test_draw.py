@@ -1,3 +1,4 @@
+import csv
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -9,11 +10,11 @@ from callbacks.results.figures import LARGEST_PNG
 from callbacks.vit_analysis.report import draw as module
 from callbacks.vit_analysis.report.arrays import read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import CATALOGUE, DPI, describe_data, draw_report
-from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit
+from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit
 from tests.callbacks.vit_analysis.report import synthetic
 from visionscapes.errors import UserError
 
-ODD = "MoCo S/16* <i>&"
+ODD = "MoCo S/16* <script>&"
 
 
 class Links(HTMLParser):
@@ -99,8 +100,8 @@ def test_the_page_shows_every_picture_and_has_no_broken_link(report):
 
 def test_names_are_escaped(report):
     page = (report[0] / "index.html").read_text()
-    assert "<i>" not in page
-    assert "MoCo S/16* &lt;i&gt;&amp;" in page
+    assert "<script" not in page
+    assert "MoCo S/16* &lt;script&gt;&amp;" in page
     assert ODD in "".join(Links(page).text)
 
 
@@ -146,6 +147,21 @@ def test_what_is_missing_or_damaged_does_not_prevent_the_rest(tmp_path):
     assert "Figure 2.2, Figure 2.3" in text.partition("Not shown")[2]
 
 
+@pytest.mark.parametrize("name", ['MoCo "S/16", small', "a\nb", "ViT, plain"])
+def test_tables_can_be_read_again_whatever_a_model_is_called(tmp_path, name):
+    """A quotation mark once ended the name in offset_local_heads.csv."""
+    few = ("similarity", "saliency", "clustering", "keypoints", "video")
+    write_arrays(tmp_path, [synthetic.model(name, "MoCo", depth=2, without=few), synthetic.random_model()])
+    draw_report(tmp_path)
+    assert len(list((tmp_path / "results").glob("*.csv"))) == 5
+    for path in (tmp_path / "results").glob("*.csv"):
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert rows
+        assert {len(row) for row in rows} == {len(header)}
+        assert name in [header[1], rows[0][0]]
+
+
 def test_one_model_alone(tmp_path):
     write_arrays(tmp_path, [synthetic.model(depth=2, heads=1, grid=(2, 2), examples=1)])
     names = {path.name for path in draw_report(tmp_path)}
@@ -163,7 +179,7 @@ def test_a_figure_that_fails_is_told_and_the_next_is_drawn(tmp_path, monkeypatch
     def fail(models):
         from callbacks.results.figures import new_figure
 
-        yield Drawing("first", "First", new_figure(1, 1))
+        yield DrawnPicture("first", "First", new_figure(1, 1))
         raise RuntimeError("<boom>")
 
     later = CATALOGUE["why"][2]

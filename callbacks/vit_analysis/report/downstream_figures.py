@@ -3,53 +3,53 @@
 from collections.abc import Iterator
 
 from callbacks.vit_analysis.report import line_plots
-from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit, Models
+from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit, Models
 from callbacks.vit_analysis.report.style import file_names, main_models
 from callbacks.vit_analysis.report.tables import PCK, TOP1, TOP5, VIDEO, Measure, retrieval_measure, retrieval_sets
 
 
-def _drawing(suffix: str, title: str, models: Models, measure: Measure) -> Drawing:
+def _picture(suffix: str, title: str, models: Models, measure: Measure) -> DrawnPicture:
     figure = line_plots.metric(models, measure.protocol, measure.key, measure.title, measure.per_cent)
-    return Drawing(suffix, title, figure)
+    return DrawnPicture(suffix, title, figure)
 
 
-def _global(models: Models) -> Iterator[Drawing]:
+def _global(models: Models) -> Iterator[DrawnPicture]:
     main = main_models(models)
-    yield _drawing("knn", "Image classification by k-NN, CLS token", main, TOP1)
+    yield _picture("knn", "Image classification by k-NN, CLS token", main, TOP1)
     for data_set in retrieval_sets(main)[:1]:
         measure = retrieval_measure(data_set, "medium")
-        yield _drawing("retrieval", f"Image retrieval on {data_set}, CLS token", main, measure)
+        yield _picture("retrieval", f"Image retrieval on {data_set}, CLS token", main, measure)
 
 
-def _local(models: Models) -> Iterator[Drawing]:
+def _local(models: Models) -> Iterator[DrawnPicture]:
     main = main_models(models)
-    yield _drawing("video", "Video segmentation, dense spatial tokens", main, VIDEO[2])
-    yield _drawing("keypoints", "Keypoint correspondence, spatial tokens", main, PCK[0])
+    yield _picture("video", "Video segmentation, dense spatial tokens", main, VIDEO[2])
+    yield _picture("keypoints", "Keypoint correspondence, spatial tokens", main, PCK[0])
 
 
-def _knn(models: Models) -> Iterator[Drawing]:
-    yield _drawing("top1", "Top-1 accuracy by k-NN", models, TOP1)
-    yield _drawing("top5", "Top-5 accuracy by k-NN", models, TOP5)
+def _knn(models: Models) -> Iterator[DrawnPicture]:
+    yield _picture("top1", "Top-1 accuracy by k-NN", models, TOP1)
+    yield _picture("top5", "Top-5 accuracy by k-NN", models, TOP5)
 
 
-def _retrieval(models: Models) -> Iterator[Drawing]:
+def _retrieval(models: Models) -> Iterator[DrawnPicture]:
     sets = retrieval_sets(models)
     for data_set, part in zip(sets, file_names(sets).values(), strict=True):
         for level in ("medium", "hard"):
             measure = retrieval_measure(data_set, level)
-            yield _drawing(f"{part}_{level}", f"Retrieval on {data_set}, {level}", models, measure)
+            yield _picture(f"{part}_{level}", f"Retrieval on {data_set}, {level}", models, measure)
 
 
-def _video(models: Models) -> Iterator[Drawing]:
+def _video(models: Models) -> Iterator[DrawnPicture]:
     names = {"J": "region similarity J", "F": "boundary accuracy F", "J&F": "their mean J&F"}
     for measure, part in zip(VIDEO, ("j", "f", "jf"), strict=True):
-        yield _drawing(part, f"Video segmentation: {names[measure.key]}", models, measure)
+        yield _picture(part, f"Video segmentation: {names[measure.key]}", models, measure)
 
 
-def _keypoints(models: Models) -> Iterator[Drawing]:
+def _keypoints(models: Models) -> Iterator[DrawnPicture]:
     for measure, part in zip(PCK, ("10", "05", "01"), strict=True):
         title = f"Keypoint correspondence: {measure.title.removesuffix(' (%)')}"
-        yield _drawing(f"pck_{part}", title, models, measure)
+        yield _picture(f"pck_{part}", title, models, measure)
 
 
 EXHIBITS = [

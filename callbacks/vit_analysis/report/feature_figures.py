@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from callbacks.vit_analysis.report import line_plots, similarity
-from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit, Models
+from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit, Models
 from callbacks.vit_analysis.report.style import RANDOM, file_names, main_models
 
 TOKENS = {"cls": "CLS token", "spatial": "spatial tokens"}
@@ -15,12 +15,12 @@ CLUSTERED = {
 }
 
 
-def _last_layers(models: Models) -> Iterator[Drawing]:
+def _last_layers(models: Models) -> Iterator[DrawnPicture]:
     for key, name in TOKENS.items():
-        yield Drawing(key, f"CKA of the last layers: {name}", similarity.between_models(models, key))
+        yield DrawnPicture(key, f"CKA of the last layers: {name}", similarity.between_models(models, key))
 
 
-def _main_last_layers(models: Models) -> Iterator[Drawing]:
+def _main_last_layers(models: Models) -> Iterator[DrawnPicture]:
     return _last_layers(main_models(models))
 
 
@@ -32,46 +32,46 @@ def _left_blank(models: Models) -> str:
     return f"Left blank, because the two models were shown different images: {listed}."
 
 
-def _purity(*keys: str) -> Callable[[Models], Iterator[Drawing]]:
-    def draw(models: Models) -> Iterator[Drawing]:
+def _purity(*keys: str) -> Callable[[Models], Iterator[DrawnPicture]]:
+    def draw(models: Models) -> Iterator[DrawnPicture]:
         for key in keys:
             figure = line_plots.clustering(main_models(models), key, "purity")
-            yield Drawing(key, f"Purity: {CLUSTERED[key]}", figure)
+            yield DrawnPicture(key, f"Purity: {CLUSTERED[key]}", figure)
 
     return draw
 
 
-def _own_depth(models: Models) -> Iterator[Drawing]:
-    yield Drawing("main", "CKA between the layers of each model", similarity.own_depth(main_models(models)))
+def _own_depth(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture("main", "CKA between the layers of each model", similarity.own_depth(main_models(models)))
     methods = list(dict.fromkeys(model.method for model in models))
     for method, part in file_names(methods).items():
         variants = [model for model in models if model.method == method]
         if len(variants) > 1 and method not in ("MAE", "BEiT", RANDOM):
-            yield Drawing(part, f"CKA between the layers of each {method} model", similarity.own_depth(variants))
+            yield DrawnPicture(part, f"CKA between the layers of each {method} model", similarity.own_depth(variants))
 
 
-def _variants(method: str) -> Callable[[Models], Iterator[Drawing]]:
-    def draw(models: Models) -> Iterator[Drawing]:
+def _variants(method: str) -> Callable[[Models], Iterator[DrawnPicture]]:
+    def draw(models: Models) -> Iterator[DrawnPicture]:
         chosen = [model for model in models if model.method == method]
-        yield Drawing("variants", f"CKA between the layers of each {method} model", similarity.own_depth(chosen))
+        yield DrawnPicture("variants", f"CKA between the layers of each {method} model", similarity.own_depth(chosen))
 
     return draw
 
 
-def _residual(models: Models) -> Iterator[Drawing]:
+def _residual(models: Models) -> Iterator[DrawnPicture]:
     for branch, name in (("attention", "attention"), ("mlp", "MLP")):
         figure = similarity.skip_against_branch(main_models(models), branch)
-        yield Drawing(f"{branch}_cka", f"CKA of skip connection and {name} branch", figure)
+        yield DrawnPicture(f"{branch}_cka", f"CKA of skip connection and {name} branch", figure)
     for branch, name in (("attention", "attention"), ("mlp", "MLP")):
         for token, tokens in (("CLS", "CLS token"), ("spatial", "spatial tokens")):
             figure = line_plots.norm_ratio(main_models(models), branch, token)
-            yield Drawing(f"{branch}_ratio_{token.lower()}", f"Norm ratio, {name} branch, {tokens}", figure)
+            yield DrawnPicture(f"{branch}_ratio_{token.lower()}", f"Norm ratio, {name} branch, {tokens}", figure)
 
 
-def _clustering(key: str) -> Callable[[Models], Iterator[Drawing]]:
-    def draw(models: Models) -> Iterator[Drawing]:
+def _clustering(key: str) -> Callable[[Models], Iterator[DrawnPicture]]:
+    def draw(models: Models) -> Iterator[DrawnPicture]:
         for name in line_plots.CLUSTERING:
-            yield Drawing(
+            yield DrawnPicture(
                 name.lower(), f"{name[0].upper()}{name[1:]}: {CLUSTERED[key]}", line_plots.clustering(models, key, name)
             )
 

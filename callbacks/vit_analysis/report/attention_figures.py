@@ -3,41 +3,41 @@
 from collections.abc import Callable, Iterator
 
 from callbacks.vit_analysis.report import attention_maps, line_plots
-from callbacks.vit_analysis.report.exhibits import Drawing, Exhibit, Models
+from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit, Models
 from callbacks.vit_analysis.report.line_plots import data_sets
 from callbacks.vit_analysis.report.style import file_names, main_models
 
 TOKEN_NAMES = {"cls": "attention of the CLS token", "spatial": "mean attention of the spatial tokens"}
 
 
-def _overview(models: Models) -> Iterator[Drawing]:
-    yield Drawing(
+def _overview(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture(
         "overview", "Average CLS attention, three heads a layer", attention_maps.overview(main_models(models))
     )
 
 
-def _kinds(models: Models) -> Iterator[Drawing]:
-    yield Drawing("kinds", "Kinds of local attention heads", attention_maps.local_heads(main_models(models)))
+def _kinds(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture("kinds", "Kinds of local attention heads", attention_maps.local_heads(main_models(models)))
 
 
-def _distance(models: Models) -> Iterator[Drawing]:
+def _distance(models: Models) -> Iterator[DrawnPicture]:
     main = main_models(models)
-    yield Drawing("heads", "Attention distance of every head", line_plots.head_distances(main))
-    yield Drawing("layers", "Mean attention distance of every layer", line_plots.mean_distance(main))
+    yield DrawnPicture("heads", "Attention distance of every head", line_plots.head_distances(main))
+    yield DrawnPicture("layers", "Mean attention distance of every layer", line_plots.mean_distance(main))
 
 
-def _saliency(models: Models) -> Iterator[Drawing]:
+def _saliency(models: Models) -> Iterator[DrawnPicture]:
     main = main_models(models)
     for data_set in data_sets(main, "saliency", "cls_best")[:1]:
         for token, name in TOKEN_NAMES.items():
             figure = line_plots.saliency(main, data_set, token)
-            yield Drawing(token, f"Salient content of {data_set}: {name}", figure)
+            yield DrawnPicture(token, f"Salient content of {data_set}: {name}", figure)
 
 
 def _example(index: int) -> Exhibit:
-    def draw(models: Models) -> Iterator[Drawing]:
+    def draw(models: Models) -> Iterator[DrawnPicture]:
         figure = attention_maps.example(main_models(models), index)
-        yield Drawing("example", f"CLS attention of every head for image {index + 1}", figure)
+        yield DrawnPicture("example", f"CLS attention of every head for image {index + 1}", figure)
 
     return Exhibit(
         f"2.{11 + index}",
@@ -49,32 +49,34 @@ def _example(index: int) -> Exhibit:
     )
 
 
-def _last_layer(models: Models) -> Iterator[Drawing]:
-    yield Drawing("last_layer", "CLS attention of the first head of the last layer", attention_maps.last_layer(models))
+def _last_layer(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture(
+        "last_layer", "CLS attention of the first head of the last layer", attention_maps.last_layer(models)
+    )
 
 
-def _offset(models: Models) -> Iterator[Drawing]:
-    yield Drawing("offset", "One offset local attention head a model", attention_maps.offset_heads(models))
+def _offset(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture("offset", "One offset local attention head a model", attention_maps.offset_heads(models))
 
 
-def _distance_of_all(models: Models) -> Iterator[Drawing]:
-    yield Drawing("layers", "Mean attention distance, all models", line_plots.mean_distance(models))
+def _distance_of_all(models: Models) -> Iterator[DrawnPicture]:
+    yield DrawnPicture("layers", "Mean attention distance, all models", line_plots.mean_distance(models))
 
 
-def _saliency_of_all(models: Models) -> Iterator[Drawing]:
+def _saliency_of_all(models: Models) -> Iterator[DrawnPicture]:
     sets = data_sets(models, "saliency", "cls_best")
     for data_set, part in zip(sets, file_names(sets).values(), strict=True):
         for one_head, kind in ((False, "best head of each image"), (True, "best head of the layer")):
             for token, name in TOKEN_NAMES.items():
                 figure = line_plots.saliency(models, data_set, token, one_head)
                 suffix = f"{part}_{token}{'_one_head' if one_head else ''}"
-                yield Drawing(suffix, f"{data_set}: {name}, {kind}", figure)
+                yield DrawnPicture(suffix, f"{data_set}: {name}, {kind}", figure)
 
 
-def _every_head(key: str, what: str) -> Callable[[Models], Iterator[Drawing]]:
-    def draw(models: Models) -> Iterator[Drawing]:
+def _every_head(key: str, what: str) -> Callable[[Models], Iterator[DrawnPicture]]:
+    def draw(models: Models) -> Iterator[DrawnPicture]:
         for model, part in zip(models, file_names([m.name for m in models]).values(), strict=True):
-            yield Drawing(part, f"{what}: {model.name}", attention_maps.every_head(model, key))
+            yield DrawnPicture(part, f"{what}: {model.name}", attention_maps.every_head(model, key))
 
     return draw
 
