@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
 from lightning_modules.gan_discovery.network import AttributionNetwork
 from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
-from lightning_modules.gan_discovery.stage_files import StageFiles, digest
+from lightning_modules.gan_discovery.stage_results import StageResults, computed_anew, digest
 from lightning_modules.gan_discovery.stages import Stages
 from visionscapes.errors import UserError
 from visionscapes.processes import from_first, gather_objects, overwrite_by_first
@@ -31,7 +30,8 @@ class GANDiscovery(LightningModule):
     4.1), attributes what lies within the sources and clusters known (4.2.3), over-clusters the rest (4.2.4), merges
     and refines the clusters (4.2.5). The next one starts with the network of the last and a new classifier (4.2.6).
     Data are a ``datamodules.SourceImages``. After every round ``on_round_end(trainer, module, round)`` is called of
-    each callback that has it.
+    each callback that has it. The results of a round's stages outlive a kill where a callback keeps them,
+    ``callbacks.StageFiles``.
 
     Args:
         backbone: of timm (4.3.1), or "plain_cnn" (`networks.plain_cnn`).
@@ -242,7 +242,7 @@ class GANDiscovery(LightningModule):
         # Everything is computed once: threads of BLAS may add up in another order on another rank.
         result: Any = None
         if self.trainer.is_global_zero:
-            kept = StageFiles(Path(self.trainer.default_root_dir) / "rounds" / str(number))
+            kept = self.stage_results(number)
             seed = derived_seed(self.seed, number)
             names = list(data.classes)
             result = run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)
@@ -254,6 +254,13 @@ class GANDiscovery(LightningModule):
                 callback.on_round_end(self.trainer, self, ended)
         if number < self.rounds:
             self.begin_round(number + 1)
+
+    def stage_results(self, number: int) -> StageResults:
+        """Return what keeps the results of a round's stages: that of a callback such as ``callbacks.StageFiles``."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if hasattr(callback, "stage_results"):
+                return callback.stage_results(self.trainer, number)
+        return computed_anew
 
     def begin_round(self, number: int) -> None:
         """Take a new classifier and optimiser, and have the data dealt with the new labels."""

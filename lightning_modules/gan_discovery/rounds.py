@@ -14,7 +14,7 @@ from lightning_modules.gan_discovery.labels import next_label
 from lightning_modules.gan_discovery.merging import merge
 from lightning_modules.gan_discovery.overclustering import over_cluster
 from lightning_modules.gan_discovery.refining import refine
-from lightning_modules.gan_discovery.stage_files import StageFiles, digest
+from lightning_modules.gan_discovery.stage_results import StageResults, digest
 from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.gan_discovery.wta import WTAHash
 from visionscapes.seeding import derived_seed
@@ -178,7 +178,7 @@ def run_round(
     names: list[str],
     stages: Stages,
     seed: int,
-    keep: StageFiles,
+    results: StageResults,
     say: Callable[[str], None],
 ) -> tuple[Round, Attributor]:
     """Run the stages of a round.
@@ -191,7 +191,7 @@ def run_round(
         names: of the known sources.
         stages: how they work.
         seed: of hash, k-means and negatives.
-        keep: keeps what every stage gave.
+        results: gives the results of stages, kept by an interrupted run or computed.
         say: is told of progress.
     """
     known = len(names)
@@ -203,7 +203,7 @@ def run_round(
     for name, stage in stager.plan():
         start, before = time.perf_counter(), labels
         inputs = digest(inputs, name, before)
-        kept = keep(name, inputs, lambda stage=stage, before=before: {"labels": stage(before)})  # type: ignore[misc]
+        kept = results(name, inputs, lambda stage=stage, before=before: {"labels": stage(before)})  # type: ignore[misc]
         labels = kept["labels"]
         done.append(Stage(name, labels))
         clusters, clustered = len(np.unique(labels[labels >= known])), (labels >= 0).mean()

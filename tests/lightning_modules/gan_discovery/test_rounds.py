@@ -1,6 +1,7 @@
-import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
+from callbacks.run.stage_files import StageFiles
 from lightning_modules.gan_discovery.attributing import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, moments
 from lightning_modules.gan_discovery.detectors import fit_detectors
@@ -16,7 +18,7 @@ from lightning_modules.gan_discovery.merging import merge, merge_once
 from lightning_modules.gan_discovery.overclustering import over_cluster
 from lightning_modules.gan_discovery.refining import refine
 from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
-from lightning_modules.gan_discovery.stage_files import StageFiles
+from lightning_modules.gan_discovery.stage_results import computed_anew
 from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.clustering import purity
@@ -56,9 +58,9 @@ def round_of(
     means = np.stack([everything[targets == label].mean(axis=0) for label in classes])
     logits = [-((each[:, None] - means) ** 2).sum(axis=2).astype(np.float32) for each in (labelled[0], features)]
     known, discovery = Extracted(labelled[0], logits[0], labelled[1]), Extracted(features, logits[1])
-    with tempfile.TemporaryDirectory() as own:
-        keep = StageFiles(folder or Path(own))
-        return run_round(1, known, discovery, labels, ["a", "b", "c"], stages, seed, keep, lambda text: None)
+    run = SimpleNamespace(default_root_dir=folder)
+    results = computed_anew if folder is None else StageFiles().stage_results(cast(Any, run), 1)
+    return run_round(1, known, discovery, labels, ["a", "b", "c"], stages, seed, results, lambda text: None)
 
 
 def one_round(
@@ -190,7 +192,7 @@ def test_a_stage_is_taken_from_its_file_for_the_same_inputs_only(tmp_path, monke
     features, _ = blobs([40, 40, 40, 50, 50], dim=32, spread=0.6)
     labelled, labels = blobs([30] * KNOWN, dim=32, spread=0.6, seed=9), np.full(220, -1)
     first, _ = round_of(labelled, features, labels, 0, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "rounds" / "1").iterdir()) == [
         f"{name}.npz" for name in ("attribution", "clustering", "merge", "refine")
     ]
     calls = []
@@ -205,7 +207,8 @@ def test_a_stage_is_taken_from_its_file_for_the_same_inputs_only(tmp_path, monke
     round_of(labelled, changed, labels, 0, tmp_path)
     round_of(labelled, features, labels, 0, tmp_path, k=(7,))
     assert len(calls) == 2
-    (tmp_path / "clustering.npz").write_bytes((tmp_path / "clustering.npz").read_bytes()[:100])
+    clustering = tmp_path / "rounds" / "1" / "clustering.npz"
+    clustering.write_bytes(clustering.read_bytes()[:100])
     round_of(labelled, features, labels, 0, tmp_path, k=(7,))
     assert len(calls) == 3
 

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 
 from callbacks.run.checkpointing import Checkpointing
 from callbacks.run.reproducible_steps import ReproducibleSteps
+from callbacks.run.stage_files import StageFiles
 from datamodules.sources.world import SourceWorld
 from lightning_modules.gan_discovery.module import GANDiscovery
 from lightning_modules.gan_discovery.rounds import Round
@@ -37,7 +38,7 @@ def module(**options: Any) -> GANDiscovery:
 
 
 def trainer(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
-    own = [ReproducibleSteps(0), Checkpointing()]
+    own = [ReproducibleSteps(0), Checkpointing(), StageFiles()]
     return pl.Trainer(
         **{
             "default_root_dir": folder,

@@ -1,0 +1,45 @@
+"""Results of stages in files, so that a run that is killed in one stage does not begin with the first again."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from pytorch_lightning import Callback, Trainer
+
+from callbacks.results.array_files import write_npz
+
+Arrays = dict[str, np.ndarray]
+
+
+class StageFiles(Callback):
+    """Keeps what the stages between two trainings give, in rounds/<round>/<stage>.npz in the run folder.
+
+    A run that is killed in a stage takes up there when it is resumed. A module with such stages asks its trainer's
+    callbacks for ``stage_results``; other modules are not concerned. The command line adds this callback to every run.
+    """
+
+    def stage_results(self, trainer: Trainer, number: int) -> Callable[[str, str, Callable[[], Arrays]], Arrays]:
+        """Return a function of a stage's name, a fingerprint of its inputs and what computes its arrays.
+
+        It returns the arrays, from the file if there is one for the very same inputs.
+
+        Args:
+            trainer: of the run.
+            number: of the round that the stages belong to.
+        """
+        return partial(_kept_or_computed, Path(trainer.default_root_dir) / "rounds" / str(number))
+
+
+def _kept_or_computed(folder: Path, stage: str, inputs: str, compute: Callable[[], Arrays]) -> Arrays:
+    path = folder / f"{stage}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["inputs"]) == inputs:
+                return {key: kept[key] for key in kept.files if key != "inputs"}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        pass  # not there, or cut short
+    arrays = compute()
+    write_npz(path, {"inputs": np.array(inputs), **arrays})
+    return arrays
