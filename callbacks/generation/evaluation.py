@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
-from networks.generated import Generated, Generates
+from networks.generated import Generated, Generates, frames_of
 from visionscapes.errors import UserError
 from visionscapes.processes import union_in_order
 
@@ -22,7 +22,7 @@ Metrics = dict[Key, Metric]
 
 
 class GenerationEvaluation(Callback, ABC):
-    """Base of the protocols that hold generated images against true ones.
+    """Base of the protocols that compare generated images with true ones.
 
     It takes what ``validation_step`` or ``test_step`` returns for batches of task "translation", a
     ``networks.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. A metric sums up
@@ -31,11 +31,22 @@ class GenerationEvaluation(Callback, ABC):
     results/<protocol>.csv in the run folder and kept in ``results``. Exact under DDP: samples are dealt without
     padding, processes may have different numbers of batches, and the metrics add up at the end of the epoch alone.
 
+    Of videos (B, T, 3, H, W), the generated and the true ones, every frame counts as an image where that makes sense.
+
     Args:
         validate: whether to measure in validation epochs too, and not in tests alone.
+
+    Attributes:
+        protocol: its name in records, logs and files.
+        presentation: how its rows are shown.
+        takes_videos: whether it measures videos frame by frame; otherwise it refuses them.
+
+    Raises:
+        UserError: in the run, a module that returns no ``Generated``, or videos for a protocol of images.
     """
 
     protocol: str
+    takes_videos: ClassVar[bool] = False
     presentation: Presentation
 
     def __init__(self, validate: bool):
@@ -49,7 +60,7 @@ class GenerationEvaluation(Callback, ABC):
 
     @abstractmethod
     def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
-        """Measure one batch; ``metric`` gives the metrics."""
+        """Measure one batch of images; ``metric`` gives the metrics."""
 
     @abstractmethod
     def rows(self, metrics: Metrics) -> list[Result]:
@@ -77,8 +88,12 @@ class GenerationEvaluation(Callback, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         if isinstance(batch, Mapping) and batch.get("task") == TASK:
+            generated = generated_of(self, pl_module, outputs)
+            if self.takes_videos and generated.times is not None:
+                generated, batch = generated.frames(), {**batch, "image": frames_of(batch["image"])}
+            check_images(self, generated)
             with torch.no_grad():
-                self.update(trainer, pl_module, generated_of(self, pl_module, outputs), batch)
+                self.update(trainer, pl_module, generated, batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._complete_metrics(pl_module.device)
@@ -130,6 +145,19 @@ def generated_of(callback: Callback, pl_module: LightningModule, outputs: Any) -
             "batch of task 'translation': use it with a module that translates images, or leave the callback out"
         )
     return outputs
+
+
+def check_images(callback: Callback, generated: Generated) -> None:
+    """Refuse videos.
+
+    Raises:
+        UserError: what was generated has frames.
+    """
+    if generated.times is not None:
+        raise UserError(
+            f"{type(callback).__name__} takes generated images, not videos (of {generated.times} frames here): leave "
+            "the callback out"
+        )
 
 
 def generator_of(callback: Callback, pl_module: LightningModule) -> Generates:

@@ -38,6 +38,7 @@ class FrechetDistance(GenerationEvaluation):
     """
 
     protocol = "frechet_distance"
+    takes_videos = True
     # A column beside the other figures of fidelity, as in table 5.4.
     presentation = Presentation("Fidelity to the true images", LOWER, ranked=False, joins="reconstruction")
 

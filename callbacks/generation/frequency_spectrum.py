@@ -49,6 +49,7 @@ class FrequencySpectrum(GenerationEvaluation):
     """
 
     protocol = "spectrum"
+    takes_videos = True
     presentation = Presentation("Frequency spectrum", NEUTRAL, {"distance": LOWER}, ranked=False)
 
     def __init__(self, validate: bool = False):

@@ -38,6 +38,7 @@ class ReconstructionEvaluation(GenerationEvaluation):
     """
 
     protocol = "reconstruction"
+    takes_videos = True
     presentation = Presentation("Fidelity to the true images", LOWER, {"PSNR": HIGHER, "SSIM": HIGHER}, ranked=False)
 
     def __init__(

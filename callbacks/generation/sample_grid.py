@@ -8,8 +8,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.generation.evaluation import TASK, generated_of, generating, generator_of
+from callbacks.generation.evaluation import TASK, check_images, generated_of, generating, generator_of
 from callbacks.generation.pictures import joined, save_columns, shown_columns
+from networks.generated import Generated
 from visionscapes.checks import AnyInt, NonNegativeInt, PositiveInt, check_options
 
 
@@ -27,7 +28,7 @@ class SampleGrid(Callback):
         seed: of the noise in training.
 
     Raises:
-        UserError: ``images`` is below 1 or ``every_n_epochs`` below 0.
+        UserError: ``images`` is below 1 or ``every_n_epochs`` below 0; in the run, a module that generates no images.
     """
 
     def __init__(self, images: PositiveInt = 6, every_n_epochs: NonNegativeInt = 5, seed: AnyInt = 0):
@@ -54,7 +55,7 @@ class SampleGrid(Callback):
         noise = torch.Generator().manual_seed(self.seed + batch_idx)
         with generating(trainer):
             generated = generator_of(self, pl_module).generate(dict(batch), noise)
-        self._columns.append(shown_columns(batch, generated, self.images))
+        self._show(batch, generated)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._save(trainer, Path("training", f"epoch_{trainer.current_epoch + 1:04}.png"))
@@ -69,10 +70,14 @@ class SampleGrid(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._wanted(trainer, batch):
-            self._columns.append(shown_columns(batch, generated_of(self, pl_module, outputs), self.images))
+            self._show(batch, generated_of(self, pl_module, outputs))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._save(trainer, Path("translations.png"))
+
+    def _show(self, batch: Mapping[str, Any], generated: Generated) -> None:
+        check_images(self, generated)
+        self._columns.append(shown_columns(batch, generated, self.images))
 
     def _drawing(self, trainer: Trainer) -> bool:
         if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_epochs:

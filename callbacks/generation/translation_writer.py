@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from callbacks.generation.evaluation import check_images
 from callbacks.generation.pictures import new_grid, show, shown_condition, to_bytes
 from callbacks.results.figures import save_photographs
 from callbacks.results.prediction_writer import PredictionWriter
@@ -58,6 +59,7 @@ class TranslationWriter(PredictionWriter):
     def write_batch(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Generated
     ) -> dict[str, PairPictures | None]:
+        check_images(self, outputs)
         names: list[str] = batch["name"]
         paths = [self.staged_path(trainer, name, ".png") for name in names]
         images = to_unit_range(outputs.image).cpu()
