@@ -43,7 +43,7 @@ EXPORTS = {
     "ReproducibleSteps": "callbacks.run.reproducible_steps",
     "ResultTable": "callbacks.results.result_table",
     "RunRecord": "callbacks.run.run_record",
-    "StageFiles": "callbacks.run.stage_files",
+    "StageFiles": "callbacks.source_discovery.stage_files",
     "ScaleInvariance": "callbacks.dense.scale_invariance",
     "SelfSimilarityPicture": "callbacks.dense.feature_pictures",
     "VideoPropagation": "callbacks.dense.video_propagation",

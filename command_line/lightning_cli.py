@@ -39,7 +39,7 @@ from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
-from callbacks.run.stage_files import StageFiles
+from callbacks.source_discovery.stage_files import StageFiles
 from command_line.help import SUBCOMMANDS, config_files
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from callbacks.run.stage_files import StageFiles
+from callbacks.source_discovery.stage_files import StageFiles
 from lightning_modules.gan_discovery.attributing import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, moments
 from lightning_modules.gan_discovery.detectors import fit_detectors

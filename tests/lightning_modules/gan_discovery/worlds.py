@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 
 from callbacks.run.checkpointing import Checkpointing
 from callbacks.run.reproducible_steps import ReproducibleSteps
-from callbacks.run.stage_files import StageFiles
+from callbacks.source_discovery.stage_files import StageFiles
 from datamodules.sources.world import SourceWorld
 from lightning_modules.gan_discovery.module import GANDiscovery
 from lightning_modules.gan_discovery.rounds import Round

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from callbacks.run.stage_files import StageFiles
+from callbacks.source_discovery.stage_files import StageFiles
 
 
 class Stage:
