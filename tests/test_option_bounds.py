@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+import cli
 from tests.helpers.option_values import exported_classes, options, outside, valid, without_bounds
 from visionscapes.checks import check_value
 from visionscapes.errors import UserError
@@ -47,6 +48,34 @@ def test_defaults_are_within_their_bounds(cls):
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.default is not inspect.Parameter.empty and name in options(cls):
             check_value(name, parameter.default, options(cls)[name])
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "line"),
+    [
+        ("lift", ["--model.lr=-1"], "LiFT.lr is -1.0; it has to be above 0"),
+        ("lift", ["--model.backbone.mean=[0.5]"], "ViTFeatures.mean is [0.5]; it has to be a list of 3 values"),
+        ("lift", ["--data.image_sizes=[]"], "SceneWorld.image_sizes is []; it has to be a list of 1 or more different"),
+        ("lift", ["--data.image_sizes+=0"], "SceneWorld.image_sizes is [32, 64, 128, 0]; each of its values has to be"),
+        ("lift", ["--checkpoint.save_top_k=-2"], "Checkpointing.save_top_k is -2; it has to be at least -1"),
+        (
+            "lift",
+            ["--trainer.callbacks+=callbacks.SampleGrid", "--trainer.callbacks.images=0"],
+            "SampleGrid.images is 0; it has to be at least 1",
+        ),
+        ("sparsedet", ["--model.warmup_steps=-1"], "SparseDet.warmup_steps is -1; it has to be at least 0"),
+        (
+            "sparsedet",
+            ["--data.second_view.init_args.lighting=-1"],
+            "SecondView.lighting is -1.0; it has to be at least 0",
+        ),
+    ],
+)
+def test_the_command_line_ends_with_one_line_and_status_2(tmp_path, capsys, config, words, line):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fit", f"--config=configs/{config}.yaml", f"--runs_dir={tmp_path}", *words])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {line}")
 
 
 def test_the_classes_that_options_are_made_of_are_tried_too():

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from callbacks.run.checkpointing import Checkpointing
 from visionscapes.checks import Among, Bounds, option_annotations
 
 ROOMS = ("callbacks", "datamodules", "networks", "lightning_modules")
@@ -15,9 +16,10 @@ UNBOUNDED = Bounds()
 
 
 def exported_classes() -> list[type]:
-    """Return every exported class and, as the command line reads them too, those that their options are made of."""
+    """Return every class that the command line reads: the exported ones, and those that their options are made of."""
     found: dict[type, None] = {}
-    waiting = [getattr(import_module(room), name) for room in ROOMS for name in import_module(room).EXPORTS]
+    waiting: list[type] = [Checkpointing]  # --checkpoint
+    waiting += [getattr(import_module(room), name) for room in ROOMS for name in import_module(room).EXPORTS]
     while waiting:
         cls = waiting.pop(0)
         if cls not in found and not inspect.isabstract(cls):
