@@ -15,7 +15,7 @@ from networks.feature_maps import principal_colours, self_similarity
 from visionscapes.checks import PositiveInt, check_options
 
 
-class Shown(NamedTuple):
+class ImageFeatures(NamedTuple):
     """One image with the features that each method gives for it, on the CPU.
 
     Attributes:
@@ -47,10 +47,10 @@ class DensePicture(Callback, ABC):
     def __init__(self, images: PositiveInt = 4, methods: list[str] | None = None, task: str = "discovery"):
         check_options(DensePicture, locals())
         self.images, self.methods, self.task = images, methods, task
-        self._shown: dict[str, list[Shown]] = {}
+        self._shown: dict[str, list[ImageFeatures]] = {}
 
     @abstractmethod
-    def draw(self, rows: list[Shown]) -> Any:
+    def draw(self, rows: list[ImageFeatures]) -> Any:
         """Return the figure that shows these images."""
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
@@ -81,7 +81,7 @@ class DensePicture(Callback, ABC):
                 for layer, maps in Precise(module, trainer)(images).items()
             }
         for index, image in enumerate(images.cpu()):
-            rows.append(Shown(image, {method: maps[index] for method, maps in features.items()}))
+            rows.append(ImageFeatures(image, {method: maps[index] for method, maps in features.items()}))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         for key, rows in self._shown.items():
@@ -106,7 +106,7 @@ class SelfSimilarityPicture(DensePicture):
 
     name = "self_similarity"
 
-    def draw(self, rows: list[Shown]) -> Any:  # noqa: D102
+    def draw(self, rows: list[ImageFeatures]) -> Any:  # noqa: D102
         figure, panels = grid(rows)
         for row, line in zip(rows, panels, strict=True):
             height, width = row.image.shape[1:]
@@ -135,7 +135,7 @@ class PrincipalComponentPicture(DensePicture):
 
     name = "principal_components"
 
-    def draw(self, rows: list[Shown]) -> Any:  # noqa: D102
+    def draw(self, rows: list[ImageFeatures]) -> Any:  # noqa: D102
         figure, panels = grid(rows)
         methods = list(rows[0].features)
         colours = principal_colours([[row.features[method] for row in rows] for method in methods])
@@ -146,7 +146,7 @@ class PrincipalComponentPicture(DensePicture):
         return figure
 
 
-def grid(rows: list[Shown]) -> tuple[Any, Any]:
+def grid(rows: list[ImageFeatures]) -> tuple[Any, Any]:
     """Return a figure and its panels (row, 1 + method), the images drawn, methods and grid sizes written above."""
     methods = list(rows[0].features)
     heights = [row.image.shape[1] / row.image.shape[2] for row in rows]

@@ -45,7 +45,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ComparedPicture:
     """A picture with annotations and detections.
 
     Attributes:
@@ -79,7 +79,7 @@ class DetectionPicture(Callback):
     def __init__(self, images: PositiveInt = 4, min_score: Share = 0.5):
         check_options(DetectionPicture, locals())
         self.images, self.min_score = images, min_score
-        self._shown: list[Shown] = []
+        self._shown: list[ComparedPicture] = []
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._shown = []
@@ -108,7 +108,9 @@ class DetectionPicture(Callback):
         self._shown = []
 
 
-def shown(image: Tensor, size: Tensor, truth: Mapping[str, Any], found: Mapping[str, Any], min_score: float) -> Shown:
+def shown(
+    image: Tensor, size: Tensor, truth: Mapping[str, Any], found: Mapping[str, Any], min_score: float
+) -> ComparedPicture:
     """Return what is kept of one picture until the end of the epoch, on the CPU."""
     factor = min(1.0, DRAWN_SIDE / max(image.shape[1:]))
     drawn = [max(1, round(side * factor)) for side in image.shape[1:]]
@@ -124,10 +126,12 @@ def shown(image: Tensor, size: Tensor, truth: Mapping[str, Any], found: Mapping[
     boxes, labels, ignored = (truth[key].cpu() for key in ("boxes", "labels", "ignored"))
     annotated = Objects(boxes, labels, None, ignored=ignored, masks=truth["masks"])
     height, width = (int(side) for side in size)
-    return Shown(transforms.resize(image.cpu(), drawn, antialias=True), (height, width), annotated, detected=detected)
+    return ComparedPicture(
+        transforms.resize(image.cpu(), drawn, antialias=True), (height, width), annotated, detected=detected
+    )
 
 
-def draw(rows: Sequence[Shown], classes: Sequence[str]) -> Any:
+def draw(rows: Sequence[ComparedPicture], classes: Sequence[str]) -> Any:
     """Return the figure that shows these pictures.
 
     Args:
@@ -157,7 +161,7 @@ def class_colour(label: int) -> tuple[float, float, float]:
     return colorsys.hsv_to_rgb(label * GOLDEN_RATIO % 1, saturation, value)
 
 
-def _draw_objects(panel: Any, objects: Objects, row: Shown, classes: Sequence[str]) -> None:
+def _draw_objects(panel: Any, objects: Objects, row: ComparedPicture, classes: Sequence[str]) -> None:
     """Draw the large objects first, so that the small ones and their names stay visible."""
     from matplotlib.patches import Rectangle
 

@@ -87,8 +87,9 @@ class OutOfDistributionEvaluation(RoundResults):
     def scores(self, pl_module: Any, round: Round) -> dict[str, np.ndarray]:
         """Return the scores (n,) of the images by method, higher the more they look known."""
         # Not round.margins, for which the clusters that were found count too.
-        eye, detectors = pl_module.attributor.eye, pl_module.attributor.detectors
-        margins = (detectors.thresholds - detectors.distances(eye(round.features)))[:, detectors.classes < round.known]
+        transform, detectors = pl_module.attributor.transform, pl_module.attributor.detectors
+        margins = detectors.thresholds - detectors.distances(transform(round.features))
+        margins = margins[:, detectors.classes < round.known]
         logits, features = torch.from_numpy(round.logits), torch.from_numpy(round.features)
         reference = round.labelled_features
         if self.reference is not None and len(reference) > self.reference:

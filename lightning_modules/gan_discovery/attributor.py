@@ -18,8 +18,8 @@ def moments(reference: np.ndarray) -> np.ndarray:
     return np.stack([mean, np.where(constant, 1, deviation)])
 
 
-class Eye:
-    """How detectors see features: standardised or not, hashed or not.
+class FeatureTransform:
+    """What features pass through before detectors see them: standardised or not, hashed or not.
 
     Args:
         positions: of the hash (H, K); None where detectors take features as they are.
@@ -53,13 +53,13 @@ class Attributor:
     """Tells of new images which source or cluster they come from, by the detectors at the end of a round.
 
     Args:
-        eye: how the detectors see features.
+        transform: what features pass through before the detectors see them.
         detectors: of all known sources and discovered clusters.
         names: of the known sources.
     """
 
-    def __init__(self, eye: Eye, detectors: Detectors, names: list[str]):
-        self.eye, self.detectors, self.names = eye, detectors, names
+    def __init__(self, transform: FeatureTransform, detectors: Detectors, names: list[str]):
+        self.transform, self.detectors, self.names = transform, detectors, names
 
     def __call__(self, features: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """Attribute images.
@@ -92,7 +92,7 @@ class Attributor:
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which class accepts each image most readily (N,), its distance (N,) and margin (N,)."""
-        distances = self.detectors.distances(self.eye(features))
+        distances = self.detectors.distances(self.transform(features))
         margins = self.detectors.thresholds - distances
         best = margins.argmax(1)
         rows = np.arange(len(best))
@@ -105,7 +105,8 @@ class Attributor:
     def state(self) -> dict[str, Any]:
         """Return tensors and plain values that `of` makes the same attributor of."""
         arrays = {name: getattr(self.detectors, name) for name in ("classes", "sums", "counts", "thresholds")}
-        arrays |= {name: value for name in ("positions", "scale") if (value := getattr(self.eye, name)) is not None}
+        fitted = {name: getattr(self.transform, name) for name in ("positions", "scale")}
+        arrays |= {name: value for name, value in fitted.items() if value is not None}
         plain = {"names": self.names, "distance": self.detectors.distance, "window": self.detectors.window}
         return {"arrays": {name: torch.from_numpy(value) for name, value in arrays.items()}, **plain}
 
@@ -113,5 +114,5 @@ class Attributor:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """Return the attributor that gave ``state``."""
         arrays = {name: value.numpy() for name, value in state["arrays"].items()}
-        eye = Eye(arrays.pop("positions", None), arrays.pop("scale", None))
-        return cls(eye, Detectors(**arrays, distance=state["distance"], window=state["window"]), state["names"])
+        transform = FeatureTransform(arrays.pop("positions", None), arrays.pop("scale", None))
+        return cls(transform, Detectors(**arrays, distance=state["distance"], window=state["window"]), state["names"])

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lightning_modules.gan_discovery.attributing import attribute
-from lightning_modules.gan_discovery.attributor import Attributor, Eye
+from lightning_modules.gan_discovery.attributor import Attributor, FeatureTransform
 from lightning_modules.gan_discovery.detectors import Detectors, fit_detectors
 from lightning_modules.gan_discovery.labels import next_label
 from lightning_modules.gan_discovery.merging import merge
@@ -100,7 +100,7 @@ class Stager:
         assert labelled.label is not None
         self.labelled, self.discovery, self.known = labelled, discovery, known
         self.stages, self.k, self.seed = stages, k, seed
-        self.eye = Eye.fit(labelled.features, stages, derived_seed(seed, 0))
+        self.transform = FeatureTransform.fit(labelled.features, stages, derived_seed(seed, 0))
         self.first_new = next_label(labels, known)
 
     def plan(self) -> Plan:
@@ -119,7 +119,7 @@ class Stager:
         members = np.where(labels >= self.known, labels, -1)
         features = np.concatenate([self.labelled.features, self.discovery.features])
         return fit_detectors(
-            self.eye(features),
+            self.transform(features),
             np.concatenate([self.labelled.label, members]),
             range(max(self.known, int(labels.max(initial=-1)) + 1)),
             percentile=self.stages.percentile,
@@ -131,12 +131,12 @@ class Stager:
 
     def attribution(self, labels: np.ndarray) -> np.ndarray:
         """Attribute what lies inside a source or cluster (4.2.3)."""
-        accepted = self.detectors(labels).accepted(self.eye(self.discovery.features))
+        accepted = self.detectors(labels).accepted(self.transform(self.discovery.features))
         return attribute(labels, accepted, self.discovery.logits, self.known, self.stages.rule)
 
     def clustering(self, labels: np.ndarray) -> np.ndarray:
         """Over-cluster the rest (4.2.4)."""
-        features = self.eye.scaled(self.discovery.features)
+        features = self.transform.scaled(self.discovery.features)
         return over_cluster(features, labels, self.k, self.known, seed=derived_seed(self.seed, 2) % 2**32)
 
     def merge(self, labels: np.ndarray) -> np.ndarray:
@@ -151,7 +151,8 @@ class Stager:
         by: WTAHash | Literal["cosine", "euclidean"]
         if self.stages.merge_distance == "wta":
             seed = derived_seed(self.seed, 0)
-            by = self.eye.hash or WTAHash.fit(self.labelled.features, self.stages.hashes, self.stages.window, seed)
+            settings = self.stages.hashes, self.stages.window
+            by = self.transform.hash or WTAHash.fit(self.labelled.features, *settings, seed)
         else:
             by = self.stages.merge_distance
         return merge(self.discovery.features, labels, self.known, first_new, by, self.stages.components)
@@ -209,7 +210,7 @@ def run_round(
         clusters, clustered = len(np.unique(labels[labels >= known])), (labels >= 0).mean()
         took = time.perf_counter() - start
         say(f"round {number}, {name}: {clusters} clusters, {clustered:.1%} of the images in a source ({took:.1f} s)")
-    attributor = Attributor(stager.eye, stager.detectors(labels), names)
+    attributor = Attributor(stager.transform, stager.detectors(labels), names)
     _, distances, margins = attributor.nearest(discovery.features)
     assert labelled.label is not None
     ended = Round(

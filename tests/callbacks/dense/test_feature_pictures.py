@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from callbacks.dense.feature_pictures import PrincipalComponentPicture, SelfSimilarityPicture, Shown
+from callbacks.dense.feature_pictures import ImageFeatures, PrincipalComponentPicture, SelfSimilarityPicture
 from callbacks.results.figures import LARGEST_PNG, new_figure, save_figure
 from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer, run_test
 
@@ -44,7 +44,7 @@ def test_takes_no_more_images_than_asked_and_no_other_task(tmp_path):
 
 
 def test_marker_lies_on_the_central_cell():
-    row = Shown(torch.zeros(3, 32, 48), {"base": torch.randn(4, 8, 12)})
+    row = ImageFeatures(torch.zeros(3, 32, 48), {"base": torch.randn(4, 8, 12)})
     figure = SelfSimilarityPicture().draw([row])
     for panel in figure.axes:
         (marker,) = panel.lines

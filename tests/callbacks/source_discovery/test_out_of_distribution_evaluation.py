@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from callbacks.source_discovery.out_of_distribution_evaluation import METRICS, OutOfDistributionEvaluation
-from lightning_modules.gan_discovery.attributor import Attributor, Eye
+from lightning_modules.gan_discovery.attributor import Attributor, FeatureTransform
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from metrics.out_of_distribution import separation
 from tests.callbacks.source_discovery.cases import Images, round_of, trainer_of, usual
@@ -22,11 +22,11 @@ def module_of(ended, distance="cosine", clusters=False):
         labels = np.concatenate([labels, ended.labels[found]])
     classes = range(int(labels.max()) + 1)
     if distance == "cosine":
-        eye, window = Eye(None, None), 2
+        transform, window = FeatureTransform(None, None), 2
     else:
-        eye, window = Eye(np.array([[0, 1], [0, 2], [1, 2], [1, 3], [2, 3], [0, 3]]), None), 2
-    detectors = fit_detectors(eye(features), labels, classes, distance=distance, window=window)
-    return SimpleNamespace(attributor=Attributor(eye, detectors, ["one", "two"]))
+        transform, window = FeatureTransform(np.array([[0, 1], [0, 2], [1, 2], [1, 3], [2, 3], [0, 3]]), None), 2
+    detectors = fit_detectors(transform(features), labels, classes, distance=distance, window=window)
+    return SimpleNamespace(attributor=Attributor(transform, detectors, ["one", "two"]))
 
 
 def rows_of(tmp_path, ended, module=None, images=None, **settings):

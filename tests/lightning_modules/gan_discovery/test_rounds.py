@@ -163,7 +163,7 @@ def test_clusters_merge_by_hash_where_detectors_take_cosine_distances(monkeypatc
     labels = np.full(len(features), -1)
     options = {"inside": "cosine", "scale": "none", "merge_distance": "wta", "hashes": 24, "window": 3}
     ended, attributor = round_of(labelled, features, labels, 0, k=(24,), tau=1, **options)
-    assert attributor.eye.hash is None
+    assert attributor.transform.hash is None
     after = {stage.name: stage.labels for stage in ended.stages}
     expected = {
         name: merge(features, after["clustering"], KNOWN, KNOWN, distance)
