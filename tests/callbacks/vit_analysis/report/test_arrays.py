@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 
+import callbacks
+from callbacks.dense.keypoint_correspondence import KeypointCorrespondence
+from callbacks.dense.video_propagation import VideoPropagation
 from callbacks.results.array_files import folder_name
-from callbacks.vit_analysis.report.arrays import read_arrays, write_arrays
+from callbacks.vit_analysis.report.arrays import PROTOCOLS, read_arrays, write_arrays
 from tests.callbacks.vit_analysis.report import synthetic
 from visionscapes.errors import UserError
 
@@ -126,3 +129,11 @@ def test_models_json_has_the_documented_fields(tmp_path):
         "image_size": 64,
         "grid": [8, 8],
     }
+
+
+def test_the_protocols_are_those_of_the_callbacks():
+    """The report reads arrays by these names without importing the callbacks, which need torch."""
+    classes = [getattr(callbacks, name) for name, module in callbacks.EXPORTS.items() if ".vit_analysis." in module]
+    layered = {each.protocol for each in classes if hasattr(each, "protocol")}
+    assert set(PROTOCOLS) == layered | {"keypoints", "video", "dense-video"}
+    assert {KeypointCorrespondence.task, VideoPropagation.task} == {"keypoints", "video"}
