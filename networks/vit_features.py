@@ -243,8 +243,8 @@ def _cannot_fetch(model: str, error: Exception) -> str:
     source = getattr(config, "hf_hub_id", None) or getattr(config, "url", None) or model
     return (
         f"cannot fetch the weights of '{model}' ({type(error).__name__}). Without a network: fetch '{source}' "
-        "(model.safetensors) elsewhere and give its path as --model.backbone.init_args.weights=<file>; "
-        "or weights=null for random ones."
+        "(model.safetensors) elsewhere and give its path as weights=<file>, or weights=None for "
+        "random ones."
     )
 
 

@@ -138,7 +138,7 @@ class Layered(nn.Module, ABC):
             height, width = images.shape[-2:]
             raise UserError(
                 f"this ViT is set up for pictures of {self.data_size}x{self.data_size} pixels, not {width}x{height}: "
-                f"give the side of the data as --model.image_size={height}"
+                f"its image_size has to be the side of the data, image_size={height}"
             )
 
 

@@ -1,6 +1,7 @@
 """Rules of style that no linter has."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def test_calls_by_position_are_found():
         "A(1, 2, 3, 4)\nB(1, 2, 3, x=4)\nsuper().__init__(1, 2, *rest, 3)\nnn.Sequential(1, 2, 3, 4)\nm.C(1, 2, 3, 4)"
     )
     assert by_position(source) == ["line 1: A", "line 3: __init__", "line 5: C"]
+
+
+def options_of_the_command_line(source: str) -> list[str]:
+    """Return the texts that name an option of the command line or a path of configuration files."""
+    texts = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    found = [str(node.value) for node in texts if isinstance(node.value, str)]
+    return [text for text in found if re.search(r"(^|\W)--[a-z]|init_args|cli\.py", text)]
+
+
+BUILDING_BLOCKS = [path for path in SOURCE if path.relative_to(ROOT).parts[0] in ("networks", "metrics")]
+
+
+@pytest.mark.parametrize("path", BUILDING_BLOCKS, ids=[str(path.relative_to(ROOT)) for path in BUILDING_BLOCKS])
+def test_networks_and_metrics_know_no_command_line(path):
+    """Advice about options belongs to the module that somebody has started."""
+    assert options_of_the_command_line(path.read_text()) == []
+
+
+def test_options_of_the_command_line_are_found():
+    source = 'raise E(f"give {x} as --model.k, or" "not -- at all")\n"data.init_args.k"\n"a--b - -c"'
+    assert options_of_the_command_line(source) == [" as --model.k, ornot -- at all", "data.init_args.k"]

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.health import merge_quality
 from lightning_modules.sparsedet.merging import merged
+from lightning_modules.sparsedet.views import two_views
 from networks.detection.labelled import Labelled
 from networks.detection.two_stage import (
     Features,
@@ -17,7 +18,6 @@ from networks.detection.two_stage import (
     of_two_stages,
     plain_losses,
     relabelled,
-    two_views,
 )
 from visionscapes.checks import NonNegativeInt, PositiveInt, Share, check_options
 

@@ -12,6 +12,7 @@ from lightning_modules.sparsedet.loss import SSL_NORMS
 from lightning_modules.sparsedet.merging import merged
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.proposing import PROPOSALS, widened
+from lightning_modules.sparsedet.views import two_views
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.configs import override, read_config
 from networks.detection.labelled import Labelled
@@ -25,7 +26,6 @@ from networks.detection.two_stage import (
     of_two_stages,
     relabelled,
     sampled,
-    two_views,
 )
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveInt, Share, check_options
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from networks.detection.two_stage import Features, Proposals, averaged, concatenated, rpn
+from lightning_modules.sparsedet.views import concatenated
+from networks.detection.two_stage import Features, Proposals, averaged, rpn
 from visionscapes.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""The stages of mmdet's two-stage detectors one by one, as SparseDet and the methods it is compared with need them."""
+"""The stages of mmdet's two-stage detectors one by one, for methods that choose regions and labels themselves."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from networks.detection.labelled import Detections, Labelled
-from networks.detection.samples import as_instances, preprocess, to_samples
+from networks.detection.samples import as_instances
 from visionscapes.errors import UserError
 
 Features = tuple[Tensor, ...]  # one map (B, C, h, w) a level
@@ -31,36 +31,6 @@ def of_two_stages(detector: Any) -> Any:
         f"{type(detector).__name__} has other stages than an RPN of anchors and one head for boxes, which the method "
         "needs: choose a Faster R-CNN, such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
     )
-
-
-def two_views(detector: Any, batch: Mapping[str, Any], training: bool) -> tuple[Features, Features, list[Any]]:
-    """Return the features f_o and f_a of a batch's pictures and of their second views (thesis 3.2.2), in one pass.
-
-    Args:
-        detector: of mmdet.
-        batch: see ``datamodules.detection.samples``, with "second_view".
-        training: whether to augment batches, where the detector's configuration does.
-
-    Returns:
-        The features of both, and mmdet's samples of the B pictures.
-
-    Raises:
-        UserError: the batch has no second view.
-    """
-    if "second_view" not in batch:
-        raise UserError(
-            "the method compares two views of a picture: give the data a second view, "
-            "--data.init_args.second_view=datamodules.SecondView"
-        )
-    pictures, count = [*batch["image"], *batch["second_view"]], len(batch["image"])
-    inputs, samples = preprocess(detector, pictures, to_samples(batch) * 2, training)
-    features = detector.extract_feat(inputs)
-    return tuple(level[:count] for level in features), tuple(level[count:] for level in features), samples[:count]
-
-
-def concatenated(first: Features, second: Features) -> Features:
-    """Return the features of two views side by side on the channels (thesis 3.2.3)."""
-    return tuple(torch.cat(pair, 1) for pair in zip(first, second, strict=True))
 
 
 def relabelled(samples: Sequence[Any], targets: Sequence[Labelled]) -> list[Any]:

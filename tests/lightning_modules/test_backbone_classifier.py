@@ -4,7 +4,8 @@ from torch.utils.data import DataLoader
 
 from callbacks.run.backbone_writer import BackboneWriter
 from lightning_modules import BackboneClassifier, Detector
-from tests.lightning_modules.sparsedet.cases import C4, FPN, SMALL, trainer
+from tests.helpers.small_detectors import C4, FPN, SMALL
+from tests.lightning_modules.sparsedet.cases import trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

@@ -8,22 +8,8 @@ from safetensors.torch import save_file
 
 from lightning_modules import Detector
 from lightning_modules.detector import summed
-from tests.lightning_modules.sparsedet.cases import (
-    C4,
-    CASCADE,
-    FCOS,
-    FPN,
-    MASKS,
-    ONE,
-    RETINA,
-    SMALL,
-    TWO,
-    Batches,
-    batch,
-    gradients,
-    module,
-    trainer,
-)
+from tests.helpers.small_detectors import C4, CASCADE, FCOS, FPN, MASKS, ONE, RETINA, SMALL, TWO
+from tests.lightning_modules.sparsedet.cases import Batches, batch, gradients, module, trainer
 from visionscapes.errors import UserError
 
 pytestmark = [

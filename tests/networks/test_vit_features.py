@@ -233,7 +233,7 @@ def test_weights_that_cannot_be_fetched_are_a_user_error(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(UserError, match=r"timm/vit_small_patch16_224\.dino.*weights=<file>.*weights=null"):
+    with pytest.raises(UserError, match=r"timm/vit_small_patch16_224\.dino.*weights=<file>.*weights=None"):
         ViTFeatures("vit_small_patch16_224.dino")
 
 

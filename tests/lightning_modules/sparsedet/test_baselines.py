@@ -3,21 +3,10 @@ import torch
 
 from lightning_modules import CoMining, PseudoLabels
 from lightning_modules.sparsedet import baselines
-from networks.detection.two_stage import detected, plain_losses, two_views
-from tests.lightning_modules.sparsedet.cases import (
-    C4,
-    FPN,
-    MASKS,
-    ONE,
-    RETINA,
-    SMALL,
-    TWO,
-    at_step,
-    batch,
-    gradients,
-    module,
-    sure_of,
-)
+from lightning_modules.sparsedet.views import two_views
+from networks.detection.two_stage import detected, plain_losses
+from tests.helpers.small_detectors import C4, FPN, MASKS, ONE, RETINA, SMALL, TWO
+from tests.lightning_modules.sparsedet.cases import at_step, batch, gradients, module, sure_of
 from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")

@@ -4,21 +4,9 @@ import pytest
 import torch
 
 from lightning_modules import SparseDet
-from networks.detection.two_stage import two_views
-from tests.lightning_modules.sparsedet.cases import (
-    CASCADE,
-    FCOS_RPN,
-    FPN,
-    MASKS,
-    ONE,
-    RETINA,
-    SMALL,
-    TWO,
-    batch,
-    gradients,
-    miner,
-    module,
-)
+from lightning_modules.sparsedet.views import two_views
+from tests.helpers.small_detectors import CASCADE, FCOS_RPN, FPN, MASKS, ONE, RETINA, SMALL, TWO
+from tests.lightning_modules.sparsedet.cases import batch, gradients, miner, module
 from visionscapes.errors import UserError
 
 pytestmark = [

@@ -4,10 +4,11 @@ from torch import Tensor
 
 from lightning_modules.sparsedet import module as stages
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
+from lightning_modules.sparsedet.views import two_views
 from networks.detection.labelled import Labelled
 from networks.detection.samples import as_instances
-from networks.detection.two_stage import two_views
-from tests.lightning_modules.sparsedet.cases import ONE, TWO, Spy, at_step, batch, miner, module, sure_of
+from tests.helpers.small_detectors import ONE, TWO
+from tests.lightning_modules.sparsedet.cases import Spy, at_step, batch, miner, module, sure_of
 from visionscapes.errors import UserError
 
 pytestmark = [

@@ -5,10 +5,12 @@ import torch
 from mmengine.structures import InstanceData
 
 from lightning_modules.sparsedet.proposing import PROPOSALS, Both, widened
+from lightning_modules.sparsedet.views import concatenated, two_views
 from networks.detection.build import setup_mmdet
 from networks.detection.configs import read_config
-from networks.detection.two_stage import concatenated, rpn, two_views
-from tests.lightning_modules.sparsedet.cases import C4, FCOS, FPN, ONE, RETINA, TWO, batch, module
+from networks.detection.two_stage import rpn
+from tests.helpers.small_detectors import C4, FCOS, FPN, ONE, RETINA, TWO
+from tests.lightning_modules.sparsedet.cases import batch, module
 from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")

@@ -4,19 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.lightning_modules.sparsedet.cases import (
-    C4,
-    FPN,
-    ONE,
-    TWO,
-    Spy,
-    at_step,
-    batch,
-    gradients,
-    loss_of,
-    miner,
-    module,
-)
+from tests.helpers.small_detectors import C4, FPN, ONE, TWO
+from tests.lightning_modules.sparsedet.cases import Spy, at_step, batch, gradients, loss_of, miner, module
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

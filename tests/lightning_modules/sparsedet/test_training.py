@@ -12,18 +12,8 @@ from datamodules import DetectionScenes, SecondView
 from metrics.coco_average_precision import coco_curves
 from metrics.detections import Annotated, Detected
 from tests.helpers.runs import run_apart
-from tests.lightning_modules.sparsedet.cases import (
-    FPN,
-    KINDS,
-    ONE,
-    SMALL,
-    TWO,
-    Batches,
-    batch,
-    module,
-    sure_of,
-    trainer,
-)
+from tests.helpers.small_detectors import FPN, ONE, SMALL, TWO
+from tests.lightning_modules.sparsedet.cases import KINDS, Batches, batch, module, sure_of, trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),

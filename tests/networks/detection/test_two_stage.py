@@ -1,4 +1,5 @@
 import copy
+from functools import cache
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from networks.detection.samples import as_instances, preprocess, to_samples
 from networks.detection.two_stage import (
     BoxHead,
     averaged,
-    concatenated,
     detected,
     embedded,
     ground_truth,
@@ -19,29 +19,37 @@ from networks.detection.two_stage import (
     relabelled,
     rpn,
     sampled,
-    two_views,
 )
-from tests.lightning_modules.sparsedet.cases import (
-    C4,
-    CASCADE,
-    FCOS,
-    FCOS_RPN,
-    FPN,
-    MASKS,
-    ONE,
-    SMALL,
-    TWO,
-    batch,
-    module,
-)
+from tests.helpers.drawn_detection import drawn_batch
+from tests.helpers.small_detectors import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, ONE, SMALL, TWO
 from visionscapes.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensors of the backbone")
 
 
+@cache
+def built(config, more):
+    torch.manual_seed(0)
+    return build_detector(config, SMALL[config] | dict(more))
+
+
+def detector_of(config=FPN, more=None):
+    """Return a fresh copy of a small detector that trains."""
+    found = copy.deepcopy(built(config, tuple((more or {}).items())))
+    torch.manual_seed(0)
+    return found.train()
+
+
+def batch(*pictures, masks=False):
+    found = drawn_batch(list(pictures), (64, 64))
+    if not masks:
+        del found["masks"]
+    return found
+
+
 def prepared(*pictures, config=FPN, more=None):
-    """Return a plain detector, the features of pictures, and mmdet's samples of them."""
-    detector = module("Detector", config, more).detector
+    """Return a detector, the features of pictures, and mmdet's samples of them."""
+    detector = detector_of(config, more)
     found = batch(*pictures)
     images, samples = preprocess(detector, found["image"], to_samples(found), training=True)
     return detector, detector.extract_feat(images), samples
@@ -61,7 +69,7 @@ def scalar(losses):
     [(FPN, (ONE, TWO)), (FPN, (TWO, [])), (FPN, ([], [])), (C4, (ONE, TWO)), (MASKS, (ONE, [])), (FCOS_RPN, (ONE, []))],
 )
 def test_plain_losses_are_those_of_mmdet(config, pictures):
-    detector = module("Detector", config).detector
+    detector = detector_of(config)
     found = batch(*pictures, masks=config == MASKS)
     images, samples = preprocess(detector, found["image"], to_samples(found), training=True)
     torch.manual_seed(3)
@@ -77,46 +85,6 @@ def test_plain_losses_leave_the_labels_alone():
     detector, features, samples = prepared(ONE, TWO)
     plain_losses(detector, features, samples)
     assert [each.gt_instances.labels.tolist() for each in samples] == [[0], [0, 1]]
-
-
-def test_views_in_one_pass_are_those_of_two():
-    detector = module("Detector").detector
-    found = batch(ONE, TWO)
-    f_o, f_a, samples = two_views(detector, found, training=True)
-    for view, features in (("image", f_o), ("second_view", f_a)):
-        images, alone = preprocess(detector, found[view], to_samples(found), training=True)
-        for ours, theirs in zip(features, detector.extract_feat(images), strict=True):
-            torch.testing.assert_close(ours, theirs)
-    assert len(samples) == 2
-    assert [each.metainfo for each in samples] == [each.metainfo for each in alone]
-    assert not any(torch.equal(a, b) for a, b in zip(f_o, f_a, strict=True))
-
-
-def test_views_of_several_sizes_are_padded_alike():
-    detector = module("Detector").detector
-    found = batch(ONE, TWO)
-    wide = batch(ONE, size=(64, 96))
-    for key in ("image", "second_view", "size"):
-        found[key][1] = wide[key][0]
-    f_o, f_a, samples = two_views(detector, found, training=True)
-    assert [level.shape for level in f_o] == [level.shape for level in f_a]
-    assert f_o[0].shape[2:] == (16, 24)
-    assert [each.metainfo["img_shape"] for each in samples] == [(64, 64), (64, 96)]
-    assert {each.metainfo["batch_input_shape"] for each in samples} == {(64, 96)}
-
-
-def test_a_batch_without_second_view():
-    found = batch(ONE)
-    del found["second_view"]
-    with pytest.raises(UserError, match=r"second_view=datamodules\.SecondView"):
-        two_views(module("Detector").detector, found, training=True)
-
-
-def test_concatenation_keeps_levels_and_order():
-    first, second = ([torch.full((2, 3, side, side), value) for side in (4, 2)] for value in (1.0, 2.0))
-    joined = concatenated(tuple(first), tuple(second))
-    assert [tuple(level.shape) for level in joined] == [(2, 6, 4, 4), (2, 6, 2, 2)]
-    assert joined[1][0, :, 0, 0].tolist() == [1, 1, 1, 2, 2, 2]
 
 
 class TestRPN:
@@ -274,17 +242,21 @@ class TestBoxHead:
 
 @pytest.mark.parametrize("config", [FPN, C4])
 def test_detected_is_what_the_detector_predicts(config):
-    module_ = module("Detector", config).eval()
+    detector = detector_of(config).eval()
     found = batch(ONE, TWO)
-    found["size"] = [torch.tensor([128, 128])] * 2  # the originals are twice as large
-    images, samples = preprocess(module_.detector, found["image"], to_samples(found), training=False)
-    ours = detected(module_.detector, module_.detector.extract_feat(images), samples)
-    theirs = module_.predict_step(found, 0)
+    images, samples = preprocess(detector, found["image"], to_samples(found), training=False)
+    ours = detected(detector, detector.extract_feat(images), samples)
+    for each in samples:
+        each.set_metainfo({"scale_factor": (0.5, 0.5)})  # the originals are twice as large
+    theirs = detector.predict(images, samples, rescale=True)
     for own, each in zip(ours, theirs, strict=True):
-        order = own.scores.argsort(descending=True, stable=True)
-        torch.testing.assert_close(2 * own.boxes[order], each["boxes"])
-        torch.testing.assert_close(own.scores[order], each["scores"])
-        assert own.labels[order].equal(each["labels"])
+        order, other = (
+            scores.argsort(descending=True, stable=True) for scores in (own.scores, each.pred_instances.scores)
+        )
+        assert len(order)
+        torch.testing.assert_close(2 * own.boxes[order], each.pred_instances.bboxes[other])
+        torch.testing.assert_close(own.scores[order], each.pred_instances.scores[other])
+        assert own.labels[order].equal(each.pred_instances.labels[other])
         assert not own.boxes.requires_grad
 
 
