@@ -28,6 +28,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import Times, hardware, interleave, slug, summary, synchronise
@@ -112,6 +113,7 @@ class TakingTurns(pl.Callback):
         self.started: tuple[float, float] | None = None
         self.bare: BareLoop | None = None
 
+    @override
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         ended = self._now()
         self.bare = self.bare or BareLoop(pl_module, trainer.datamodule.train_dataloader())
@@ -197,12 +199,14 @@ class Waiting(pl.Callback):
     def __init__(self) -> None:
         self.waited, self.worked, self.mark = 0.0, 0.0, 0.0
 
+    @override
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         now = time.perf_counter()
         if self.mark and batch_idx > 1:  # workers start with the first
             self.waited += now - self.mark
         self.mark = now
 
+    @override
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         now = time.perf_counter()
         if batch_idx > 1:

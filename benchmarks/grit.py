@@ -33,6 +33,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_grit import Arrangement, BareLoop
@@ -135,9 +136,11 @@ class TakingTurns(pl.Callback):
         self.first: dict[str, float] = {}  # relative differences of the first losses
         self.started = (0.0, 0.0)
 
+    @override
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.started = self._now()
 
+    @override
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         ended = self._now()
         begun = self._now()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
@@ -35,6 +36,7 @@ class PlainKeys(nn.Module):
         qkv = attention.qkv(inputs[0]).reshape(b, n, 3, heads, channels // heads).permute(2, 0, 3, 1, 4)
         self._keys.append(qkv[1])
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, C, h, w) for images (B, 3, H, W) in [0, 1]."""
         vit = self.vit

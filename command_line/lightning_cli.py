@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.plugins import CheckpointIO, LayerSync
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from typing_extensions import override
 
 from callbacks.run.checkpointing import (
     Checkpointing,
@@ -115,10 +116,12 @@ class CommandLine(LightningCLI):
         )
 
     @staticmethod
+    @override
     def subcommands() -> dict[str, set[str]]:
         """Return the subcommands and the arguments that they do not offer; checkpoints are always read safely."""
         return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
+    @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run folder."""
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
@@ -127,6 +130,7 @@ class CommandLine(LightningCLI):
         parser.add_argument("--resume", type=bool, default=False, help="continue the run --name, or begin it")
         parser.add_argument("--test_after_fit", type=bool, default=False, help="evaluate the trained module after fit")
 
+    @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; whatever is wrong is told in one line.
 
@@ -148,9 +152,11 @@ class CommandLine(LightningCLI):
         except OmegaConfBaseException as error:
             raise UserError(f"a ${{...}} in a configuration file has no value: {str(error).splitlines()[0]}") from None
 
+    @override
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would let the checkpoint's hyper-parameters win over the command line."""
 
+    @override
     def before_instantiate_classes(self) -> None:
         """Claim the run folder and look at the checkpoint that the run starts from.
 
@@ -193,6 +199,7 @@ class CommandLine(LightningCLI):
         if self._different:
             _say(f"note: {self.checkpoint} differs from the configuration, which wins: {'; '.join(self._different)}")
 
+    @override
     def instantiate_classes(self) -> None:
         """Build module, datamodule and trainer, and let a class say itself what is wrong with its arguments."""
         try:
@@ -204,6 +211,7 @@ class CommandLine(LightningCLI):
                 cause = cause.__cause__
             raise (cause or error) from error.__cause__
 
+    @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with what every run has: its folder, log, record, checkpoints and checks.
 
@@ -231,6 +239,7 @@ class CommandLine(LightningCLI):
         except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
 
+    @override
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpointing)]
@@ -253,6 +262,7 @@ class CommandLine(LightningCLI):
         if self._get(self.config_init, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=not self._prints_results())
 
+    @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"ckpt_path": checkpoint}
@@ -262,6 +272,7 @@ class CommandLine(LightningCLI):
         """Whether a callback shows the figures of a test, so that Lightning's own endless table is not wanted."""
         return any(getattr(callback, "prints_results", False) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
 
+    @override
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             passes = getattr(self.model, "passes", None)

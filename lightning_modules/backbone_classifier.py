@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from networks.detection.build import build_detector
@@ -54,17 +55,20 @@ class BackboneClassifier(LightningModule):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, 3, S, S) in [0, 1]."""
         inputs = self.preprocessor({"inputs": list(255 * images.flip(1)), "data_samples": None})["inputs"]
         return self.head(self.backbone(inputs)[-1].mean((2, 3)))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = F.cross_entropy(self(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+    @override
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch.get("task") == "images":
             self.accuracy(self(batch["image"]), batch["label"])
             self.log("val/accuracy", self.accuracy, prog_bar=True, on_epoch=True, add_dataloader_idx=False)
@@ -73,6 +77,7 @@ class BackboneClassifier(LightningModule):
         """Return the weights of the backbone alone, for ``backbone_weights`` of a detector."""
         return self.backbone.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         steps = self.trainer.estimated_stepping_batches

@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.build import build_detector, set_progress
@@ -68,31 +69,38 @@ class Detector(LightningModule):
         box_head = getattr(head, "bbox_head", None)
         return getattr(box_head[-1] if isinstance(box_head, torch.nn.ModuleList) else box_head, "num_classes", None)
 
+    @override
     def on_fit_start(self) -> None:
         """Check that detector and data agree on the number of classes."""
         self._check_classes()
 
+    @override
     def on_validation_start(self) -> None:
         """Check that detector and data agree on the number of classes."""
         self._check_classes()
 
+    @override
     def on_test_start(self) -> None:
         """Check that detector and data agree on the number of classes."""
         self._check_classes()
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         set_progress(self.global_step, self.current_epoch)
         return self.total(self.losses(batch), batch)
 
     # Lightning hands to callbacks whatever these return; its types know tensors and mappings only.
+    @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the detections, see `predict_step`."""
         return self.predict_step(batch, batch_idx)
 
+    @override
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the detections, see `predict_step`."""
         return self.predict_step(batch, batch_idx)
 
+    @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return the detections of every picture.
 
@@ -145,7 +153,8 @@ class Detector(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         return loss
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:  # noqa: D102
+    @override
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         parameters = [each for each in self.parameters() if each.requires_grad]
         optimizer: torch.optim.Optimizer
         if self.optimizer == "sgd":
@@ -164,6 +173,7 @@ class Detector(LightningModule):
             return cosine_schedule(step, steps, self.warmup_steps)
         return 0.1 ** sum(step >= each for each in self.milestones)
 
+    @override
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:

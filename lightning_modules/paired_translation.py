@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.gan.conditions import one_hot
 from networks.gan.ema import moving_average
@@ -125,6 +126,7 @@ class PairedTranslation(LightningModule):
 
     # ------------------------------------------------------------------------------------------------ training
 
+    @override
     def setup(self, stage: str) -> None:
         """Hold the model against the data.
 
@@ -138,7 +140,8 @@ class PairedTranslation(LightningModule):
                 "the same number, --model.init_args.classes and that of the data"
             )
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:  # noqa: D102
+    @override
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         condition, truth = self.condition(batch), self.to_network(batch["image"])
         translated = self.translate(batch, condition, truth)
         losses = self.discriminator_losses(condition, truth, translated.generated.image.detach())
@@ -206,6 +209,7 @@ class PairedTranslation(LightningModule):
         """Return what the discriminator says of images (B, 3, S, S) with their conditions beside them."""
         return self.discriminator(torch.cat([condition, image], 1))
 
+    @override
     def configure_optimizers(self) -> Any:
         """Return Adam for the generator and for the discriminator, each with its schedule."""
         networks = (self.generator, self.discriminator)
@@ -228,12 +232,14 @@ class PairedTranslation(LightningModule):
         style = self.to_network(batch["style"] if "style" in batch else batch["image"])
         return self.render(batch, self.condition(batch), style, noise)
 
+    @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the images of the batch, `Generated`, for the callbacks."""
         return self.generate(batch)
 
     test_step = predict_step = validation_step
 
+    @override
     def on_predict_start(self) -> None:
         """Refuse to translate with untrained networks.
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from metrics.estimate import Estimate
 
@@ -115,6 +116,7 @@ class MinibatchCKA(Metric):
         self.add_state("hsic", torch.zeros(count, count, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("products", torch.zeros(3, count, count, dtype=torch.float64), dist_reduce_fx="sum")
 
+    @override
     def update(self, representations: list[Tensor]) -> None:
         """Add one batch of samples.
 
@@ -139,6 +141,7 @@ class MinibatchCKA(Metric):
         # [0] xy^2, [1] xy xx (its transpose is xy yy), [2] xx yy: what the variance of the ratio is made of.
         self.products += torch.stack([hsic * hsic, hsic * own[:, None], own[:, None] * own])
 
+    @override
     def compute(self) -> dict[str, Estimate]:
         """Return the CKA of every pair; NaN where no batch of at least four samples was seen."""
         own = self.hsic.diagonal()

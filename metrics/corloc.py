@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from metrics.estimate import Estimate
 
@@ -34,6 +35,7 @@ class CorLoc(Metric):
         self.add_state("correct", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
+    @override
     def update(self, predicted: Tensor, boxes: Tensor) -> None:
         """Count one image.
 
@@ -51,6 +53,7 @@ class CorLoc(Metric):
             overlap = box_iou(predicted[None].double(), boxes.to(predicted.device).double())
             self.correct += bool((overlap >= self.iou_threshold).any())
 
+    @override
     def compute(self) -> dict[str, Estimate]:
         """Return the fraction of images found."""
         count = int(self.images)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from typing_extensions import override
 
 _REAL = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 
@@ -32,6 +33,7 @@ class FrechetFeatureDistance(FrechetInceptionDistance):
         self.orig_dtype = torch.float32  # torchmetrics sets it in the first update, which a process may lack
         self.images = 0
 
+    @override
     def compute(self) -> Tensor:
         """Return the distance, scalar, at least 0 up to rounding."""
         self.images = int(self.fake_features_num_samples)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 
 class Spectrum(NamedTuple):
@@ -118,6 +119,7 @@ class FrequencySpectrum(Metric):
             self.add_state(name, torch.zeros(side // 2 + 1, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
+    @override
     def update(self, images: Tensor) -> None:
         """Add images (B, C, S, S)."""
         power = azimuthal_power(images)
@@ -125,6 +127,7 @@ class FrequencySpectrum(Metric):
         self.squares += power.square().sum(0)
         self.images += len(images)
 
+    @override
     def compute(self) -> Spectrum:
         """Return the mean spectrum."""
         count = int(self.images)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from metrics.estimate import Estimate
 
@@ -32,6 +33,7 @@ class ImageMeans(Metric):
         self.names = list(names)
         self.add_state("sums", torch.zeros(len(self.names), 3, dtype=torch.float64), dist_reduce_fx="sum")
 
+    @override
     def update(self, figures: Mapping[str, Tensor]) -> None:
         """Add the figures of a batch.
 
@@ -44,6 +46,7 @@ class ImageMeans(Metric):
                 [known.new_tensor(len(known)), known.sum(), known.square().sum()]
             )
 
+    @override
     def compute(self) -> dict[str, Estimate]:
         """Return the estimate of every figure."""
         estimates = {}

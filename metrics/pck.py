@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
 
 from metrics.estimate import Estimate, mean_estimate
 
@@ -46,6 +47,7 @@ class PercentageOfCorrectKeypoints(Metric):
         # One flat state: torchmetrics gathers an empty float vector from a rank that has seen no pair.
         self.add_state("samples", default=[], dist_reduce_fx="cat")
 
+    @override
     def update(self, predicted: Tensor, target: Tensor, box_size: Tensor | float, category: Tensor | int) -> None:
         """Add one pair of images.
 
@@ -64,6 +66,7 @@ class PercentageOfCorrectKeypoints(Metric):
         row = correct.sum(-1).T.flatten().float()  # variants x alphas; counts are exact in float32
         self.samples.append(torch.cat([row.new_tensor([float(category), len(target)]), row]))
 
+    @override
     def compute(self) -> dict[str, Estimate]:
         """Return the estimate of every alpha and variant."""
         samples = dim_zero_cat(self.samples) if len(self.samples) else torch.zeros(0, device=self.device)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
 
 from metrics.estimate import Estimate, mean_estimate
 
@@ -41,6 +42,7 @@ class VideoSegmentationQuality(Metric):
         # One flat state: torchmetrics gathers an empty float vector from a rank that has seen no video.
         self.add_state("samples", default=[], dist_reduce_fx="cat")
 
+    @override
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Add one video.
 
@@ -68,6 +70,7 @@ class VideoSegmentationQuality(Metric):
             predicted, target = predicted & known, target & known
         return torch.stack([region_iou(predicted, target), boundary_f(predicted, target, self.boundary_tolerance)])
 
+    @override
     def compute(self) -> dict[str, Estimate]:
         """Return the estimates of J&F, J and F over all objects."""
         samples = dim_zero_cat(self.samples) if len(self.samples) else torch.zeros(0, device=self.device)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
 
 from visionscapes.processes import rank_and_world_size
 
@@ -32,10 +33,12 @@ class GlobalBatchNorm(_BatchNorm):
         own._parameters, own._buffers = layer._parameters, layer._buffers
         return own.train(layer.training)
 
+    @override
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected an input (B, C, ...), got {tuple(input.shape)}")
 
+    @override
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input`` (B, C, ...) normalised over everything but C."""
         uses_batch = self.training or self.running_mean is None

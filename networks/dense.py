@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from visionscapes.checks import PositiveInt, check_options
 
@@ -39,7 +40,8 @@ class Upsampled(nn.Module):
         super().__init__()
         self.features, self.factor = features, factor
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> Tensor:
         return F.interpolate(self.features(images), scale_factor=self.factor, mode="bilinear", align_corners=False)
 
 
@@ -59,6 +61,7 @@ class AtLargerImage(nn.Module):
         super().__init__()
         self.features, self.factor = features, factor
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> Tensor:
         larger = F.interpolate(images, scale_factor=self.factor, mode="bilinear", align_corners=False)
         return self.features(larger)

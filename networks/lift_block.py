@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.vit_features import ViTFeatures
 from visionscapes.errors import UserError
@@ -49,6 +50,7 @@ class LiFTBlock(nn.Module):
         self.fuse = nn.Sequential(*_convolution((dim + STEM) // 2 + STEM, dim // 2), *_convolution(dim // 2, dim // 2))
         self.out = nn.Conv2d(dim // 2, dim, kernel_size=1)
 
+    @override
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
         """Return features (B, C, 2h, 2w).
 
@@ -137,7 +139,8 @@ class Lifted(nn.Module):
         super().__init__()
         self.backbone, self.block, self.times = backbone, block, times
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> Tensor:
         return self.block.repeat(self.backbone(images), self.backbone.normalise(images), self.times)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.weights import read_state_dict
 from visionscapes.errors import UserError
@@ -55,10 +56,12 @@ class FeatureDistance(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @override
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode."""
         return super().train(False)
 
+    @override
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
         """Compare images.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from timm.models import register_model
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class PlainCNN(nn.Module):
@@ -33,6 +34,7 @@ class PlainCNN(nn.Module):
             {"num_chs": width, "reduction": 2**place, "module": f"layers.{place}"} for place, width in enumerate(widths)
         ]
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         """Return the means (B, widths[-1]) of the last maps of images (B, 3, H, W)."""
         for layer in self.layers:

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.weights import load_weights
 from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
@@ -99,6 +100,7 @@ class ViTFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
+    @override
     def train(self, mode: bool = True) -> "ViTFeatures":
         """Stay in evaluation mode: the ViT is frozen."""
         return super().train(False)
@@ -119,7 +121,8 @@ class ViTFeatures(nn.Module):
             )
         return (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> Tensor:
         h, w = self.grid(*images.shape[-2:])
         last = self.layer + (self.facet == "token")
         tokens = self._tokens(self.normalise(images), last, h, w)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.tiling import tiled, to_patch_multiple
 from networks.vit_features import create_vit, is_pre_norm
@@ -94,6 +95,7 @@ class Layered(nn.Module, ABC):
         self.check(images)
         self._pass(self._at_own_size(images), observers, attention)
 
+    @override
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the patch tokens of every layer, (B, C, h, w) by "1" to "L".
 
@@ -196,10 +198,12 @@ class LayeredViT(Layered):
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
+    @override
     def train(self, mode: bool = True) -> "LayeredViT":
         """Stay in evaluation mode: the ViT is frozen."""
         return super().train(False)
 
+    @override
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         with watched(self.vit, self.prefix, self.grid, observers, attention):
             self.vit.forward_features((images - self.mean) / self.std)
@@ -225,6 +229,7 @@ class RandomFeatures(Layered):
         super().__init__(1, 1, dim, patch_size=patch_size, image_size=image_size, data_size=data_size)
         self.uniform = uniform
 
+    @override
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
         h, w = self.grid
         tokens = images.new_empty(len(images), 1 + h * w, self.dim)

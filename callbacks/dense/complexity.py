@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from callbacks.dense.evaluation import dense_features_of
 from callbacks.results.presentation import MetricKind, Presentation
@@ -38,7 +39,8 @@ class Complexity(Callback):
         self.image_sizes, self.methods = list(image_sizes), methods
         self.results: list[Result] = []
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         counts: dict[str, Callable[[nn.Module, Tensor], float]] = {
             "parameters (M)": lambda features, _: parameter_count(features) / 1e6,
             "GMACs": lambda features, image: macs(features, image) / GIGA,

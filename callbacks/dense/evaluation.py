@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays, store_of
 from callbacks.results.presentation import Presentation
@@ -33,7 +34,8 @@ class Precise(nn.Module):
         super().__init__()
         self.features, self.trainer = features, trainer
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         with self.trainer.precision_plugin.forward_context():
             maps = by_layer(self.features(images))
         return {layer: features.float() for layer, features in maps.items()}
@@ -94,10 +96,12 @@ class DenseEvaluation(Callback, ABC):
     def image_size(self, batch: Mapping[str, Any]) -> int:
         """Return the side of the square images of this batch in pixels."""
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._metrics, self._kept = {}, self.kept(trainer, pl_module)
 
-    def on_validation_batch_end(  # noqa: D102
+    @override
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -120,7 +124,8 @@ class DenseEvaluation(Callback, ABC):
             self._metrics[name, size, layer] = self.new_metric().to(device)
         return self._metrics[name, size, layer]
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._complete_metrics(pl_module.device)
         if trainer.sanity_checking or not (self._metrics or self._kept):
             return

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.dense.evaluation import Precise, dense_features_of
 from callbacks.results.figures import new_figure, save_figure
@@ -53,10 +54,12 @@ class DensePicture(Callback, ABC):
     def draw(self, rows: list[ImageFeatures]) -> Any:
         """Return the figure that shows these images."""
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = {}
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -83,7 +86,8 @@ class DensePicture(Callback, ABC):
         for index, image in enumerate(images.cpu()):
             rows.append(ImageFeatures(image, {method: maps[index] for method, maps in features.items()}))
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for key, rows in self._shown.items():
             save_figure(self.draw(rows), Path(trainer.default_root_dir) / "pictures" / f"{key}.png")
         self._shown = {}
@@ -106,7 +110,8 @@ class SelfSimilarityPicture(DensePicture):
 
     name = "self_similarity"
 
-    def draw(self, rows: list[ImageFeatures]) -> Any:  # noqa: D102
+    @override
+    def draw(self, rows: list[ImageFeatures]) -> Any:
         figure, panels = grid(rows)
         for row, line in zip(rows, panels, strict=True):
             height, width = row.image.shape[1:]
@@ -135,7 +140,8 @@ class PrincipalComponentPicture(DensePicture):
 
     name = "principal_components"
 
-    def draw(self, rows: list[ImageFeatures]) -> Any:  # noqa: D102
+    @override
+    def draw(self, rows: list[ImageFeatures]) -> Any:
         figure, panels = grid(rows)
         methods = list(rows[0].features)
         colours = principal_colours([[row.features[method] for row in rows] for method in methods])

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.results.figures import LARGEST_PNG, as_png
 from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
@@ -43,10 +44,12 @@ class FeatureWriter(PredictionWriter):
         super().__init__()
         self.dtype, self.pictures = dtype, pictures
 
-    def accepts(self, outputs: Any) -> bool:  # noqa: D102
+    @override
+    def accepts(self, outputs: Any) -> bool:
         return isinstance(outputs, Tensor) and outputs.ndim == 4
 
-    def write_batch(  # noqa: D102
+    @override
+    def write_batch(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Tensor
     ) -> dict[str, tuple[int, ...]]:
         folder, root = Path(trainer.default_root_dir), root_of_data(trainer)
@@ -62,7 +65,8 @@ class FeatureWriter(PredictionWriter):
             shapes[str(name)] = tuple(features.shape)
         return shapes
 
-    def conclude(self, trainer: Trainer, records: Mapping[str, tuple[int, ...]]) -> str:  # noqa: D102
+    @override
+    def conclude(self, trainer: Trainer, records: Mapping[str, tuple[int, ...]]) -> str:
         where = Path(trainer.default_root_dir)
         last = f", the last {list(records.values())[-1]}" if records else ""
         pictures = f"; pictures in {where / 'pictures'}" if self.pictures else ""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
@@ -61,14 +62,17 @@ class KeypointCorrespondence(DenseEvaluation):
         self.alphas, self.aggregation, self.comparison = alphas, aggregation, comparison
         self.reference = reference
 
-    def new_metric(self) -> Metric:  # noqa: D102
+    @override
+    def new_metric(self) -> Metric:
         variants = ["" if rule == "official" else f" ({rule})" for rule in self.rules]
         return PercentageOfCorrectKeypoints(self.alphas, self.aggregation, self.comparison, variants=variants)  # type: ignore[arg-type]
 
-    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+    @override
+    def image_size(self, batch: Mapping[str, Any]) -> int:
         return batch["target_image"].shape[-1]
 
-    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+    @override
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         for layer, maps in features(torch.cat([batch["source_image"], batch["target_image"]])).items():
             sources, targets = maps.chunk(2)
             self._match(metrics(layer), sources, targets, batch)

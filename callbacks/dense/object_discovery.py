@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
@@ -43,13 +44,16 @@ class ObjectDiscovery(DenseEvaluation):
         self.tau, self.eps = tau, eps
         self.iou_threshold, self.without_boxes = iou_threshold, without_boxes
 
-    def new_metric(self) -> Metric:  # noqa: D102
+    @override
+    def new_metric(self) -> Metric:
         return CorLoc(self.iou_threshold, self.without_boxes)
 
-    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+    @override
+    def image_size(self, batch: Mapping[str, Any]) -> int:
         return batch["image"].shape[-1]
 
-    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+    @override
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         height, width = batch["image"].shape[-2:]
         for layer, maps in features(batch["image"]).items():
             for one, boxes in zip(maps, batch["boxes"], strict=True):

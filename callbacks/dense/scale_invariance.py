@@ -10,6 +10,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.figures import PALETTE, new_figure, save_figure
@@ -59,22 +60,27 @@ class ScaleInvariance(DenseEvaluation):
         self._held: list[Tensor] = []
         self._seen = 0
 
-    def new_metric(self) -> Metric:  # noqa: D102
+    @override
+    def new_metric(self) -> Metric:
         return MinibatchCKA([str(scale) for scale in self.scales])
 
-    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+    @override
+    def image_size(self, batch: Mapping[str, Any]) -> int:
         return batch["image"].shape[-1]
 
-    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+    @override
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         scales = [features(resize(batch["image"], scale)) for scale in self.scales]
         for layer in scales[0]:
             metrics(layer).update([maps[layer] for maps in scales])
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_epoch_start(trainer, pl_module)
         self._held, self._seen = [], 0
 
-    def on_validation_batch_end(  # noqa: D102
+    @override
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -96,7 +102,8 @@ class ScaleInvariance(DenseEvaluation):
             if len(self._held) == self.batch_size:
                 self._evaluate_held(trainer, pl_module)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if len(self._held) >= SMALLEST_BATCH:
             self._evaluate_held(trainer, pl_module)
         self._held = []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
@@ -69,13 +70,16 @@ class VideoPropagation(DenseEvaluation):
         self.in_patches = neighbourhood_unit == "patches"
         self.ignore_void, self.frames_at_once = ignore_void, frames_at_once
 
-    def new_metric(self) -> Metric:  # noqa: D102
+    @override
+    def new_metric(self) -> Metric:
         return VideoSegmentationQuality(self.ignore_void)
 
-    def image_size(self, batch: Mapping[str, Any]) -> int:  # noqa: D102
+    @override
+    def image_size(self, batch: Mapping[str, Any]) -> int:
         return min(batch["frames"].shape[-2:])
 
-    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:  # noqa: D102
+    @override
+    def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         if len(batch["frames"]) < 3:
             raise UserError(
                 f"video {batch['name']} has {len(batch['frames'])} frames; at least 3 are needed, because the first "

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.coco_average_precision import Curves, coco_curves
@@ -25,7 +27,8 @@ class COCOEvaluation(DetectionEvaluation):
     # Seven columns, because the names are short and there are no standard errors.
     presentation = Presentation("Average precision (COCO)", SHARE, ranked=False, columns=7)
 
-    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:  # noqa: D102
+    @override
+    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:
         annotated, detected = columns(images)
         methods = ["boxes"] if annotated.masks is None else ["boxes", "masks"]
         sizes = [image.size for image in images]

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
+from typing_extensions import override
 
 from callbacks.detection.evaluation import datamodule_of, detections
 from callbacks.results.figures import new_figure, save_photographs
@@ -81,10 +82,12 @@ class DetectionPicture(Callback):
         self.images, self.min_score = images, min_score
         self._shown: list[ComparedPicture] = []
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = []
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -101,7 +104,8 @@ class DetectionPicture(Callback):
             pictures = zip(batch["image"], batch["size"], batch["truth"], found, strict=True)
             self._shown += [shown(*picture, self.min_score) for picture in islice(pictures, left)]
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._shown:
             figure = draw(self._shown, datamodule_of(trainer, self).classes)
             save_photographs(figure, Path(trainer.default_root_dir) / "pictures" / "detections.png")

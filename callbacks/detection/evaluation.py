@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
@@ -92,10 +93,12 @@ class DetectionEvaluation(Callback, ABC):
         images = zip(batch["image_id"], batch["size"], found, batch["truth"], strict=True)
         return [evaluated(*image) for image in images]
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._collected = []
 
-    def on_validation_batch_end(  # noqa: D102
+    @override
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -108,7 +111,8 @@ class DetectionEvaluation(Callback, ABC):
             return
         self._collected += self.collect(trainer, pl_module, outputs, batch)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
         mine, self._collected = self._collected, []

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns, datamodule_of
 from callbacks.results.presentation import SHARE, Presentation
@@ -30,14 +31,16 @@ class LVISEvaluation(DetectionEvaluation):
     protocol = "lvis"
     presentation = Presentation("Average precision (LVIS)", SHARE, ranked=False)
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(datamodule_of(trainer, self), "frequencies"):
             raise UserError(
                 "LVISEvaluation needs to know which classes are rare, and this datamodule has no frequencies: use it "
                 "with LVISDetection, or evaluate with COCOEvaluation"
             )
 
-    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:  # noqa: D102
+    @override
+    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:
         annotated, detected = columns(images)
         federated = Federated(
             [image.negative for image in images],

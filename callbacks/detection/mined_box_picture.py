@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.results.figures import new_figure, save_photographs
 from visionscapes.checks import PositiveInt, check_options
@@ -43,7 +44,8 @@ class MinedBoxPicture(Callback):
         self.images = images
         self._last: list[dict[str, Any]] = []
 
-    def on_train_batch_end(  # noqa: D102
+    @override
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         mines = trainer.is_global_zero and isinstance(pl_module, Mines)
@@ -51,7 +53,8 @@ class MinedBoxPicture(Callback):
             enough = -(-self.images // len(batch["image"]))
             self._last = [*self._last, batch][-enough:]
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._last:
             return
         pictures: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.detection.evaluation import DetectionEvaluation, Figure, as_array, datamodule_of
 from callbacks.results.presentation import SHARE, Presentation
@@ -62,7 +63,8 @@ class ProposalRecall(DetectionEvaluation):
         super().__init__()
         self.count, self.known, self.validation = count, known, validation
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(pl_module, "proposals"):
             raise UserError(
                 f"ProposalRecall needs a detector of two stages, and {type(pl_module).__name__} makes no proposals: "
@@ -75,7 +77,8 @@ class ProposalRecall(DetectionEvaluation):
                 f"known={strange} of ProposalRecall are no labels: they go from 0 to {len(datamodule.classes) - 1}"
             )
 
-    def collect(  # noqa: D102
+    @override
+    def collect(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]
     ) -> list[RecalledObjects]:
         if not (trainer.testing or self.validation):
@@ -90,7 +93,8 @@ class ProposalRecall(DetectionEvaluation):
             records.append(RecalledObjects(image_id, as_array(truth["labels"][wanted]), recalled))
         return records
 
-    def figures(self, images: Sequence[RecalledObjects], datamodule: Any) -> list[Figure]:  # noqa: D102
+    @override
+    def figures(self, images: Sequence[RecalledObjects], datamodule: Any) -> list[Figure]:
         labels = np.concatenate([image.labels for image in images])
         recalled = np.concatenate([image.recalled for image in images])
         figures = [_recall("recall@0.5", recalled)]

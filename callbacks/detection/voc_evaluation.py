@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns
 from callbacks.results.presentation import SHARE, Presentation
@@ -29,7 +30,8 @@ class VOCEvaluation(DetectionEvaluation):
     protocol = "voc"
     presentation = Presentation("Average precision (PASCAL VOC)", SHARE, ranked=False)
 
-    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:  # noqa: D102
+    @override
+    def figures(self, images: Sequence[EvaluatedImage], datamodule: Any) -> list[Figure]:
         annotated, detected = columns(images)
         num_classes = len(datamodule.classes)
         values = {

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
@@ -75,10 +76,12 @@ class GenerationEvaluation(Callback, ABC):
             self._metrics[method, size] = self.new_metric((method, size)).to(pl_module.device)
         return self._metrics[method, size]
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._metrics = {}
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -95,7 +98,8 @@ class GenerationEvaluation(Callback, ABC):
             with torch.no_grad():
                 self.update(trainer, pl_module, generated, batch)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._complete_metrics(pl_module.device)
         if not self._metrics:
             return
@@ -105,14 +109,17 @@ class GenerationEvaluation(Callback, ABC):
             self.finish(trainer, pl_module, self._metrics)
         self._metrics = {}
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._metrics = {}
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:  # noqa: D102
+    @override
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
         if self.validate and not trainer.sanity_checking:
             self.on_test_batch_end(trainer, pl_module, *rest)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validate and not trainer.sanity_checking:
             self.on_test_epoch_end(trainer, pl_module)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from metrics.perceptual_distance import feature_distance
 from networks.vit_features import ViTFeatures
@@ -40,7 +41,8 @@ class SmallDistance(nn.Module):
         super().__init__()
         self.network = small_network()
 
-    def forward(self, images: Tensor, truth: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor, truth: Tensor) -> Tensor:
         return feature_distance(self.network(images), self.network(truth))
 
 
@@ -52,7 +54,8 @@ class SmallFeatures(nn.Module):
         self.network = small_network()
         self.num_features = self.network.dim
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> Tensor:
         return self.network(images.float() / 255).mean((2, 3))
 
 
@@ -86,7 +89,8 @@ class LPIPS(nn.Module):
         self.distance.net.load_state_dict({new: state[old] for new, old in names.items()})
         self.requires_grad_(False).eval()
 
-    def forward(self, images: Tensor, truth: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor, truth: Tensor) -> Tensor:
         return self.distance(images, truth, normalize=True).flatten()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import SMALL_NETWORK, SmallFeatures, inception
@@ -48,7 +49,8 @@ class FrechetDistance(GenerationEvaluation):
         self._network: nn.Module | None = None
         self._real: dict[tuple[bool, int], dict[str, Tensor]] = {}  # by whether it is the test, and size
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._real = {}
         if stage == "predict" or self._network is not None:
             return
@@ -58,11 +60,13 @@ class FrechetDistance(GenerationEvaluation):
         self._network = SmallFeatures()
         pl_module.print(f"no inception_weights: Fréchet distance of the {SMALL_NETWORK} in place of FID")
 
-    def new_metric(self, key: Key) -> FrechetFeatureDistance:  # noqa: D102
+    @override
+    def new_metric(self, key: Key) -> FrechetFeatureDistance:
         assert self._network is not None
         return FrechetFeatureDistance(self._network)
 
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:  # noqa: D102
+    @override
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
         size = batch["image"].shape[-2]
         if (trainer.testing, size) not in self._real:
             self.metric(pl_module, "image", size).update(to_bytes(batch["image"]), real=True)
@@ -70,6 +74,7 @@ class FrechetDistance(GenerationEvaluation):
         for method, images in methods.items():
             self.metric(pl_module, method, size).update(to_bytes(to_unit_range(images)), real=False)
 
+    @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the distances of all methods the true images, of which the first has seen those of this process."""
         self._complete_metrics(pl_module.device)
@@ -80,7 +85,8 @@ class FrechetDistance(GenerationEvaluation):
             metric.take_real_statistics(self._real[trainer.testing, size])
         super().on_test_epoch_end(trainer, pl_module)
 
-    def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, metrics: Metrics) -> list[Result]:
         name = f"Frechet distance ({SMALL_NETWORK})" if self.inception_weights is None else "FID"
         rows = []
         for (method, size), metric in metrics.items():

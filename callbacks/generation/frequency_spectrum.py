@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.results.csv_files import write_csv
@@ -55,10 +56,12 @@ class FrequencySpectrum(GenerationEvaluation):
     def __init__(self, validate: bool = False):
         super().__init__(validate)
 
-    def new_metric(self, key: Key) -> SpectrumMetric:  # noqa: D102
+    @override
+    def new_metric(self, key: Key) -> SpectrumMetric:
         return SpectrumMetric(key[1])
 
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:  # noqa: D102
+    @override
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
         truth = batch["image"]
         height, width = truth.shape[-2:]
         if height != width:
@@ -69,7 +72,8 @@ class FrequencySpectrum(GenerationEvaluation):
         for name, images in curves.items():
             self.metric(pl_module, name, height).update(images)
 
-    def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, metrics: Metrics) -> list[Result]:
         spectra = _spectra(metrics)
         rows = []
         for (method, size), spectrum in spectra.items():
@@ -94,7 +98,8 @@ class FrequencySpectrum(GenerationEvaluation):
             ]
         return rows
 
-    def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:  # noqa: D102
+    @override
+    def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:
         folder, spectra = Path(trainer.default_root_dir), _spectra(metrics)
         write_csv(folder / "results" / "spectrum_curves.csv", COLUMNS, _lines(spectra))
         save_figure(draw(spectra), folder / "pictures" / "frequency_spectrum.png")

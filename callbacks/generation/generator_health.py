@@ -6,6 +6,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from typing_extensions import override
 
 from callbacks.generation.evaluation import report
 from callbacks.results.presentation import NEUTRAL, Presentation
@@ -31,18 +32,21 @@ class GeneratorHealth(Callback):
         self.results: list[Result] = []
         self._training: dict[str, float] = {}
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for layer, weight in noise_weights(pl_module).items():
             pl_module.log(f"{self.protocol}/noise weight/{layer}", weight, sync_dist=False)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(_TRAINING)}
         # Of a figure that Lightning logs every step and every epoch there are three names.
         doubled = {f"{name}{suffix}" for name in logged for suffix in ("_step", "_epoch")}
         plain = {name: value for name, value in logged.items() if name not in doubled}
         self._training = {name.removeprefix(_TRAINING): value for name, value in plain.items()}
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         weights = noise_weights(pl_module)
         if weights:
             weights["mean"] = sum(weights.values()) / len(weights)
@@ -56,10 +60,12 @@ class GeneratorHealth(Callback):
         if self.results:
             report(self.results, self.protocol, trainer, pl_module)
 
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+    @override
+    def state_dict(self) -> dict[str, Any]:
         return {"training": self._training}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._training = dict(state_dict["training"])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics, generating, generator_of
 from callbacks.generation.pictures import new_grid, show, shown_condition
@@ -70,21 +71,25 @@ class NoiseVariation(GenerationEvaluation):
         self._labels: tuple[str, ...] = ()
         self._shown: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._labels = tuple(getattr(getattr(trainer, "datamodule", None), "label_names", None) or ())
         if unknown := sorted(set(self.stochastic or ()) - set(self._labels)):
             raise UserError(f"stochastic={unknown} of NoiseVariation: the data have the labels {list(self._labels)}")
 
-    def new_metric(self, key: Key) -> ImageMeans:  # noqa: D102
+    @override
+    def new_metric(self, key: Key) -> ImageMeans:
         return ImageMeans([*_FIGURES, *(f"std/{label}" for label in self._labels)])
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_test_epoch_start(trainer, pl_module)
         self._shown = []
 
     on_validation_epoch_start = on_test_epoch_start
 
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:  # noqa: D102
+    @override
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
         module = generator_of(self, pl_module)
         for index, name in enumerate(batch["name"]):
             if draw(self.seed, f"share of {name}") / 2**63 >= self.share:
@@ -114,7 +119,8 @@ class NoiseVariation(GenerationEvaluation):
             figures |= correlations(deviation, truth)
         return figures
 
-    def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, metrics: Metrics) -> list[Result]:
         rows = []
         for (method, size), metric in metrics.items():
             found = metric.compute()
@@ -149,7 +155,8 @@ class NoiseVariation(GenerationEvaluation):
                 )
         return rows
 
-    def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:  # noqa: D102
+    @override
+    def finish(self, trainer: Trainer, pl_module: LightningModule, metrics: Metrics) -> None:
         if self._shown:
             save_variation(self._shown, Path(trainer.default_root_dir) / "pictures" / "noise_variation.png")
         self._shown = []

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
 from callbacks.generation.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
@@ -57,7 +58,8 @@ class ReconstructionEvaluation(GenerationEvaluation):
     def _distance_name(self) -> str:
         return "feature distance" if self.lpips_weights is None else "LPIPS"
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict" or self._distance is not None:
             return
         if self.lpips_weights is not None:
@@ -66,10 +68,12 @@ class ReconstructionEvaluation(GenerationEvaluation):
         self._distance = SmallDistance()
         pl_module.print(f"no lpips_weights: 'feature distance' of the {SMALL_NETWORK} in place of LPIPS")
 
-    def new_metric(self, key: Key) -> ImageMeans:  # noqa: D102
+    @override
+    def new_metric(self, key: Key) -> ImageMeans:
         return ImageMeans(["L1", "PSNR", NAMES[self.window], self._distance_name])
 
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:  # noqa: D102
+    @override
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
         assert self._distance is not None
         distance = self._distance.to(pl_module.device)
         truth = self._rounded(batch["image"].float())
@@ -86,7 +90,8 @@ class ReconstructionEvaluation(GenerationEvaluation):
     def _rounded(self, images: Tensor) -> Tensor:
         return (images * 255).round() / 255 if self.quantise else images
 
-    def rows(self, metrics: Metrics) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, metrics: Metrics) -> list[Result]:
         return [
             Result(
                 self.protocol,

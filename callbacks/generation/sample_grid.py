@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.generation.evaluation import TASK, check_images, generated_of, generating, generator_of
 from callbacks.generation.pictures import joined, save_columns, shown_columns
@@ -36,12 +37,14 @@ class SampleGrid(Callback):
         self.images, self.every_n_epochs, self.seed = images, every_n_epochs, seed
         self._columns: list[dict[str, Tensor]] = []
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._columns = []
 
     on_validation_epoch_start = on_test_epoch_start
 
-    def on_validation_batch_end(  # noqa: D102
+    @override
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -57,10 +60,12 @@ class SampleGrid(Callback):
             generated = generator_of(self, pl_module).generate(dict(batch), noise)
         self._show(batch, generated)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, Path("training", f"epoch_{trainer.current_epoch + 1:04}.png"))
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -72,7 +77,8 @@ class SampleGrid(Callback):
         if self._wanted(trainer, batch):
             self._show(batch, generated_of(self, pl_module, outputs))
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, Path("translations.png"))
 
     def _show(self, batch: Mapping[str, Any], generated: Generated) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
+from typing_extensions import override
 
 from callbacks.generation.evaluation import check_images
 from callbacks.generation.pictures import new_grid, show, shown_condition, to_bytes
@@ -53,10 +54,12 @@ class TranslationWriter(PredictionWriter):
     folder = "translations"
     clash = "give labels and styles names that differ without their folders and suffixes"
 
-    def accepts(self, outputs: Any) -> bool:  # noqa: D102
+    @override
+    def accepts(self, outputs: Any) -> bool:
         return isinstance(outputs, Generated)
 
-    def write_batch(  # noqa: D102
+    @override
+    def write_batch(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Generated
     ) -> dict[str, PairPictures | None]:
         check_images(self, outputs)
@@ -72,7 +75,8 @@ class TranslationWriter(PredictionWriter):
         small = ([_small(picture) for picture in pictures] for pictures in zip(*columns, strict=True))
         return {name: PairPictures(name, *pictures) for name, pictures in zip(names, small, strict=True)}
 
-    def conclude(self, trainer: Trainer, records: Mapping[str, PairPictures | None]) -> str | None:  # noqa: D102
+    @override
+    def conclude(self, trainer: Trainer, records: Mapping[str, PairPictures | None]) -> str | None:
         if not records:
             return None
         pairs = [pair for pair in records.values() if pair is not None]

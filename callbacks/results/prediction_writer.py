@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_entries, gather_objects
@@ -83,6 +84,7 @@ class PredictionWriter(Callback, ABC):
             The line that is printed at the end, with the number of items and where they are; None for none.
         """
 
+    @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget earlier predictions, and take away the staged files of a run that was interrupted."""
         self._records, self._staged = {}, {}
@@ -90,7 +92,8 @@ class PredictionWriter(Callback, ABC):
         self._discard(trainer)
         gather_objects(None)  # no process writes before that
 
-    def on_predict_batch_end(  # noqa: D102
+    @override
+    def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -108,6 +111,7 @@ class PredictionWriter(Callback, ABC):
             )
         self._records |= self.write_batch(trainer, pl_module, batch, outputs)
 
+    @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put together what all processes have, let staged files appear, and print the summary.
 
@@ -130,6 +134,7 @@ class PredictionWriter(Callback, ABC):
         finally:
             self._discard(trainer)
 
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Take away staged files."""
         if trainer.predicting:

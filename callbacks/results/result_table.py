@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.results.markdown import markdown_table
 from callbacks.results.presentation import NEUTRAL, MetricKind, Presentation
@@ -39,7 +40,8 @@ class ResultTable(Callback):
     def __init__(self, metrics: list[str] | None = None):
         self.metrics = metrics
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         results, presentations = results_of(trainer.callbacks)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.run.run_record import git_state
 
@@ -25,7 +26,8 @@ class BackboneWriter(Callback):
     the file keeps command, seed and git commit.
     """
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         state = cast(_HasBackbone, pl_module).backbone_state()

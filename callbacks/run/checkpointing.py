@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from typing_extensions import override
 
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
@@ -31,6 +32,7 @@ class UntrustedStateError(UserError):
 class SafeCheckpointIO(TorchCheckpointIO):
     """Writes next to the target and renames, so that a target is always whole; reads tensors and plain values only."""
 
+    @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path`` or leave what was there.
 
@@ -59,6 +61,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         finally:
             partial.unlink(missing_ok=True)
 
+    @override
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint as ``read_checkpoint`` does."""
         return read_checkpoint(Path(path))
@@ -102,19 +105,23 @@ class Checkpointing(ModelCheckpoint):
         )
         self._batch_ended = False
 
+    @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Wait: this batch is not yet logged, nor the validation done that may follow it."""
         self._batch_ended = True
 
+    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Save if the batch before called for it; ``ReproducibleSteps`` takes care that the new one comes again."""
         self._save_after_batch(trainer, pl_module)
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if the batch before the validation called for it, or the validation does."""
         self._save_after_batch(trainer, pl_module)
         super().on_validation_end(trainer, pl_module)
 
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if the last batch called for it, or the epoch does."""
         self._save_after_batch(trainer, pl_module)
@@ -122,6 +129,7 @@ class Checkpointing(ModelCheckpoint):
         if trainer.global_step == trainer.max_steps:
             self.on_train_end(trainer, pl_module)  # Here the epoch can still be taken up again with more steps.
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the final weights, which no interval may have fallen on."""
         if self.save_last and not self._should_skip_saving_checkpoint(trainer):
@@ -132,6 +140,7 @@ class Checkpointing(ModelCheckpoint):
             self._batch_ended = False
             super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what is worth saving: nothing if the weights are spoilt or the disk has just refused."""
         if isinstance(exception, CheckpointNotSavedError | UntrustedStateError):

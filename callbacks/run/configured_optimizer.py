@@ -3,6 +3,7 @@
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 
 class ConfiguredOptimizer(Callback):
@@ -17,10 +18,12 @@ class ConfiguredOptimizer(Callback):
     def __init__(self) -> None:
         self._configured: list[list[dict[str, Any]]] = []
 
+    @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the settings as configured: the optimisers exist, their state is not restored yet."""
         self._configured = [[_settings(group) for group in optimizer.param_groups] for optimizer in trainer.optimizers]
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put them back over the restored ones."""
         for optimizer, groups in zip(trainer.optimizers, self._configured, strict=True):

@@ -4,6 +4,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
 
 from networks.batch_norm import GlobalBatchNorm
 
@@ -18,6 +19,7 @@ class ExactBatchNorm(TorchSyncBatchNorm):
     def __init__(self) -> None:
         self._originals: dict[GlobalBatchNorm, _BatchNorm] = {}
 
+    @override
     def apply(self, model: nn.Module) -> nn.Module:
         """Put synchronised layers in the place of the batch norms of ``model``."""
         assert isinstance(model, LightningModule)
@@ -31,6 +33,7 @@ class ExactBatchNorm(TorchSyncBatchNorm):
                     setattr(parent, name, shared)
         return model
 
+    @override
     def revert(self, model: nn.Module) -> nn.Module:
         """Put the batch norms back."""
         for parent in list(model.modules()):

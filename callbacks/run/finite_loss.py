@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from callbacks.run.checkpointing import UntrustedStateError
 from callbacks.run.requeue import Requeued
@@ -34,9 +35,11 @@ class FiniteLoss(Callback):
         self._first_bad: Tensor | None = None  # batch of the first non-finite loss; -1: all were finite
         self._alone = False  # the other processes take no part in what comes
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._first_bad = torch.tensor(-1, device=pl_module.device)
 
+    @override
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Note a bad loss; called for every loss, under manual optimisation too."""
         if self._first_bad is None:
@@ -47,17 +50,18 @@ class FiniteLoss(Callback):
         if self._interval(pl_module) == 1 and trainer.world_size == 1:
             self._look(trainer)
 
-    def on_train_batch_end(  # noqa: D102
+    @override
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if (batch_idx + 1) % self._interval(pl_module) == 0:
             self._look(trainer)
 
-    def on_exception(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._alone = isinstance(exception, Requeued)
 
+    @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save weights after a bad loss, and weights that are NaN themselves.
 

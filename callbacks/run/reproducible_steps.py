@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from visionscapes.checks import AnyInt, check_options
 from visionscapes.seeding import derived_seed
@@ -36,6 +37,7 @@ class ReproducibleSteps(Callback):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._validation_cut_short = False
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the loaders where the checkpoint says.
 
@@ -44,13 +46,13 @@ class ReproducibleSteps(Callback):
         """
         trainer.fit_loop._load_combined_loader_states()
 
-    def on_train_batch_start(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # The global step alone would repeat itself while gradients are accumulated.
         seed_all(derived_seed(self.seed, trainer.global_step, batch_idx, trainer.global_rank))
 
-    def on_validation_batch_start(  # noqa: D102
+    @override
+    def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         seed_all(derived_seed(self.seed, dataloader_idx, batch_idx, trainer.global_rank))
@@ -58,12 +60,12 @@ class ReproducibleSteps(Callback):
     on_test_batch_start = on_validation_batch_start
     on_predict_batch_start = on_validation_batch_start
 
-    def on_exception(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Callbacks that save come last: on_save_checkpoint of this interruption is still to come.
         self._validation_cut_short = trainer.validating
 
+    @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put right what Lightning 2.6 would repeat or leave out when it resumes from this checkpoint."""
         loops = checkpoint["loops"]["fit_loop"]

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
+from typing_extensions import override
 
 from visionscapes.errors import UserError
 
@@ -38,7 +39,8 @@ class Requeue(Callback):
         self._signal: int | None = None
         self._before: Any = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         environment = trainer._accelerator_connector.cluster_environment
         replicated = isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and replicated:
@@ -47,7 +49,8 @@ class Requeue(Callback):
             self._signal = environment.requeue_signal or signal.SIGUSR1
             self._before = signal.signal(self._signal, self._note)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._signal is not None:
             signal.signal(self._signal, self._before)
             self._signal = None
@@ -57,12 +60,12 @@ class Requeue(Callback):
         if not self._leads:
             end_at_sigterm()
 
-    def on_train_batch_start(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._stop_if_noted()
 
-    def on_validation_batch_start(  # noqa: D102
+    @override
+    def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if not trainer.sanity_checking:  # training begins soon
@@ -75,6 +78,7 @@ class Requeue(Callback):
         if self._noted and self._leads:
             raise Requeued(0)
 
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save and requeue, now that the other callbacks know of the interruption; does not return if it succeeds.
 

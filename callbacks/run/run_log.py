@@ -9,6 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
+from typing_extensions import override
 
 
 class RunLog(CSVLogger):
@@ -26,11 +27,13 @@ class RunLog(CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> "RunLogWriter":  # noqa: D102
+    @override
+    def experiment(self) -> "RunLogWriter":
         if not isinstance(self._experiment, RunLogWriter):
             self._experiment = RunLogWriter(self.log_dir, self.resumed_step)
         return self._experiment
 
+    @override
     def log_hyperparams(self, params: Any = None) -> None:
         """Do nothing: ``cli_config.yaml`` holds them."""
 
@@ -51,14 +54,17 @@ class RunLogWriter(ExperimentWriter):
             # Whether the step of the checkpoint itself is trained again depends on where in the loop it was saved.
             self._known = {(_step(row), _columns(row)) for row in rows if _step(row) == resumed_step}
 
+    @override
     def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
         """Record a row, unless the earlier session has just this one."""
         if (step, _columns(metrics_dict | {"step": step})) not in self._known:
             super().log_metrics(metrics_dict, step)
 
+    @override
     def _check_log_dir_exists(self) -> None:
         """Keep the file that Lightning would delete here."""
 
+    @override
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         with open(self.metrics_file_path, newline="") as file:
             self._rewrite(list(csv.DictReader(file)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -46,15 +47,16 @@ class RunRecord(Callback):
         self._began = time.monotonic()
         self._record: dict[str, Any] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._write(trainer, "running")
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._write(trainer, "finished")
 
-    def on_exception(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
         self._write(trainer, "interrupted" if interrupted else f"failed: {exception}")
 

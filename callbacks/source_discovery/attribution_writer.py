@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.results.csv_files import write_csv
 from callbacks.results.prediction_writer import PredictionWriter, name_in_table, root_of_data
@@ -29,17 +30,20 @@ class AttributionWriter(PredictionWriter):
     needed = "attributions"
     remedy = "use it with GANDiscovery"
 
-    def accepts(self, outputs: Any) -> bool:  # noqa: D102
+    @override
+    def accepts(self, outputs: Any) -> bool:
         return isinstance(outputs, Mapping) and outputs.keys() >= set(KEYS)
 
-    def write_batch(  # noqa: D102
+    @override
+    def write_batch(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Mapping[str, Any]
     ) -> dict[str, list[str]]:
         root = root_of_data(trainer)
         columns = [outputs["name"], *([number(x) for x in outputs[key].float().tolist()] for key in KEYS[1:])]
         return {name_in_table(path, root): cells for path, *cells in zip(batch["path"], *columns, strict=True)}
 
-    def conclude(self, trainer: Trainer, records: Mapping[str, list[str]]) -> str | None:  # noqa: D102
+    @override
+    def conclude(self, trainer: Trainer, records: Mapping[str, list[str]]) -> str | None:
         if not records:
             return None
         path = Path(trainer.default_root_dir) / "attributions.csv"

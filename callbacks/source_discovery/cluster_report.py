@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import save_figure
@@ -57,7 +58,8 @@ class ClusterReport(Callback):
         text = page(overview, drawn, len(more), sum(group.size for group in more), unclustered)
         write_text(folder / "clusters" / "index.html", text)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.default_root_dir) / "clusters" / "index.html"
         if trainer.is_global_zero and path.is_file():
             print(f"pictures of the clusters: {path}")

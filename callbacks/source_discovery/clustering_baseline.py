@@ -7,6 +7,7 @@ import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 from callbacks.results.presentation import COUNT, SHARE, Presentation
 from callbacks.results.result import Result
@@ -41,7 +42,8 @@ class ClusteringBaseline(RoundResults):
         super().__init__()
         self.k, self.seed = k or [], seed
 
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
         images = images_of(trainer, self)
         path = Path(trainer.default_root_dir) / "rounds" / "features.npy"
         if round.number == 1 and trainer.is_global_zero:

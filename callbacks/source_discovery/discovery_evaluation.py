@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.results.presentation import COUNT, SHARE, MetricKind, Presentation
 from callbacks.results.result import Result, write_results
@@ -62,7 +63,8 @@ class DiscoveryEvaluation(RoundResults):
         super().__init__()
         self._attributed: dict[int, str] = {}
 
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
         images = images_of(trainer, self)
         truth, rows = truth_of(images, len(round.labels)), []
         attributes = False
@@ -85,7 +87,8 @@ class DiscoveryEvaluation(RoundResults):
         rows.append(_unknown_sources(method, round.labels, truth, round.known, images.image_size))
         return rows + (_accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else [])
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if images_of(trainer, self).truth is None:
             raise UserError(
                 "test needs the true sources of the discovery images: give --data.discovery a folder with a sub-folder"
@@ -93,7 +96,8 @@ class DiscoveryEvaluation(RoundResults):
             )
         self._attributed = {}
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -105,7 +109,8 @@ class DiscoveryEvaluation(RoundResults):
         if isinstance(batch, Mapping) and batch.get("task") == "discovery" and isinstance(outputs, Mapping):
             self._attributed |= zip(batch["index"].tolist(), outputs["name"], strict=True)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         attributed = gather_entries(self._attributed)
         if not attributed:
             return
@@ -137,7 +142,8 @@ class DiscoveryEvaluation(RoundResults):
             shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
             print(f"{len(truth)} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.results and trainer.is_global_zero:
             show(self.results)
 

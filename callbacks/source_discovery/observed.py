@@ -11,65 +11,71 @@ from visionscapes.errors import UserError
 
 
 class Stage(Protocol):
-    """A stage of a round.
-
-    Attributes:
-        name: such as "merge".
-        labels: (n,) int64 after the stage; -1 not clustered, below ``known`` a known source, above a cluster.
-    """
+    """A stage of a round."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """What the stage is called, such as "merge"."""
+        ...
 
     @property
-    def labels(self) -> np.ndarray: ...  # noqa: D102
+    def labels(self) -> np.ndarray:
+        """Labels (n,) int64 after the stage: -1 not clustered, below ``known`` a known source, above a cluster."""
+        ...
 
 
 class Round(Protocol):
-    """The outcome of a round for the n discovery images that are present.
-
-    Attributes:
-        number: from 1 on.
-        stages: in the order in which they ran, at least one.
-        labels: (n,) of the last stage.
-        features: (n, d) raw.
-        distances: (n,) to the detector that accepts most readily.
-        margins: (n,) threshold less distance of that detector, positive inside.
-        known: number of known sources.
-        logits: (n, C) of the classifier.
-        labelled_features: (m, d) of the labelled images.
-        labelled_labels: (m,) their sources.
-    """
+    """The outcome of a round for the n discovery images that are present."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int:
+        """Number of the round, from 1 on."""
+        ...
 
     @property
-    def stages(self) -> Sequence[Stage]: ...  # noqa: D102
+    def stages(self) -> Sequence[Stage]:
+        """Its stages in the order in which they ran, at least one."""
+        ...
 
     @property
-    def labels(self) -> np.ndarray: ...  # noqa: D102
+    def labels(self) -> np.ndarray:
+        """Labels (n,) of the last stage."""
+        ...
 
     @property
-    def features(self) -> np.ndarray: ...  # noqa: D102
+    def features(self) -> np.ndarray:
+        """Raw features (n, d)."""
+        ...
 
     @property
-    def distances(self) -> np.ndarray: ...  # noqa: D102
+    def distances(self) -> np.ndarray:
+        """Distances (n,) to the detector that accepts most readily."""
+        ...
 
     @property
-    def margins(self) -> np.ndarray: ...  # noqa: D102
+    def margins(self) -> np.ndarray:
+        """Margins (n,): threshold less distance of that detector, positive inside."""
+        ...
 
     @property
-    def known(self) -> int: ...  # noqa: D102
+    def known(self) -> int:
+        """Number of known sources."""
+        ...
 
     @property
-    def logits(self) -> np.ndarray: ...  # noqa: D102
+    def logits(self) -> np.ndarray:
+        """Logits (n, C) of the classifier."""
+        ...
 
     @property
-    def labelled_features(self) -> np.ndarray: ...  # noqa: D102
+    def labelled_features(self) -> np.ndarray:
+        """Raw features (m, d) of the labelled images."""
+        ...
 
     @property
-    def labelled_labels(self) -> np.ndarray: ...  # noqa: D102
+    def labelled_labels(self) -> np.ndarray:
+        """Sources (m,) of the labelled images."""
+        ...
 
 
 def images_of(trainer: Trainer, callback: Callback) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from callbacks.results.presentation import SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
@@ -67,7 +68,8 @@ class OutOfDistributionEvaluation(RoundResults):
         self.neighbours, self.temperature, self.reference = neighbours, temperature, reference
         self.odin, self.seed = odin, seed
 
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
         images = images_of(trainer, self)
         truth = truth_of(images, len(round.labels))
         if round.number > 1 or truth is None:

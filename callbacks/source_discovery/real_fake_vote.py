@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 from scipy.special import softmax
+from typing_extensions import override
 
 from callbacks.results.csv_files import write_csv
 from callbacks.results.presentation import SHARE, Presentation
@@ -49,12 +50,14 @@ class RealFakeVote(RoundResults):
         self.scores, self.threshold = scores, threshold
         self._probabilities = np.zeros(0)
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.scores is not None:
             names = images_of(trainer, self).discovery_names
             self._probabilities = probabilities_of(names, read_scores(Path(self.scores)), self.scores)
 
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:  # noqa: D102
+    @override
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
         images, count = images_of(trainer, self), len(round.labels)
         if self.scores is None:
             if not set(images.classes) & images.real:

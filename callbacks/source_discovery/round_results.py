@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
@@ -63,10 +64,12 @@ class RoundResults(Callback, ABC):
             if row.method.startswith(of_round(final)):
                 self.results.append(replace(row, method=f"last{row.method.removeprefix(of_round(final))}"))
 
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+    @override
+    def state_dict(self) -> dict[str, Any]:
         return {"rounds": {number: [asdict(row) for row in rows] for number, rows in self._rounds.items()}}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._rounds = {int(n): [Result(**row) for row in rows] for n, rows in state_dict["rounds"].items()}
         self._gather()
 

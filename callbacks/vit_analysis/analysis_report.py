@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from callbacks.dense.evaluation import DenseEvaluation
 from callbacks.results.result import Result, write_results
@@ -31,6 +32,7 @@ class AnalysisReport(Callback):
 
     prints_results = True  # so that Lightning's own table of a test is left out
 
+    @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave out the test data that nobody needs, because what they give was measured before."""
         data: Any = getattr(trainer, "datamodule", None)
@@ -44,7 +46,8 @@ class AnalysisReport(Callback):
         least = min(loaders, key=lambda name: len(loaders[name])).partition("@")[0]
         data.only(needed or {least})
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         described = cast(_DescribesModels, pl_module).described()
         if not trainer.is_global_zero or len(layered_of(pl_module)) < len(described):
             return  # another pass, with the other models, is to come

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import NEUTRAL, Presentation
@@ -55,13 +56,16 @@ class AttentionAnalysis(LayerEvaluation):
         super().__init__()
         self.examples = examples
 
-    def measures(self, vit: Layered) -> bool:  # noqa: D102
+    @override
+    def measures(self, vit: Layered) -> bool:
         return not isinstance(vit, RandomFeatures)
 
-    def new_state(self, vit: Layered) -> "AttentionSums":  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> "AttentionSums":
         return AttentionSums(vit.depth, vit.heads, vit.grid, size=vit.data_size, examples=self.examples)
 
-    def observer(self, state: "AttentionSums", vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: "AttentionSums", vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         state.update(batch["image"])
 
         def look(view: BlockView) -> None:
@@ -70,7 +74,8 @@ class AttentionAnalysis(LayerEvaluation):
 
         return look
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         counted = ~np.isnan(arrays["distance"])
         distance = np.where(counted, arrays["distance"], 0).sum(1) / np.maximum(counted.sum(1), 1)
         return {"attention distance": distance, "repeating score": arrays["repeating"]}
@@ -122,6 +127,7 @@ class AttentionSums(Metric):
         self.add_state("examples_image", torch.zeros(examples, 3, size, size, dtype=torch.uint8), dist_reduce_fx="sum")
         self._taken = slice(0, 0)
 
+    @override
     def update(self, images: Tensor) -> None:
         """Add a batch of images, of which ``add_maps`` then adds every layer.
 
@@ -151,6 +157,7 @@ class AttentionSums(Metric):
             self.rows[layer] += rows.sum(0)
             self.empty[layer] += empty.sum((0, 2))
 
+    @override
     def compute(self) -> dict[str, np.ndarray]:  # torchmetrics would take the axes of a tensor with one entry
         """Return the arrays; see the class."""
         images, kept = int(self.images), int(self.kept)

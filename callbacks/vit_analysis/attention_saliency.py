@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import SHARE, Presentation
@@ -49,16 +50,19 @@ class AttentionSaliency(LayerEvaluation):
         super().__init__()
         self.share = share
 
-    def measures(self, vit: Layered) -> bool:  # noqa: D102
+    @override
+    def measures(self, vit: Layered) -> bool:
         return not isinstance(vit, RandomFeatures)
 
-    def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> FeatureBank:
         heads = Column((vit.heads,), torch.float32)
         columns = {f"{source}{layer}": heads for source in SOURCES for layer in range(vit.depth)}
         columns |= {"annotated": INTEGER, "dataset": NAME}
         return FeatureBank({_TABLE: columns}, partial(_summary, depth=vit.depth))
 
-    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         wanted = token_masks(batch["mask"], vit.grid).flatten(1)
         names = encoded_name(batch["dataset"], len(wanted))
         state.update(_TABLE, {"annotated": wanted.any(1), "dataset": names})
@@ -71,7 +75,8 @@ class AttentionSaliency(LayerEvaluation):
 
         return look
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         figures = {}
         for dataset in (key.removesuffix("/images") for key in arrays if key.endswith("/images")):
             for source, (title, _) in SOURCES.items():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
 
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_tensors, rank_and_world_size
@@ -50,6 +51,7 @@ class FeatureBank(Metric):
         for name in self.columns:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
+    @override
     def update(self, table: str, columns: Mapping[str, Tensor]) -> None:
         """Add rows to some columns of a table.
 
@@ -70,6 +72,7 @@ class FeatureBank(Metric):
                 )
             getattr(self, f"{table}_{name}").append(kept)
 
+    @override
     def compute(self) -> dict[str, Any]:
         """Return the summary of the rows of all processes."""
         return self.summary(self)
@@ -92,6 +95,7 @@ class FeatureBank(Metric):
         column = self.columns[name]
         return torch.empty(0, *column.shape, dtype=column.dtype)
 
+    @override
     def _sync_dist(self, dist_sync_fn: Callable = gather_tensors, process_group: Any = None) -> None:
         # A process without rows would send an empty vector of floats, which fits no column of another shape or type.
         for name in self.columns:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import SHARE, Presentation
@@ -70,7 +71,8 @@ class FeatureClustering(LayerEvaluation):
         self.clusters, self.object_clusters, self.part_clusters = clusters, object_clusters, part_clusters
         self.seed = seed
 
-    def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> FeatureBank:
         features, layers = Column((vit.dim,), torch.float32), range(vit.depth)
         names: dict[str, list[str]] = {}
         for task, kind, _ in PARTS.values():
@@ -83,7 +85,8 @@ class FeatureClustering(LayerEvaluation):
         tables |= {f"{task}_seen": {"empty": INTEGER} for task in ("objects", "parts")}
         return FeatureBank(tables, partial(self.summary, depth=vit.depth))
 
-    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         task = batch["task"]
         state.update(task, {"index": batch["index"], "label": batch["label"]})
 
@@ -93,9 +96,8 @@ class FeatureClustering(LayerEvaluation):
 
         return keep
 
-    def observe(  # noqa: D102
-        self, vit: Layered, batch: Mapping[str, Any], peers: list[tuple[LayerEvaluation, Metric]]
-    ) -> None:
+    @override
+    def observe(self, vit: Layered, batch: Mapping[str, Any], peers: list[tuple[LayerEvaluation, Metric]]) -> None:
         if batch["task"] == "images":
             super().observe(vit, batch, peers)
             return
@@ -131,7 +133,8 @@ class FeatureClustering(LayerEvaluation):
                 arrays[f"{key}_skipped"] = bank.raw(f"{task}_seen", "empty").sum().numpy()
         return arrays
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         names = {"image_cls": "image CLS", "image_spatial": "image spatial", "object": "object", "part": "part"}
         return {
             f"{name} {score}": arrays[key][:, column]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import NEUTRAL, Presentation
@@ -42,13 +43,16 @@ class FeatureSimilarity(LayerEvaluation):
     presentation = Presentation("Skip connections against branches", NEUTRAL)
     tasks = ("images",)
 
-    def measures(self, vit: Layered) -> bool:  # noqa: D102
+    @override
+    def measures(self, vit: Layered) -> bool:
         return not isinstance(vit, RandomFeatures)
 
-    def new_state(self, vit: Layered) -> "GramMatrices":  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> "GramMatrices":
         return GramMatrices(vit.depth)
 
-    def observer(self, state: "GramMatrices", vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: "GramMatrices", vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         n = len(batch["image"])
         if n < max(SMALLEST_BATCH, state.size):
             if state.size == 0:
@@ -77,7 +81,8 @@ class FeatureSimilarity(LayerEvaluation):
 
         return look
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         # CKA is a matter of two layers or models and is taken from the arrays when the report is made.
         return {f"norm ratio {path}": arrays[f"ratio_{path}"][:, 2] for path in ("attention", "mlp")}
 
@@ -111,6 +116,7 @@ class GramMatrices(Metric):
         """Images in the largest batch so far; 0 before the first."""
         return max((part.shape[-1] for part in self._parts("index")), default=0)
 
+    @override
     def update(self, index: Tensor, grams: Mapping[str, Tensor], ratios: Mapping[str, Tensor]) -> None:
         """Add one batch of n images.
 
@@ -126,6 +132,7 @@ class GramMatrices(Metric):
             total = getattr(self, f"ratio_{path}")
             total += values.transpose(0, 1).to(total)
 
+    @override
     def compute(self) -> dict[str, Any]:
         """Return the arrays; see the class."""
         self._drop_shorter_than(self.size)
@@ -145,6 +152,7 @@ class GramMatrices(Metric):
         for name in self.rows:
             setattr(self, name, [part for part, whole in zip(self._parts(name), full, strict=True) if whole])
 
+    @override
     def _sync_dist(self, dist_sync_fn: Any = gather_tensors, process_group: Any = None) -> None:
         # Matrices of different sizes cannot be put together, so processes first agree on the size.
         sizes = dist_sync_fn(torch.tensor(self.size), group=process_group)

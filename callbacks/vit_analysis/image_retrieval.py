@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import SHARE, Presentation
@@ -44,14 +45,16 @@ class ImageRetrieval(LayerEvaluation):
     presentation = Presentation("Image retrieval", SHARE)
     tasks = (DATABASE, QUERIES)
 
-    def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> FeatureBank:
         columns = {f"cls{layer}": Column((vit.dim,), torch.float32) for layer in range(vit.depth)}
         columns |= {"index": INTEGER, "dataset": NAME}
         relevant = {"dataset": NAME, "query": INTEGER, "kind": INTEGER, "position": INTEGER}
         tables = {DATABASE: columns, QUERIES: columns, RELEVANT: relevant}
         return FeatureBank(tables, partial(self.summary, depth=vit.depth))
 
-    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         task, index, dataset = batch["task"], batch["index"], batch["dataset"]
         state.update(task, {"index": index, "dataset": encoded_name(dataset, len(index))})
         if task == QUERIES:
@@ -115,7 +118,8 @@ class ImageRetrieval(LayerEvaluation):
             for number in range(len(KINDS))
         ]
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         endings = {"/medium": "mAP M", "/hard": "mAP H"}
         return {
             f"{key.removesuffix(ending)} {name}": arrays[key]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torchmetrics import Metric
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays, store_of
 from callbacks.results.presentation import Presentation
@@ -58,7 +59,8 @@ class LayerEvaluation(Callback, ABC):
         observers = [peer.observer(state, vit, batch) for peer, state in peers]
         vit.visit(batch["image"], observers, attention=any(peer.needs_attention for peer, _ in peers))
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         models = layered_of(pl_module)
         self.results, self._states, self._finished = [], {}, False
         self.arrays = self.kept(trainer, pl_module)
@@ -82,13 +84,15 @@ class LayerEvaluation(Callback, ABC):
         """Whether this protocol has anything to measure of a model; attention has not of random features."""
         return True
 
-    def on_test_batch_start(  # noqa: D102
+    @override
+    def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if batch_idx == 0 and not self._finished and not self._expected(trainer, dataloader_idx):
             self._finish(trainer, pl_module)
 
-    def on_test_batch_end(  # noqa: D102
+    @override
+    def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -108,7 +112,8 @@ class LayerEvaluation(Callback, ABC):
                 with torch.no_grad(), trainer.precision_plugin.forward_context():
                     self.observe(vit, batch, looking)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._finished:
             self._finish(trainer, pl_module)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import SHARE, Presentation
@@ -84,12 +85,14 @@ class LinearProbe(LayerEvaluation):
             raise UserError(f"there is no block {layer} to probe in a ViT of {vit.depth}: choose one from 1 on")
         return layer
 
-    def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> FeatureBank:
         features = Column((vit.dim,), torch.float32)
         columns = {"index": INTEGER, "label": INTEGER, "cls": features, "spatial": features}
         return FeatureBank(dict.fromkeys(self.tasks, columns), partial(self.summary, layer=self.layer_of(vit)))
 
-    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         task, layer = batch["task"], self.layer_of(vit)
 
         def keep(view: BlockView) -> None:
@@ -176,7 +179,8 @@ class LinearProbe(LayerEvaluation):
                 heads.descend(rates * (1 + math.cos(math.pi * done)) / 2)
         return heads.eval()
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         return {name: arrays[key] for key, (_, _, name) in PROBES.items()}
 
 
@@ -202,6 +206,7 @@ class LinearHeads(nn.Module):
         """Return which classifiers have only finite weights, (R,) bool."""
         return self.weights.isfinite().all(-1).all(-1) & self.biases.isfinite().all(-1).all(-1)
 
+    @override
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (R, n, K) of features (n, C)."""
         return torch.einsum("nc,rck->rnk", self.norm(features), self.weights) + self.biases

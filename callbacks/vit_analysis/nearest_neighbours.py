@@ -9,6 +9,7 @@ import torch
 from lightly.utils.benchmarking import knn_predict
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from callbacks.results.array_store import Arrays
 from callbacks.results.presentation import SHARE, Presentation
@@ -52,12 +53,14 @@ class NearestNeighbours(LayerEvaluation):
         super().__init__()
         self.k, self.temperature, self.half = k, temperature, half
 
-    def new_state(self, vit: Layered) -> FeatureBank:  # noqa: D102
+    @override
+    def new_state(self, vit: Layered) -> FeatureBank:
         features = Column((vit.dim,), torch.float16 if self.half else torch.float32)
         columns = {"index": INTEGER, "label": INTEGER} | {f"cls{layer}": features for layer in range(vit.depth)}
         return FeatureBank(dict.fromkeys(self.tasks, columns), partial(self.summary, depth=vit.depth))
 
-    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]  # noqa: D102
+    @override
+    def observer(self, state: FeatureBank, vit: Layered, batch: Mapping[str, Any]) -> Observer:  # type: ignore[override]
         task = batch["task"]
         state.update(task, {"index": batch["index"], "label": batch["label"]})
 
@@ -91,7 +94,8 @@ class NearestNeighbours(LayerEvaluation):
         top1, top5 = np.array(accuracy, dtype=np.float32).T
         return {"top1": top1, "top5": top5, "k": np.array(self.k)}
 
-    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:  # noqa: D102
+    @override
+    def figures(self, arrays: Arrays) -> dict[str, np.ndarray]:
         return {"k-NN top-1": arrays["top1"], "k-NN top-5": arrays["top5"]}
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from typing_extensions import override
+
 from datamodules.analysis.masks import CocoFile, MaskedImage, masked_tasks, read_coco, report_skipped
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, known_tasks
@@ -66,6 +68,7 @@ class COCOInstances(EvaluationLoaders):
         self.counts = {"saliency": saliency_images, "objects": object_images}
         self.images: dict[str, list[MaskedImage]] = {}
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the pictures that the tasks take."""
         if self.images:
@@ -81,7 +84,8 @@ class COCOInstances(EvaluationLoaders):
         masked = self._masked(coco, folder, most)
         self.images = {task: self._with_instances(task, masked[: self.counts[task]]) for task in self.tasks}
 
-    def evaluated(self) -> dict[str, Evaluated]:  # noqa: D102
+    @override
+    def evaluated(self) -> dict[str, Evaluated]:
         return masked_tasks(self.images, self.image_size, self.dataset_name, self.batch_size)
 
     def _masked(self, coco: CocoFile, folder: Path, count: int) -> list[MaskedImage]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import only_evaluates
@@ -46,11 +47,13 @@ class Collection(LightningDataModule):
         """Narrow the evaluation to those of its tasks that are named, such as "images" or "video"; None takes all."""
         self.tasks = None if tasks is None else set(tasks)
 
-    def prepare_data(self) -> None:  # noqa: D102
+    @override
+    def prepare_data(self) -> None:
         for part in self.parts:
             part.prepare_data()
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         self.found = []
         missing = []
         for place, part in enumerate(self.parts):
@@ -68,10 +71,12 @@ class Collection(LightningDataModule):
             left_out = "; ".join(f"{error.name}, looked for in {error.looked_in[0]}" for error in missing)
             log.warning("Left out %d of %d data sets, not found: %s", len(missing), len(self.parts), left_out)
 
-    def teardown(self, stage: str) -> None:  # noqa: D102
+    @override
+    def teardown(self, stage: str) -> None:
         for part in self.found:
             part.teardown(stage)
 
+    @override
     def test_dataloader(self) -> dict[str, DataLoader]:
         """Return the loaders of all parts by name, in order.
 
@@ -93,10 +98,12 @@ class Collection(LightningDataModule):
             merged[full_name] = loader
         return merged
 
+    @override
     def val_dataloader(self) -> dict[str, DataLoader]:
         """Return the same loaders."""
         return self.test_dataloader()
 
+    @override
     def train_dataloader(self) -> DataLoader:
         """Raise: there is nothing to train on."""
         raise only_evaluates(self)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch.utils.data import Dataset, Subset
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
@@ -123,6 +124,7 @@ class ImageNet50(EvaluationDataModule):
         self.order, self.seed = order, seed
         self.part = Part([])
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """List the images of every class."""
         if self.part.paths:
@@ -133,7 +135,8 @@ class ImageNet50(EvaluationDataModule):
         compare_count("ImageNet-50", "images", len(paths), self.images_per_class * len(WORDNET_IDS))
         self.part = Part(paths, [label for label, found in enumerate(of_class) for _ in found])
 
-    def dataset(self, size: int) -> Dataset:  # noqa: D102
+    @override
+    def dataset(self, size: int) -> Dataset:
         images = ImageFiles(self.part, partial(centre_square_tensor, size=size))
         if self.order == "sorted":
             return images

@@ -3,6 +3,8 @@
 from collections import Counter
 from functools import partial
 
+from typing_extensions import override
+
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked
 from datamodules.common.resizing import centre_square_tensor
 from datamodules.images.image_folder import ImageFiles, Part
@@ -43,13 +45,15 @@ class ImageNetNeighbours(EvaluationLoaders):
         self.image_size, self.images_per_class, self.batch_size = image_size, images_per_class, batch_size
         self.parts: dict[str, Part] = {}
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """List the images of both parts."""
         if not self.parts:
             train, val = (first_of_class(part, self.images_per_class) for part in self.imagenet.parts())
             self.parts = {"knn-train": train, "knn-test": val}
 
-    def evaluated(self) -> dict[str, Evaluated]:  # noqa: D102
+    @override
+    def evaluated(self) -> dict[str, Evaluated]:
         return {
             f"{task}@{self.image_size}": Evaluated(
                 ImageFiles(part, partial(centre_square_tensor, size=self.image_size)),

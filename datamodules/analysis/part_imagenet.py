@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, islice, zip_longest
 from pathlib import Path
 
+from typing_extensions import override
+
 from datamodules.analysis.masks import CocoFile, MaskedImage, masked_tasks, read_coco, report_skipped
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, known_tasks
@@ -78,6 +80,7 @@ class PartImageNet(EvaluationLoaders):
         self.categories: dict[int, tuple[str, str]] = {}
         self.images: dict[str, list[MaskedImage]] = {}
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations and choose the pictures of the tasks."""
         if self.images:
@@ -104,7 +107,8 @@ class PartImageNet(EvaluationLoaders):
             self.images[task] = kept
         report_skipped("PartImageNet", *(file.skipped for file in files.values()))
 
-    def evaluated(self) -> dict[str, Evaluated]:  # noqa: D102
+    @override
+    def evaluated(self) -> dict[str, Evaluated]:
         return masked_tasks(self.images, self.image_size, self.dataset_name, self.batch_size)
 
     def _read(

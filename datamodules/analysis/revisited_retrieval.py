@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageFile
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked, known_tasks
@@ -109,12 +110,14 @@ class RevisitedRetrieval(EvaluationLoaders):
         self.image_size, self.crop_queries, self.batch_size = image_size, crop_queries, batch_size
         self.benchmarks: dict[str, Benchmark] = {}
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the ground truth and look for the files."""
         if not self.benchmarks:
             self.benchmarks = {name: self._benchmark(name) for name in self.datasets}
 
-    def evaluated(self) -> dict[str, Evaluated]:  # noqa: D102
+    @override
+    def evaluated(self) -> dict[str, Evaluated]:
         found = {}
         for key, benchmark in self.benchmarks.items():
             name = NAMES[key]
@@ -127,6 +130,7 @@ class RevisitedRetrieval(EvaluationLoaders):
         return found
 
     @property
+    @override
     def dataset_name(self) -> str:  # type: ignore[override]
         """Name of the data set as batches give it."""
         return " and ".join(NAMES[name] for name in self.datasets)
@@ -206,7 +210,8 @@ def truncated_images() -> Iterator[None]:
 class HarmlessUnpickler(pickle.Unpickler):
     """Reads containers, numbers, texts and numpy arrays, and refuses everything that could run code."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: D102
+    @override
+    def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy.core.", "numpy._core.")  # as numpy 1 calls it
         if (module, name) not in HARMLESS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no list of names and numbers needs")

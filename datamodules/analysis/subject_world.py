@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
+from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked, known_tasks
 from datamodules.common.loading import eval_loader, step_generator, train_loader
@@ -163,7 +164,8 @@ class SubjectWorld(LightningDataModule):
         named = self.all_tasks if tasks is None else list(tasks)
         self.tasks = [task for task in known_tasks(named, TASKS) if task in self.all_tasks] if named else []
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         if stage == "predict":
             raise UserError("SubjectWorld has nothing to predict: give a folder of images, --data=ImageFolder")
         if stage == "fit" and self.train_set is None:
@@ -171,7 +173,8 @@ class SubjectWorld(LightningDataModule):
         if stage in ("fit", "validate") and self.held_out and self.held_out_set is None:
             self.held_out_set = _labelled(self.seed + HELD_OUT_WORLD, self.held_out, 2 * self.size, self.size)
 
-    def train_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def train_dataloader(self) -> DataLoader:
         assert self.train_set is not None, "setup('fit') comes first"
         return train_loader(
             self.train_set,
@@ -181,6 +184,7 @@ class SubjectWorld(LightningDataModule):
             collate_fn=ImageFiles.collate,
         )
 
+    @override
     def val_dataloader(self) -> dict[str, DataLoader]:
         """Return the loader of the held-out pictures by "images@<size>"; none if nothing is held out."""
         if self.held_out_set is None:
@@ -188,6 +192,7 @@ class SubjectWorld(LightningDataModule):
         loader = eval_loader(self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate)
         return {f"images@{self.size}": loader}
 
+    @override
     def test_dataloader(self) -> dict[str, DataLoader]:
         """Return the loaders of the evaluated tasks by "<task>@<size>", in the order of ``TASKS``."""
         return dict(self._evaluation(task) for task in self.tasks)
@@ -225,6 +230,7 @@ class SubjectWorld(LightningDataModule):
         )
         return f"{task}@{self.size * (2 if task in DENSE else 1)}", loader
 
+    @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Crop and recolour a training batch, or draw its views, as a function of (seed, step, rank)."""
         if self.trainer is not None and self.trainer.training:

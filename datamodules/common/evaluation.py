@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, default_collate
+from typing_extensions import override
 
 from datamodules.common.loading import eval_loader
 from visionscapes.checks import ImageSizes, PositiveInt, Workers, check_options
@@ -48,6 +49,7 @@ class EvaluationLoaders(LightningDataModule, ABC):
     def evaluated(self) -> dict[str, Evaluated]:
         """Return what there is to go through, in order, by "<task>@<size>"."""
 
+    @override
     def test_dataloader(self) -> dict[str, DataLoader]:
         """Return the loaders by "<task>@<size>"."""
         return {
@@ -57,10 +59,12 @@ class EvaluationLoaders(LightningDataModule, ABC):
             for name, each in self.evaluated().items()
         }
 
+    @override
     def val_dataloader(self) -> dict[str, DataLoader]:
         """Return the same loaders."""
         return self.test_dataloader()
 
+    @override
     def train_dataloader(self) -> DataLoader:
         """Raise: there is nothing to train on."""
         raise only_evaluates(self)
@@ -90,7 +94,8 @@ class EvaluationDataModule(EvaluationLoaders):
     def dataset(self, size: int) -> Dataset:
         """Return the samples at one image size (pixels)."""
 
-    def evaluated(self) -> dict[str, Evaluated]:  # noqa: D102
+    @override
+    def evaluated(self) -> dict[str, Evaluated]:
         return {
             f"{self.task}@{size}": Evaluated(self.dataset(size), type(self).collate, self.batch_size)
             for size in self.image_sizes
@@ -109,7 +114,8 @@ class Stacked:
     def __init__(self, task: str, listed: Sequence[str] = (), **alike: Any):
         self.task, self.listed, self.alike = task, listed, alike
 
-    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: D102
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch."""
         stacked = default_collate([{k: v for k, v in each.items() if k not in self.listed} for each in samples])
         lists = {key: [each[key] for each in samples] for key in self.listed}
         return {"task": self.task, **stacked, **lists, **self.alike}

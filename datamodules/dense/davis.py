@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
@@ -79,6 +80,7 @@ class DAVIS2017(EvaluationDataModule):
         self.aspect, self.long_side_multiple = aspect, long_side_multiple
         self.videos: dict[str, list[tuple[Path, Path]]] = {}
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """List the frames and masks of the split."""
         if self.videos:
@@ -87,11 +89,13 @@ class DAVIS2017(EvaluationDataModule):
         compare_count(f"DAVIS-2017 {self.split}", "videos", len(videos), PUBLISHED_VIDEOS[self.split])
         self.videos = videos
 
-    def dataset(self, size: int) -> "DAVISDataset":  # noqa: D102
+    @override
+    def dataset(self, size: int) -> "DAVISDataset":
         multiple = self.long_side_multiple if self.aspect == "keep" else None
         return DAVISDataset(self.videos, size, multiple, task=self.task)
 
     @staticmethod
+    @override
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the one video of a batch."""
         (video,) = samples

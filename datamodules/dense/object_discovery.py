@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
@@ -85,10 +86,12 @@ class DiscoveryDataModule(EvaluationDataModule):
         self.truncate_boxes = truncate_boxes
         self.images: list[BoxedImage] = []
 
-    def dataset(self, size: int) -> DiscoveryDataset:  # noqa: D102
+    @override
+    def dataset(self, size: int) -> DiscoveryDataset:
         return DiscoveryDataset(self.images, size, self.truncate_boxes)
 
     @staticmethod
+    @override
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Stack images and list everything else."""
         return {
@@ -134,6 +137,7 @@ class VOCDiscovery(DiscoveryDataModule):
         super().__init__(image_sizes, truncate_boxes, batch_size, num_workers=num_workers)
         self.root, self.year, self.split, self.drop_hard = Path(root).expanduser(), str(year), split, drop_hard
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the split.
 
@@ -228,6 +232,7 @@ class COCO20k(DiscoveryDataModule):
         self.annotations = self.root / Path(annotations).expanduser()
         self.names = None if names is None else self.root / Path(names).expanduser()
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the listed images.
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from datamodules.common.loading import eval_loader, step_generator, train_loader
 from datamodules.dense.davis import DAVIS2017
@@ -96,7 +97,8 @@ class SceneWorld(LightningDataModule):
         self.views, self.root = views, root
         self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         size, world = self.image_size, self.seed + HELD_OUT_WORLD
         if stage == "predict":
             if self.root is None:
@@ -111,7 +113,8 @@ class SceneWorld(LightningDataModule):
         images = [render_scene(world, i, size).image for i in range(self.held_out - half)]
         self.held_out_set = Rendered(images + [render_crop(world, i, size, held_out=True) for i in range(half)])
 
-    def train_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def train_dataloader(self) -> DataLoader:
         return train_loader(
             self.train_set,
             batch_size=self.batch_size,
@@ -120,15 +123,19 @@ class SceneWorld(LightningDataModule):
             collate_fn=ImageFiles.collate,
         )
 
-    def val_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+    @override
+    def val_dataloader(self) -> dict[str, DataLoader]:
         return self._loaders([task for task in self.tasks if task == "images"])
 
-    def test_dataloader(self) -> dict[str, DataLoader]:  # noqa: D102
+    @override
+    def test_dataloader(self) -> dict[str, DataLoader]:
         return self._loaders(self.tasks)
 
-    def predict_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def predict_dataloader(self) -> DataLoader:
         return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
 
+    @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Draw the views of a training batch, as a function of (seed, step, rank)."""
         if self.views is not None and self.trainer is not None and self.trainer.training:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
@@ -104,6 +105,7 @@ class SPair71k(EvaluationDataModule):
         self.categories: list[str] = []
         self.pairs: list[Pair] = []
 
+    @override
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the split."""
         if self.pairs:
@@ -114,10 +116,12 @@ class SPair71k(EvaluationDataModule):
         self.categories = sorted({pair.category for pair in pairs})
         self.pairs = draw(pairs, self.pairs_per_category, self.sampling == "official", self.seed)
 
-    def dataset(self, size: int) -> "SPairDataset":  # noqa: D102
+    @override
+    def dataset(self, size: int) -> "SPairDataset":
         return SPairDataset(self.root / "JPEGImages", self.pairs, self.categories, size=size)
 
     @staticmethod
+    @override
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Stack samples, with their keypoints padded to the largest number among them."""
         batch: dict[str, Any] = {"task": SPair71k.task, "pair": [sample["pair"] for sample in samples]}

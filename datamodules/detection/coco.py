@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import compare_count, first_names
@@ -137,6 +138,7 @@ class COCODetection(DetectionDataModule):
         self.train: CocoRecords | None = None
         self.val: CocoRecords | None = None
 
+    @override
     def setup(self, stage: str) -> None:
         """Read the annotations; those to train on for "fit" only.
 
@@ -155,10 +157,12 @@ class COCODetection(DetectionDataModule):
                 )
             self.train = train if self.labelled_classes is None else self._labelled(train)
 
-    def training_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def training_images(self) -> Sequence[AnnotatedImage]:
         return self.train or ()
 
-    def evaluation_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.val or ()
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
@@ -66,7 +67,8 @@ class DetectionDataModule(LightningDataModule, ABC):
         """Return how often each training picture is gone through in an epoch; None for once."""
         return None
 
-    def train_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def train_dataloader(self) -> DataLoader:
         samples = TrainingSamples(
             self.training_images(),
             self.train_sizes,
@@ -79,12 +81,14 @@ class DetectionDataModule(LightningDataModule, ABC):
             samples, batch_size=self.batch_size, num_workers=self.num_workers, seed=self.seed, collate_fn=collate
         )
 
-    def val_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def val_dataloader(self) -> DataLoader:
         samples = EvaluationSamples(
             self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
         )
         return eval_loader(samples, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate)
 
+    @override
     def test_dataloader(self) -> DataLoader:
         """Return the same loader as for validation."""
         return self.val_dataloader()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import compare_count, first_names
@@ -95,6 +96,7 @@ class LVISDetection(DetectionDataModule):
         self.train: CocoRecords | None = None
         self.val: CocoRecords | None = None
 
+    @override
     def setup(self, stage: str) -> None:
         """Read the annotations; those to train on for "fit" only.
 
@@ -113,12 +115,15 @@ class LVISDetection(DetectionDataModule):
                     f"{self.train.coco.path} and {self.val.coco.path} define other categories: give files of one kind"
                 )
 
-    def training_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def training_images(self) -> Sequence[AnnotatedImage]:
         return self.train or ()
 
-    def evaluation_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.val or ()
 
+    @override
     def repeats(self) -> np.ndarray | None:
         """Return (M,) int64, how often each picture is gone through in an epoch; None for once.
 

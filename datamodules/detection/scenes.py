@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule
@@ -126,6 +127,7 @@ class DetectionScenes(DetectionDataModule):
         self.train: Sequence[AnnotatedImage] = []
         self.test: Sequence[AnnotatedImage] = []
 
+    @override
     def setup(self, stage: str) -> None:
         """Render the scenes and draw the split."""
         scenes, test_scenes, unlabelled = self.counts
@@ -135,10 +137,12 @@ class DetectionScenes(DetectionDataModule):
         if not self.test:
             self.test = [self._record(self.seed + HELD_OUT_WORLD, k) for k in range(test_scenes)]
 
-    def training_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def training_images(self) -> Sequence[AnnotatedImage]:
         return self.train
 
-    def evaluation_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.test
 
     def _record(self, world: int, index: int) -> AnnotatedImage:

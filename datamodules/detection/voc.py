@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names
@@ -110,6 +111,7 @@ class VOCDetection(DetectionDataModule):
         self.train: list[AnnotatedImage] = []
         self.val: CocoRecords | None = None
 
+    @override
     def setup(self, stage: str) -> None:
         """Read the annotations; those to train on for "fit" only.
 
@@ -127,10 +129,12 @@ class VOCDetection(DetectionDataModule):
                     "let train (or train_annotations) and unlabelled name different ones"
                 )
 
-    def training_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def training_images(self) -> Sequence[AnnotatedImage]:
         return self.train
 
-    def evaluation_images(self) -> Sequence[AnnotatedImage]:  # noqa: D102
+    @override
+    def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.val or ()
 
     def _labelled(self) -> CocoRecords:

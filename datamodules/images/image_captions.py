@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names, report_left_out
@@ -94,7 +95,8 @@ class ImageCaptions(ImageFolder):
         self.path_column, self.caption_column = path_column, caption_column
         self.captions: dict[Path, list[str]] = {}
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         self.captions = {}
         if stage == "predict":
             super().setup(stage)
@@ -103,6 +105,7 @@ class ImageCaptions(ImageFolder):
         self.train_set = CaptionedFiles(train, self.captions, self.image_size, upright=self.upright, training=True)
         self.val_set = CaptionedFiles(val, self.captions, self.image_size, upright=self.upright, training=False)
 
+    @override
     def part_to_predict(self) -> Part:
         """Return the images that have a caption."""
         file = self._file()

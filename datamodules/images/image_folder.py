@@ -12,6 +12,7 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
+from typing_extensions import override
 
 from datamodules.common.image_files import find_images, read_image, unreadable_images
 from datamodules.common.loading import eval_loader, step_generator, train_loader
@@ -72,7 +73,8 @@ class Square:
         changes += [] if rand_augment is None else [timm_rand_augment(rand_augment, size)]
         self.changes = [*changes, ColorJitter(jitter, jitter, jitter, hue=jitter)] if jitter else changes
 
-    def __call__(self, image: Image.Image) -> Tensor:  # noqa: D102
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return the square image (3, S, S) in [0, 1] of an RGB image."""
         if self.crop == "random":
             image = self.random_crop(image)
         elif self.crop == "center":  # before resizing: a 1 x 10,000 image must not become S x 10,000 S first
@@ -241,7 +243,8 @@ class ImageFolder(LightningDataModule):
         """Return the files that ``predict`` goes through."""
         return self.readable(Part(find_images(self.root)))
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         self.skipped = []
         if stage == "predict":
             self.predict_set = FilesToPredict(self.part_to_predict().paths, self.predict_size, self.upright)
@@ -261,7 +264,8 @@ class ImageFolder(LightningDataModule):
         crop: Crop = "center" if self.crop == "random" else self.crop
         self.val_set = ImageFiles(val, Square(self.image_size, crop), self.upright)
 
-    def train_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def train_dataloader(self) -> DataLoader:
         return train_loader(
             self.train_set,
             batch_size=self.batch_size,
@@ -270,6 +274,7 @@ class ImageFolder(LightningDataModule):
             collate_fn=ImageFiles.collate,
         )
 
+    @override
     def val_dataloader(self) -> dict[str, DataLoader]:
         """Return the loader of the held-out images by "images@<size>"; none if nothing is held out."""
         if not len(self.val_set):
@@ -281,9 +286,11 @@ class ImageFolder(LightningDataModule):
 
     test_dataloader = val_dataloader
 
-    def predict_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def predict_dataloader(self) -> DataLoader:
         return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
 
+    @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Draw the views of a training batch, as a function of (seed, step, rank)."""
         if self.views is not None and self.trainer is not None and self.trainer.training:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_warn
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
@@ -96,6 +97,7 @@ class ImageNet(ImageFolder):
             views=views,
         )
 
+    @override
     def parts(self, training: bool = True) -> tuple[Part, Part]:
         """Return the official parts; that of training is looked for if it is wanted or has to number the classes."""
         images = image_folder(self.root)
@@ -108,6 +110,7 @@ class ImageNet(ImageFolder):
         parts = self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
         return self.readable(parts[0]) if training else Part([]), self.readable(parts[1])
 
+    @override
     def part_to_predict(self) -> Part:
         """Return the validation images."""
         return self.parts(training=False)[1]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import find_images
@@ -141,6 +142,7 @@ class SourceImages(LightningDataModule):
         self._collected: Collected | None = None
         self._clusters = np.empty(0, np.int64)
 
+    @override
     def setup(self, stage: str) -> None:
         """List the pictures; once, so that labels given by `relabel` stay.
 
@@ -218,6 +220,7 @@ class SourceImages(LightningDataModule):
         dataset = self._training_set()
         return np.bincount(np.concatenate([dataset.labels, dataset.clusters]), minlength=classes)
 
+    @override
     def train_dataloader(self) -> DataLoader:
         """Return the loader of the labelled images and of those that are clustered now."""
         return train_loader(
@@ -236,10 +239,12 @@ class SourceImages(LightningDataModule):
         """Return the loader of the discovery images that are there in a round, in order."""
         return self._in_order(Labelled(self._pictures.discovery, count=self.arrived(round)), "discovery")
 
+    @override
     def test_dataloader(self) -> DataLoader:
         """Return the loader of all discovery images, those that arrive later included, in order."""
         return self._in_order(Labelled(self._pictures.discovery), "discovery")
 
+    @override
     def predict_dataloader(self) -> DataLoader:
         """Return the loader of the images below ``root``."""
         return eval_loader(

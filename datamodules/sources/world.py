@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from datamodules.procedural.sources.sources import SETTINGS, is_real, render_source
 from datamodules.sources.images import LEAST_SIZE, Collected, SourceImages
@@ -131,6 +132,7 @@ class SourceWorld(SourceImages):
         )
         self.images, self.discovery_images, self.setting = images, discovery_images, setting
 
+    @override
     def collect(self) -> Collected:
         """Render all pictures, or find them in the folders."""
         if not self.rendered:
@@ -151,6 +153,7 @@ class SourceWorld(SourceImages):
             rounds=np.repeat([arrival for arrival, _ in coming], count),
         )
 
+    @override
     def is_real(self, source: str) -> bool:
         """Return whether a source is real by its name."""
         return is_real(source) if self.rendered else super().is_real(source)

@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 from tqdm import tqdm
+from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import read_image
@@ -123,6 +124,7 @@ class CelebAMaskHQ(TranslationData):
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
         self._faces: dict[Part, list[Face]] | None = None
 
+    @override
     def pairs(self, part: Part) -> FaceFiles:
         """Return the samples of a part, in the order of their numbers.
 
@@ -135,7 +137,8 @@ class CelebAMaskHQ(TranslationData):
             raise UserError(f"No face of {self.root} is in the {part} part: add faces, or use another data set")
         return FaceFiles(self._faces[part], self.image_size, self.merged)
 
-    def samples_to_predict(self) -> Dataset:  # noqa: D102
+    @override
+    def samples_to_predict(self) -> Dataset:
         return self.combined(self.labels, self.styles)
 
     def _divided(self) -> dict[Part, list[Face]]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from PIL import Image
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.image_files import find_images, read_image
 from datamodules.translation.pairs import Part, TranslationData, condition_tensor, folder_or_none, image_tensor
@@ -111,6 +112,7 @@ class Edges2Handbags(TranslationData):
         self.root = Path(root).expanduser()
         self.conditions, self.styles = folder_or_none(conditions), folder_or_none(styles)
 
+    @override
     def pairs(self, part: Part) -> SideBySide:
         """Return the samples of a part; those of the test are those of the validation."""
         below = self.root / "edges2handbags"
@@ -118,5 +120,6 @@ class Edges2Handbags(TranslationData):
         paths = find_images(folder, name="Edges2Handbags", expected=TREE, remedies=REMEDIES)
         return SideBySide(paths, self.image_size, self.channels)
 
-    def samples_to_predict(self) -> Dataset:  # noqa: D102
+    @override
+    def samples_to_predict(self) -> Dataset:
         return self.combined(self.conditions, self.styles)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
@@ -116,6 +117,7 @@ class FaceWorld(TranslationData):
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
         self.rendered: dict[Part, RenderedFaces] = {}
 
+    @override
     def pairs(self, part: Part) -> RenderedFaces:
         """Return the faces of a part; they are rendered once."""
         if part not in self.rendered:
@@ -128,6 +130,7 @@ class FaceWorld(TranslationData):
             self.rendered[part] = RenderedFaces(world, count, self.image_size, textures=textures)
         return self.rendered[part]
 
+    @override
     def samples_to_predict(self) -> Dataset:
         """Return all pairs of label maps and style images."""
         return self.combined(self.labels, self.styles)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from datamodules.common.image_files import COPY_SOME, find_images, read_image, unreadable_images
 from datamodules.common.reports import first_names
@@ -168,6 +169,7 @@ class PairedImages(TranslationData):
         self.skipped: list[Path] = []
         self._parts: dict[Part, list[Pair]] | None = None
 
+    @override
     def pairs(self, part: Part) -> PairFiles:
         """Return the samples of a part, in the order of their names.
 
@@ -186,7 +188,8 @@ class PairedImages(TranslationData):
             )
         return PairFiles(found, self.image_size, self.classes, channels=self.channels)
 
-    def samples_to_predict(self) -> Dataset:  # noqa: D102
+    @override
+    def samples_to_predict(self) -> Dataset:
         return self.combined(None if self.styles is None else self.source, self.styles)
 
     def _divided(self) -> dict[Part, list[Pair]]:

@@ -11,6 +11,7 @@ from PIL import Image
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, find_images, read_image
@@ -217,7 +218,8 @@ class TranslationData(LightningDataModule, ABC):
     def samples_to_predict(self) -> Dataset:
         """Return what ``predict`` goes through."""
 
-    def setup(self, stage: str) -> None:  # noqa: D102
+    @override
+    def setup(self, stage: str) -> None:
         if stage == "fit":
             pairs = self.pairs("train")
             self.train_set = Mirrored(pairs, self.swapped) if self.flip else pairs
@@ -228,7 +230,8 @@ class TranslationData(LightningDataModule, ABC):
         if stage == "predict":
             self.predict_set = self.samples_to_predict()
 
-    def train_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def train_dataloader(self) -> DataLoader:
         return train_loader(
             self.train_set,
             batch_size=self.batch_size,
@@ -237,14 +240,17 @@ class TranslationData(LightningDataModule, ABC):
             collate_fn=Stacked("translation"),
         )
 
+    @override
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return the loader of the validation part; none if it is empty."""
         return self._in_order(self.val_set, "translation") if len(self.val_set) else []  # type: ignore[arg-type]
 
-    def test_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def test_dataloader(self) -> DataLoader:
         return self._in_order(self.test_set, "translation")
 
-    def predict_dataloader(self) -> DataLoader:  # noqa: D102
+    @override
+    def predict_dataloader(self) -> DataLoader:
         return self._in_order(self.predict_set, "predict")
 
     def _in_order(self, dataset: Dataset, task: str) -> DataLoader:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from typing_extensions import override
 
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
@@ -159,6 +160,7 @@ class GANDiscovery(LightningModule):
 
     # ------------------------------------------------------------------------------------------------ training
 
+    @override
     def on_fit_start(self) -> None:
         """Tell the data what is clustered so far, and the trainer how long all rounds take.
 
@@ -199,7 +201,8 @@ class GANDiscovery(LightningModule):
         """Return the last epoch of a round, counted from 0."""
         return self.epochs + (number - 1) * self.epochs_later - 1
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         logits = self.network.logits(self.network(batch["image"]))
         loss = self.loss(logits, batch["label"], batch["discovered"])
         size = len(logits)
@@ -214,10 +217,12 @@ class GANDiscovery(LightningModule):
             return set_balanced_cross_entropy(logits, labels, discovered, self._counts)
         return class_balanced_cross_entropy(logits, labels, self._class_counts.to(logits.device))
 
+    @override
     def on_train_epoch_start(self) -> None:
         """Leave the loader as it is until the round is over."""
         self.trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
 
+    @override
     def on_train_epoch_end(self) -> None:
         """Discover after the last epoch of a round."""
         if self.current_epoch == self.last_epoch(self.round) and self.finished < self.round:
@@ -225,7 +230,8 @@ class GANDiscovery(LightningModule):
             self.finish_round(self.round)
             self.epoch_end_pending = False
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:  # noqa: D102
+    @override
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
     # ----------------------------------------------------------------------------------------------- discovery
@@ -304,6 +310,7 @@ class GANDiscovery(LightningModule):
 
     # ----------------------------------------------------------------------------------------- test and predict
 
+    @override
     def on_predict_start(self) -> None:
         """Refuse to attribute before anything is known.
 
@@ -316,6 +323,7 @@ class GANDiscovery(LightningModule):
                 "a run that has finished a round, --ckpt_path <run folder>/checkpoints/last.ckpt"
             )
 
+    @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return for every image its "name", "distance" (B,), "margin" (B,) and "probability" (B,).
 
@@ -332,6 +340,7 @@ class GANDiscovery(LightningModule):
 
     # --------------------------------------------------------------------------------------------- checkpoints
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the rounds have found."""
         checkpoint["discovery"] = {
@@ -342,6 +351,7 @@ class GANDiscovery(LightningModule):
             "attributor": None if self.attributor is None else self.attributor.state(),
         }
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what the rounds have found."""
         state = checkpoint["discovery"]

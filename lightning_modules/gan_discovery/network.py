@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.timm_backbones import create_backbone
 from visionscapes.errors import UserError
@@ -63,6 +64,7 @@ class AttributionNetwork(nn.Module):
 
         self.to(memory_format=torch.channels_last)  # up to twice as fast, on CPUs too
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, dim) of images (B, 3, H, W) in [0, 1], normalised here with mean and std 0.5."""
         images = images.contiguous(memory_format=torch.channels_last)

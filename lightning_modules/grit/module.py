@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.grit.loss import code_penalty, pixel_loss
 from lightning_modules.grit.network import GRITGenerator
@@ -145,11 +146,13 @@ class GRIT(PairedTranslation):
         self.lambda_rec, self.lambda_z = lambda_rec, lambda_z
         self._perceptual = [VGGPerceptual(vgg_weights)] if reconstruction == "vgg" else []
 
+    @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:
         """Return I_rec, I_res and their sum in the style of the truth, which E^S peeks at (5.2.3)."""
         style = self.generator.style(truth, condition)
         return Translated(self.generator(condition, style), style)
 
+    @override
     def generator_losses(self, condition: Tensor, truth: Tensor, translated: Translated) -> dict[str, Tensor]:
         """Return the terms of Eq. 5.2, and that of the style code (5.5.1.2)."""
         image, parts = translated.generated
@@ -166,6 +169,7 @@ class GRIT(PairedTranslation):
             return self._perceptual[0].to(self.device)(reconstruction, truth)
         return pixel_loss(reconstruction, truth)
 
+    @override
     def render(
         self, batch: Mapping[str, Tensor], condition: Tensor, style: Tensor, noise: torch.Generator | None
     ) -> Generated:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.gan.adain import AdaIN
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
@@ -40,6 +41,7 @@ class Encoder(nn.Module):
         pairs = zip(self.widths[:-1], self.widths[1:], strict=True)
         self.blocks = nn.ModuleList(ResidualDown(inner, outer, norm=norm) for inner, outer in pairs)
 
+    @override
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the features at S, S/2, ..., S/2^downs of x (B, C, S, S)."""
         features = [self.first(x)]
@@ -65,6 +67,7 @@ class StyleEncoder(nn.Module):
         self.trunk = Encoder(in_channels, base, most, downs=downs, norm="none")
         self.code = EqualizedLinear(self.trunk.widths[-1] * (image_size // 2**downs) ** 2, style_dim, gain=1.0)
 
+    @override
     def forward(self, image: Tensor) -> Tensor:
         """Return z^s (B, style_dim) of images (B, in_channels, S, S) in [-1, 1]."""
         last = F.leaky_relu(self.trunk(image)[-1], SLOPE)
@@ -88,6 +91,7 @@ class StyledConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.adain = AdaIN(out_channels, style_dim)
 
+    @override
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         """Return (B, out_channels, H, W) of x (B, in_channels, H, W); fresh noise where ``noise`` is None."""
         x = self.convolution(x)
@@ -113,6 +117,7 @@ class UpBlock(nn.Module):
         self.first = StyledConvolution(in_channels + skip_channels, out_channels, style_dim, noise=noise)
         self.second = StyledConvolution(out_channels, out_channels, style_dim, noise=noise)
 
+    @override
     def forward(self, x: Tensor, skip: Tensor | None, style: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         """Return (B, out_channels, 2H, 2W) of x (B, in_channels, H, W) and skip (B, skip_channels, 2H, 2W)."""
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -192,6 +197,7 @@ class GRITGenerator(nn.Module):
         """Return z^s (B, style_dim) of images (B, 3, S, S) in [-1, 1] with conditions (B, C, S, S)."""
         return self.style_encoder(torch.cat([image, condition], 1) if self.style_condition else image)
 
+    @override
     def forward(self, condition: Tensor, style: Tensor, noise: Sequence[Tensor] | None = None) -> Generated:
         """Return the image of Eq. 5.1 and its two components.
 

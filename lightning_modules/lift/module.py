@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
+from typing_extensions import override
 
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
 from networks.dense import AtLargerImage, Upsampled
@@ -62,6 +63,7 @@ class LiFT(LightningModule):
             torch.manual_seed(0)
             self._untrained = [_block_for(backbone, use_image).requires_grad_(False).eval()]
 
+    @override
     def on_predict_start(self) -> None:
         """Refuse to write features of an untrained block.
 
@@ -74,19 +76,23 @@ class LiFT(LightningModule):
                 "--ckpt_path <checkpoint> or --model.weights <file>"
             )
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = self.reconstruction(batch["image"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+    @override
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch["task"] == "images":
             self._log_held_out(batch["image"], "val")
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+    @override
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch["task"] == "images":
             self._log_held_out(batch["image"], "test")
 
+    @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the lifted features (B, C, 2h, 2w) of ``batch["image"]``."""
         return Lifted(self.backbone, self.block)(batch["image"])
@@ -124,16 +130,19 @@ class LiFT(LightningModule):
             "ViT at 2S": AtLargerImage(self.backbone),
         }
 
+    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with default betas, no weight decay and a constant rate (official code; thesis 8.2.4)."""
         return torch.optim.Adam(self.block.effective_parameters(), lr=self.lr)
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen backbone out; keep its fingerprint."""
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith("backbone.")}
         checkpoint["backbone"] = fingerprint(self.backbone)
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the backbone's own weights beside the block's.
 

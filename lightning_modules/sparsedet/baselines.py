@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.health import merge_quality
@@ -29,10 +30,12 @@ class TwoViewDetector(Detector):
     itself.
     """
 
+    @override
     def build(self, *args: Any) -> Any:
         """Return the detector, if it is one of two stages."""
         return of_two_stages(super().build(*args))
 
+    @override
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's losses, averaged over the two views."""
         f_o, f_a, samples = two_views(self.detector, batch, training=True)
@@ -74,6 +77,7 @@ class _SelfLabelling(Detector):
         super().__init__(config, num_classes, **kwargs)
         self.threshold, self.start = threshold, start
 
+    @override
     def build(self, *args: Any) -> Any:
         """Return the detector, if it is one of two stages."""
         return of_two_stages(super().build(*args))
@@ -99,6 +103,7 @@ class PseudoLabels(_SelfLabelling):
     so that it takes as many steps as what it is compared with.
     """
 
+    @override
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's losses on the merged labels."""
         inputs, samples = self.inputs(batch, training=True)
@@ -115,6 +120,7 @@ class CoMining(_SelfLabelling):
     there; the threshold is an option because that of a focal loss says nothing about a softmax.
     """
 
+    @override
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's losses of both views, each on the other's labels, averaged."""
         f_o, f_a, samples = two_views(self.detector, batch, training=True)

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.health import merge_quality, mining_quality
@@ -14,7 +15,7 @@ from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.proposing import PROPOSALS, widened
 from lightning_modules.sparsedet.views import two_views
 from networks.detection.build import build_detector, setup_mmdet
-from networks.detection.configs import override, read_config
+from networks.detection.configs import apply_override, read_config
 from networks.detection.labelled import Labelled
 from networks.detection.samples import predictions_of, proposals_of
 from networks.detection.two_stage import (
@@ -114,14 +115,16 @@ class SparseDet(Detector):
         self.ssl_distance, self.ssl_unlabelled = SSL_NORMS[ssl_norm], ssl_unlabelled
         self.keep_annotations, self.lone_weight = keep_annotations, lone_weight
 
+    @override
     def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
         """Return the detector, its RPN as wide as two views where it is common to them."""
         setup_mmdet()  # before mmengine reads a configuration with bases in the collection
         model = read_config(config)
         for key, value in (overrides or {}).items():
-            override(model, key, value)
+            apply_override(model, key, value)
         return of_two_stages(build_detector(widened(model) if self.common else model, None, *args))
 
+    @override
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the terms of Eq. 3.5 and figures about what was mined and merged."""
         f_o, f_a, samples = two_views(self.detector, batch, training=True)
@@ -181,6 +184,7 @@ class SparseDet(Detector):
             return f_o[0].new_zeros(())
         return self.ssl_distance(embedded(self.detector, f_a, regions), embedded(self.detector, f_o, regions))
 
+    @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return detections from f_o in regions of both views (thesis 3.3.3), see `Detector.predict_step`."""
         f_o, f_a, samples = two_views(self.detector, batch, training=False)
@@ -188,6 +192,7 @@ class SparseDet(Detector):
         results = self.detector.roi_head.predict(f_o, regions, samples, rescale=True)
         return predictions_of(self.detector.add_pred_to_datasample(samples, results))
 
+    @override
     def proposals(self, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
         """Return the proposals, in pixels of the original pictures."""
         f_o, f_a, samples = two_views(self.detector, batch, training=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.sparsedet.views import concatenated
 from networks.detection.two_stage import Features, Proposals, averaged, rpn
@@ -26,35 +27,39 @@ class Proposing(Protocol):
         """Return the proposals to detect in, in pixels of the original pictures if ``rescale``."""
 
 
-class Common:
+class Common(Proposing):
     """C-RPN: one RPN on the features of both views, side by side."""
 
-    def __call__(  # noqa: D102
+    @override
+    def __call__(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any]
     ) -> tuple[dict[str, Tensor], Proposals]:
         return rpn(detector, concatenated(f_o, f_a), samples)
 
-    def inference(  # noqa: D102
+    @override
+    def inference(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any], rescale: bool = False
     ) -> Proposals:
         return detector.rpn_head.predict(concatenated(f_o, f_a), samples, rescale=rescale)
 
 
-class Original:
+class Original(Proposing):
     """An ordinary RPN on the picture itself, whose regions serve both views (table 3.4, row 6)."""
 
-    def __call__(  # noqa: D102
+    @override
+    def __call__(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any]
     ) -> tuple[dict[str, Tensor], Proposals]:
         return rpn(detector, f_o, samples)
 
-    def inference(  # noqa: D102
+    @override
+    def inference(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any], rescale: bool = False
     ) -> Proposals:
         return detector.rpn_head.predict(f_o, samples, rescale=rescale)
 
 
-class Both:
+class Both(Proposing):
     """An ordinary RPN on each view, whose regions are put together (section 3.5.2.4).
 
     Args:
@@ -64,13 +69,15 @@ class Both:
     def __init__(self, share: float):
         self.share = share
 
-    def __call__(  # noqa: D102
+    @override
+    def __call__(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any]
     ) -> tuple[dict[str, Tensor], Proposals]:
         (losses_o, regions_o), (losses_a, regions_a) = rpn(detector, f_o, samples), rpn(detector, f_a, samples)
         return averaged([losses_o, losses_a]), self.together(regions_o, regions_a)
 
-    def inference(  # noqa: D102
+    @override
+    def inference(
         self, detector: Any, f_o: Features, f_a: Features, samples: Sequence[Any], rescale: bool = False
     ) -> Proposals:
         first, second = (detector.rpn_head.predict(f, samples, rescale=rescale) for f in (f_o, f_a))

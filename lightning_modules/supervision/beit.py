@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import Normalize
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.visual_tokens import VisualTokens
@@ -94,6 +95,7 @@ class BEiT(LightningModule):
         self.normalise = Normalize(mean or MEAN, std or STD)
         self.mask_ratio, self.min_block = mask_ratio, min_block
 
+    @override
     def on_train_start(self) -> None:
         """Let the tokenizer learn its visual tokens, unless it has them or a checkpoint brought them."""
         if self.tokenizer.learned:
@@ -104,7 +106,8 @@ class BEiT(LightningModule):
         for value in self.tokenizer.buffers():
             value.copy_(self.trainer.strategy.broadcast(value.cpu()))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         images = batch["image"]
         require_native_size(self.vit, images)
         hidden = block_mask(len(images), self.grid, self.mask_ratio, self.min_block).to(images.device)
@@ -138,6 +141,7 @@ class BEiT(LightningModule):
         """Return the weights of the ViT alone, as ``networks.vit_features.create_vit`` names them."""
         return self.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         from timm.optim import param_groups_weight_decay

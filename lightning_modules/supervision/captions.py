@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from visionscapes.checks import Bounds, check_options
 from visionscapes.errors import UserError
@@ -30,7 +31,7 @@ class Tokenizer(Protocol):
         """Return (B, context) int64."""
 
 
-class WordTokenizer:
+class WordTokenizer(Tokenizer):
     """Numbers words by their hash, so that there is no vocabulary to fit, to ship or to forget.
 
     A caption is lower-cased and cut into words and punctuation marks; a word's number is its CRC-32 modulo the size.
@@ -49,7 +50,8 @@ class WordTokenizer:
         self.size, self.context = size, context
         self.start, self.end = size - 2, size - 1
 
-    def __call__(self, captions: list[str]) -> Tensor:  # noqa: D102
+    @override
+    def __call__(self, captions: list[str]) -> Tensor:
         rows = torch.full((len(captions), self.context), PAD)
         for row, caption in zip(rows, captions, strict=True):
             words = re.findall(r"\w+|[^\w\s]", caption.lower())
@@ -58,7 +60,7 @@ class WordTokenizer:
         return rows
 
 
-class BytePairTokenizer:
+class BytePairTokenizer(Tokenizer):
     """The tokenizer of CLIP, whose 49,408 byte pairs come with open_clip.
 
     Args:
@@ -71,11 +73,12 @@ class BytePairTokenizer:
         self._tokenizer = SimpleTokenizer(context_length=context)
         self.size, self.end = self._tokenizer.vocab_size, self._tokenizer.eot_token_id
 
-    def __call__(self, captions: list[str]) -> Tensor:  # noqa: D102
+    @override
+    def __call__(self, captions: list[str]) -> Tensor:
         return self._tokenizer(captions)
 
 
-class FolderTokenizer:
+class FolderTokenizer(Tokenizer):
     """A tokenizer of the transformers library, out of a local folder.
 
     Args:
@@ -106,7 +109,8 @@ class FolderTokenizer:
             raise UserError(f"the tokenizer in '{folder}' marks no end of a text (eos_token or sep_token): add one")
         self.size, self.end, self.context = len(self._tokenizer), end, context
 
-    def __call__(self, captions: list[str]) -> Tensor:  # noqa: D102
+    @override
+    def __call__(self, captions: list[str]) -> Tensor:
         rows = torch.full((len(captions), self.context), PAD)
         for row, caption in zip(rows, captions, strict=True):
             numbers = self._tokenizer(caption, truncation=True, max_length=self.context)["input_ids"]

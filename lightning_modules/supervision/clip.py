@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.captions import PAD, load_tokenizer
@@ -110,7 +111,8 @@ class CLIP(LightningModule):
         self.lr, self.lr_floor, self.weight_decay, self.warmup = lr, lr_floor, weight_decay, warmup
         self.betas, self.eps = betas, eps
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         if "caption" not in batch:
             raise UserError(
                 "CLIP needs captions and the data have none: choose data with captions, such as --data=ImageCaptions "
@@ -131,6 +133,7 @@ class CLIP(LightningModule):
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""
         return self.network.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         return adamw_with_cosine(

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.vit import TrainableViT
@@ -58,7 +59,8 @@ class DenseContrastive(LightningModule):
         self.contrast = NTXentLoss(temperature=temperature, gather_distributed=True)
         self.points, self.lr, self.weight_decay, self.warmup = points, lr, weight_decay, warmup
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         views = batch["views"]
         places = shared_points(views.boxes[0], views.boxes[1], self.points)
         seen = [
@@ -73,6 +75,7 @@ class DenseContrastive(LightningModule):
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""
         return self.network.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         steps = self.trainer.estimated_stepping_batches

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart, half_cosine
 from lightning_modules.supervision.vit import TrainableViT
@@ -105,7 +106,8 @@ class DINO(LightningModule):
         self.first_teacher_temperature = first_teacher_temperature
         self.lr_floor, self.last_weight_decay, self.decay_all = lr_floor, last_weight_decay, decay_all
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         views = batch["views"].images
         self._follow()
         with torch.no_grad():
@@ -122,10 +124,12 @@ class DINO(LightningModule):
         share = epoch / max(1, self.teacher_warmup - 1)
         return self.first_teacher_temperature + share * (self.teacher_temperature - self.first_teacher_temperature)
 
+    @override
     def on_after_backward(self) -> None:
         """Hold the last layer of the head still during the first ``freeze_last_layer`` epochs."""
         self.head.cancel_last_layer_gradients(self.current_epoch)
 
+    @override
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Move the weight decay along its cosine, but for the group that does not decay."""
         if self.last_weight_decay is None:
@@ -137,6 +141,7 @@ class DINO(LightningModule):
         """Return the weights of the teacher's ViT alone, for ``networks.ViTFeatures``."""
         return self.teacher.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         trained: Any = [parameter for parameter in self.parameters() if parameter.requires_grad]

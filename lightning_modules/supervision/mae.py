@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import Normalize
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import MEAN, STD, require_native_size
@@ -105,7 +106,8 @@ class MAE(LightningModule):
         self.normalise = Normalize(MEAN, STD)
         self.mask_ratio, self.normalise_patches = mask_ratio, normalise_patches
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         images = self.normalise(batch["image"])
         require_native_size(self.encoder.vit, images)
         shown, hidden = random_token_mask(
@@ -137,6 +139,7 @@ class MAE(LightningModule):
         """Return the weights of the ViT alone, without decoder, as ``networks.vit_features.create_vit`` names them."""
         return self.encoder.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         wanted = self.hparams

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, half_cosine
 from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_patch_embedding
@@ -77,7 +78,8 @@ class MoCo(LightningModule):
         self.temperature, self.momentum = temperature, momentum
         self.lr, self.lr_floor, self.weight_decay, self.warmup = lr, lr_floor, weight_decay, warmup
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         views = batch["views"].images[:2]
         self._follow()
         with torch.no_grad():
@@ -91,6 +93,7 @@ class MoCo(LightningModule):
         """Return the weights of the trained ViT alone, not its average's, for ``networks.ViTFeatures``."""
         return self.network.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training; everything trained decays."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -13,6 +13,7 @@ from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import TrainableViT
@@ -76,11 +77,13 @@ class Supervised(LightningModule):
         self.classes, self.label_smoothing = classes, label_smoothing
         self.lr, self.lr_floor, self.weight_decay, self.warmup = lr, lr_floor, weight_decay, warmup
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, 3, S, S) in [0, 1]."""
         return self.head(self.network(images)[0])
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:  # noqa: D102
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         images, labels = batch["image"], self._labels(batch)
         if self.mixup is None:
             loss = F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
@@ -90,7 +93,8 @@ class Supervised(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: D102
+    @override
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch.get("task") != "images" or "label" not in batch or not bool((batch["label"] >= 0).any()):
             return
         self.accuracy(self(batch["image"]), batch["label"])
@@ -100,6 +104,7 @@ class Supervised(LightningModule):
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""
         return self.network.vit.state_dict()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay over the whole training."""
         steps = self.trainer.estimated_stepping_batches

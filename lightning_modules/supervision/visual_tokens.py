@@ -15,6 +15,7 @@ import torch
 from lightly.models.utils import normalize_mean_var, patchify
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.weights import read_state_dict
 from visionscapes.checks import Bounds, ImageSize, NumpySeed, PositiveInt, check_options
@@ -45,6 +46,7 @@ class VisualTokens(nn.Module, ABC):
         """Learn the ids from batches of training pictures; not all of them need to be drawn."""
 
     @abstractmethod
+    @override
     def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return the ids; ``grid`` is (h, w)."""
 
@@ -73,6 +75,7 @@ class Codebook(VisualTokens):
         self.register_buffer("has_centres", torch.tensor(False))
 
     @property
+    @override
     def learned(self) -> bool:
         """Whether the centres are there."""
         return bool(self.has_centres)
@@ -83,7 +86,8 @@ class Codebook(VisualTokens):
         return normalize_mean_var(patches) if self.normalise_patches else patches
 
     @torch.no_grad()
-    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         if images.shape[-2] != grid[0] * self.patch_size or images.shape[-1] != grid[1] * self.patch_size:
             raise UserError(
                 f"visual tokens of {self.patch_size} pixels do not fit a grid of {grid[0]}x{grid[1]} patches of an "
@@ -127,6 +131,7 @@ class KMeansTokens(Codebook):
             raise UserError(f"{samples} samples cannot give {vocabulary} visual tokens: raise samples")
         self.batches, self.samples, self.seed = batches, samples, seed
 
+    @override
     def learn(self, pictures: Iterable[Tensor]) -> None:
         """Learn the centres; equal pictures and an equal seed give equal ones.
 
@@ -221,7 +226,8 @@ class ScriptedEncoder(VisualTokens):
         self._encoder: list[Any] = [encoder.eval()]  # in a list, or every checkpoint would hold its weights
 
     @torch.no_grad()
-    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         self._encoder[0] = self._encoder[0].to(images.device)
         size = (self.image_size, self.image_size)
         resized = F.interpolate(images.float(), size=size, mode="bicubic", antialias=True).clamp(0, 1)

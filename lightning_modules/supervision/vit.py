@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.vit_features import create_vit
 from visionscapes.errors import UserError
@@ -30,7 +31,8 @@ class TrainableViT(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.vit.forward_features((images - self.mean) / self.std)
         h, w = (side // self.vit.patch_embed.patch_size[0] for side in images.shape[-2:])
         patches = tokens[:, self.vit.num_prefix_tokens :]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from pytorch_lightning import LightningModule
 from torch import nn
+from typing_extensions import override
 
 from networks.vit_features import create_vit
 from networks.vit_layers import Layered, LayeredViT, RandomFeatures
@@ -120,11 +121,13 @@ class ViTAnalysis(LightningModule):
     def _vits(self) -> list[Layered]:
         return cast(list[Layered], list(self.networks))
 
+    @override
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: the callbacks pass the batch through the ViTs, once for all of them."""
 
     validation_step = test_step
 
+    @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         """Raise: there is nothing to train.
 
@@ -133,6 +136,7 @@ class ViTAnalysis(LightningModule):
         """
         raise UserError("ViTAnalysis trains nothing: run python cli.py test; configs/supervision/ has the trainings")
 
+    @override
     def configure_optimizers(self) -> None:
         """Return none."""
 

@@ -97,7 +97,7 @@ def build_detector(
     setup_mmdet()
     model = configs.read_config(config)
     for key, value in (overrides or {}).items():
-        configs.override(model, key, value)
+        configs.apply_override(model, key, value)
     _refuse(model)
     configs.remove_stuff(model)
     configs.remove_downloads(model)

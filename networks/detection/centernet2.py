@@ -15,6 +15,7 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox2roi, scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.detection.centernet_proposals import CenterNetProposals
 from networks.detection.federated_loss import FederatedLoss
@@ -37,11 +38,13 @@ class CenterNet2BBoxHead(Shared2FCBBoxHead):
         super().__init__(*args, reg_class_agnostic=True, **options)
         self.prior_prob = prior_prob
 
+    @override
     def init_weights(self) -> None:
         """Initialise as mmdet does, then the bias of the classes."""
         super().init_weights()
         nn.init.constant_(self.fc_cls.bias, -math.log((1 - self.prior_prob) / self.prior_prob))
 
+    @override
     def loss(
         self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, labels: Tensor, *args: Any, **options: Any
     ) -> Any:
@@ -78,11 +81,13 @@ class CenterNet2RoIHead(CascadeRoIHead):
         super().__init__(**options)
         self.multiply_proposal_score = multiply_proposal_score
 
+    @override
     def init_mask_head(self, mask_roi_extractor: Any, mask_head: Any) -> None:
         """Build the mask head."""
         self.mask_head: Any = nn.ModuleList([MODELS.build(mask_head)])
         self.mask_roi_extractor = nn.ModuleList([MODELS.build(mask_roi_extractor)])
 
+    @override
     def loss(self, x: tuple[Tensor, ...], rpn_results_list: list[Any], batch_data_samples: list[Any]) -> dict[str, Any]:
         """Return the losses of all stages, "s0.loss_cls" and so on; arguments as in mmdet's ``BaseRoIHead``."""
         objects, ignored, metas = unpack_gt_instances(batch_data_samples)
@@ -100,6 +105,7 @@ class CenterNet2RoIHead(CascadeRoIHead):
             boxes = self._refined(stage, result["rois"], result["bbox_pred"].detach(), metas)
         return losses
 
+    @override
     def predict_bbox(
         self,
         x: tuple[Tensor, ...],
@@ -123,6 +129,7 @@ class CenterNet2RoIHead(CascadeRoIHead):
             for each in zip(boxes, probabilities, rpn_results_list, batch_img_metas, strict=True)
         ]
 
+    @override
     def predict_mask(
         self,
         x: tuple[Tensor, ...],
@@ -137,6 +144,7 @@ class CenterNet2RoIHead(CascadeRoIHead):
             masks, results_list, batch_img_metas, rcnn_test_cfg=self.test_cfg, rescale=rescale
         )
 
+    @override
     def _bbox_forward(self, stage: int, x: tuple[Tensor, ...], rois: Tensor) -> dict[str, Tensor]:
         pooled = self._pool(self.bbox_roi_extractor[stage], x, rois)
         if pooled.requires_grad:
@@ -144,6 +152,7 @@ class CenterNet2RoIHead(CascadeRoIHead):
         cls_score, bbox_pred = self.bbox_head[stage](pooled)
         return {"cls_score": cls_score, "bbox_pred": bbox_pred.float(), "bbox_feats": pooled}
 
+    @override
     def _mask_forward(self, stage: int, x: tuple[Tensor, ...], rois: Tensor) -> dict[str, Tensor]:
         return {"mask_preds": self.mask_head[stage](self._pool(self.mask_roi_extractor[stage], x, rois))}
 

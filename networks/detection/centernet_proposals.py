@@ -9,6 +9,7 @@ import torch
 from mmdet.models.dense_heads import CenterNetUpdateHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+from typing_extensions import override
 
 INF = 1_000_000_000  # mmdet's, of locations that belong to no object
 
@@ -62,6 +63,7 @@ class HeatmapFocalLoss(nn.Module):
         self.exponents = {"gamma": gamma, "beta": beta, "ignore_high_fp": ignore_high_fp}
         self.weights = alpha * pos_weight, (1 - alpha) * neg_weight
 
+    @override
     def forward(self, pred: Tensor, target: Tensor, pos_inds: Tensor, pos_labels: Tensor, avg_factor: Tensor) -> Tensor:
         """Return the loss as a scalar; arguments as ``CenterNetUpdateHead`` hands them over.
 
@@ -105,15 +107,18 @@ class CenterNetProposals(CenterNetUpdateHead):
         super().__init__(init_cfg=init_cfg or own_init, **options)
         self.more_positives = more_positives
 
+    @override
     def _init_cls_convs(self) -> None:
         """Make no tower for the heatmap: it takes that of the boxes."""
 
+    @override
     def forward_single(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, Tensor]:
         """Return heat (B, 1, h, w) as logits and distances (B, 4, h, w) to the sides in cells."""
         for layer in self.reg_convs:
             x = layer(x)
         return self.conv_cls(x).float(), scale(self.conv_reg(x)).float().clamp(min=0)
 
+    @override
     def predict_by_feat(
         self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **options: Any
     ) -> list[Any]:
@@ -124,6 +129,7 @@ class CenterNetProposals(CenterNetUpdateHead):
             each.scores = each.scores.sqrt()
         return proposals
 
+    @override
     def _get_targets_single(
         self, gt_instances: Any, points: Tensor, regress_ranges: Tensor, strides: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -132,6 +138,7 @@ class CenterNetProposals(CenterNetUpdateHead):
         return points.new_zeros(len(points), 1), points.new_full((len(points), 4), -INF)
 
     @torch.no_grad()
+    @override
     def add_cls_pos_inds(
         self, flatten_points: Tensor, flatten_bbox_preds: Tensor, featmap_sizes: Tensor, batch_gt_instances: list[Any]
     ) -> tuple[Tensor, Tensor]:

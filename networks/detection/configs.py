@@ -93,7 +93,7 @@ def _teacher(name: str) -> dict[str, Any]:
     return {"model": read_config(path)}
 
 
-def override(model: MutableMapping[str, Any], key: str, value: Any) -> None:
+def apply_override(model: MutableMapping[str, Any], key: str, value: Any) -> None:
     """Set a value inside a model dictionary.
 
     Args:

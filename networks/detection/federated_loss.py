@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from visionscapes.errors import UserError
 
@@ -83,6 +84,7 @@ class FederatedLoss(nn.Module):
         counts = None if frequencies is None else torch.as_tensor(frequencies, dtype=torch.float32)
         self.register_buffer("frequencies", counts, persistent=False)
 
+    @override
     def forward(
         self,
         cls_score: Tensor,

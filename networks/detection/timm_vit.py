@@ -10,6 +10,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.lift_block import LiFTBlock
 from networks.vit_features import create_vit
@@ -74,9 +75,11 @@ class TimmViT(BaseModule):
         self.vit.requires_grad_(not frozen)
         self.train()
 
+    @override
     def init_weights(self) -> None:
         """Do nothing: weights are in place. mmengine would otherwise call timm's method, which draws new ones."""
 
+    @override
     def train(self, mode: bool = True) -> "TimmViT":
         """Keep what is frozen in evaluation mode."""
         super().train(mode)
@@ -86,7 +89,8 @@ class TimmViT(BaseModule):
             self.lift.eval()
         return self
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:  # noqa: D102
+    @override
+    def forward(self, images: Tensor) -> tuple[Tensor]:
         self._check(*images.shape[-2:])
         last = [len(self.vit.blocks) - 1]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

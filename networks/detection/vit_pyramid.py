@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.detection.timm_vit import TimmViT
 from visionscapes.errors import UserError
@@ -55,7 +56,8 @@ class SimpleFeaturePyramid(BaseModule):
         self.levels = nn.ModuleDict({_scale_name(scale): _level(in_channels, scale, out_channels) for scale in scales})
         self.requires_grad_(not frozen)
 
-    def forward(self, inputs: tuple[Tensor]) -> tuple[Tensor, ...]:  # noqa: D102
+    @override
+    def forward(self, inputs: tuple[Tensor]) -> tuple[Tensor, ...]:
         (features,) = inputs
         # In float32 under autocast too: mmdet rounds the coordinates of RoIs to the type of the features.
         maps = [level(features).float() for level in self.levels.values()]

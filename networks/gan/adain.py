@@ -1,6 +1,7 @@
 """Adaptive instance normalisation: a style code sets mean and variance of every channel."""
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.gan.equalized import EqualizedLinear
 from networks.gan.instance_norm import instance_norm
@@ -24,6 +25,7 @@ class AdaIN(nn.Module):
         self.eps = eps
         self.style = EqualizedLinear(style_dim, 2 * channels)
 
+    @override
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Return the styled feature maps.
 

@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
@@ -48,6 +49,7 @@ class StyleGANDiscriminator(nn.Module):
         self.down = nn.ModuleList(EqualizedConv2d(*pair, 3) for pair in pairwise(widths))
         self.head = _Head(widths[-1], sizes[-1], group)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B,), high for real images, of ``x`` (B, in_channels, S, S).
 
@@ -91,6 +93,7 @@ class ResidualDiscriminator(nn.Module):
         self.blocks = nn.Sequential(*(ResidualDown(*pair, scale=math.sqrt(0.5)) for pair in pairwise(widths)))
         self.head = _Head(widths[-1], sizes[-1], group)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B,), high for real images, of ``x`` (B, in_channels, S, S).
 
@@ -111,6 +114,7 @@ class _Head(nn.Module):
         self.hidden = EqualizedLinear(width * size**2, width)
         self.logit = EqualizedLinear(width, 1, gain=1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         if self.stddev is not None:
             x = self.stddev(x)

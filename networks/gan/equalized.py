@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 
 class EqualizedConv2d(nn.Conv2d):
@@ -29,10 +30,12 @@ class EqualizedConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
         self.scale = gain / math.sqrt(in_channels * kernel_size**2)
 
+    @override
     def reset_parameters(self) -> None:
         """Draw W from N(0, 1) and set b to zero."""
         _draw(self.weight, self.bias)
 
+    @override
     def forward(self, input: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of ``input`` (B, in_channels, H, W)."""
         # Scaling W is cheaper than scaling the input, and autocast rounds it after the scaling.
@@ -53,10 +56,12 @@ class EqualizedLinear(nn.Linear):
         super().__init__(in_features, out_features, bias)
         self.scale = gain / math.sqrt(in_features)
 
+    @override
     def reset_parameters(self) -> None:
         """Draw W from N(0, 1) and set b to zero."""
         _draw(self.weight, self.bias)
 
+    @override
     def forward(self, input: Tensor) -> Tensor:
         """Return (..., out_features) of ``input`` (..., in_features)."""
         return F.linear(input, self.weight * self.scale, self.bias)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class MinibatchStddev(nn.Module):
@@ -22,6 +23,7 @@ class MinibatchStddev(nn.Module):
             raise ValueError(f"a group of {group} samples: it has to be at least 1")
         self.group = group
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C + 1, H, W) of ``x`` (B, C, H, W)."""
         batch, _, height, width = x.shape

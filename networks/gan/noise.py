@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class NoiseInjection(nn.Module):
@@ -20,6 +21,7 @@ class NoiseInjection(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(channels))
 
+    @override
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return feature maps with noise.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
 
 from visionscapes.errors import UserError
 
@@ -36,6 +37,7 @@ class PatchDiscriminator(nn.Module):
             blocks.append(nn.Sequential(conv, nn.InstanceNorm2d(widths[place]), nn.LeakyReLU(0.2)))
         self.blocks = nn.ModuleList([*blocks, _conv(widths[-1], 1, 1)])
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the ``layers`` + 1 feature maps of images (B, C, H, W), then the logits (B, 1, h, w)."""
         maps = []
@@ -76,6 +78,7 @@ class MultiScaleDiscriminator(nn.Module):
             )
         self.scales = nn.ModuleList(PatchDiscriminator(in_channels, base, layers, norm=norm) for _ in range(scales))
 
+    @override
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         """Judge images.
 

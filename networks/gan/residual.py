@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from networks.gan.adain import AdaIN
 from networks.gan.blur_pool import blur_pool
@@ -54,6 +55,7 @@ class ResidualBlock(nn.Module):
         self.second = EqualizedConv2d(middle, out_channels, 3)
         self.shortcut = nn.Identity() if in_channels == out_channels else _shortcut(in_channels, out_channels)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of ``x`` (B, in_channels, H, W)."""
         inner = self.first(self.activation(self.norm(x)))
@@ -90,6 +92,7 @@ class ResidualDown(nn.Module):
         self.second = EqualizedConv2d(in_channels, out_channels, 3)
         self.shortcut = _shortcut(in_channels, out_channels)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, ceil(H / 2), ceil(W / 2)) of ``x`` (B, in_channels, H, W); floor by average."""
         inner = self.first(leaky_relu(self.norm(x)))
@@ -119,6 +122,7 @@ class ResidualUp(nn.Module):
         self.second = EqualizedConv2d(out_channels, out_channels, 3)
         self.shortcut = _shortcut(in_channels, out_channels)
 
+    @override
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Return (B, out_channels, 2H, 2W) of ``x`` (B, in_channels, H, W) and ``style`` (B, style_dim)."""
         inner = self.first(upsample(leaky_relu(self.first_norm(x, style))))

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
 
 from networks.batch_norm import GlobalBatchNorm
 from networks.gan.equalized import EqualizedConv2d
@@ -50,6 +51,7 @@ class SPADE(nn.Module):
         self.modulation = convolution(hidden, 2 * channels, 3)
         self.resize = resize
 
+    @override
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return the modulated feature maps.
 
@@ -119,6 +121,7 @@ class SPADEResidualBlock(nn.Module):
             self.shortcut_norm = spade(in_channels)
             self.shortcut = convolution(in_channels, out_channels, 1, bias=False)
 
+    @override
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of ``x`` (B, in_channels, H, W) and a condition as `SPADE` takes it."""
         inner = self.first(leaky_relu(self.first_norm(x, condition)))

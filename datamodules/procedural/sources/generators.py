@@ -66,7 +66,8 @@ class Decoder:
         self.then = [weights(CHANNELS, CHANNELS, kernel, kernel) for _ in range(self.stages)]
         self.last = weights(3, CHANNELS, kernel, kernel)
 
-    def __call__(self, images: Tensor) -> Tensor:  # noqa: D102
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, P, P) with the traces of this decoder."""
         stride = self.architecture.stride
         small = F.avg_pool2d(images, stride)
         hidden = self._activate(_convolve(small, self.first) * 8)

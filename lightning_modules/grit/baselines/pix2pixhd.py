@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.grit.baselines.pix2pixhd_network import Pix2PixHDGenerator
 from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
@@ -88,17 +89,20 @@ class Pix2PixHD(PairedTranslation):
         self.lambda_features, self.lambda_vgg = lambda_features, lambda_vgg
         self._perceptual = [VGGPerceptual(vgg_weights)] if lambda_vgg else []
 
+    @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:
         """Return images with the style that the truth has in every label."""
         image = self.generator(self.unsigned(condition), truth).float()
         return Translated(Generated(image, {}), None)
 
+    @override
     def generator_losses(self, condition: Tensor, truth: Tensor, translated: Translated) -> dict[str, Tensor]:
         """Return the adversarial term, feature matching and the perceptual term (Wang et al. 2018, Eq. 5 and 3.3)."""
         losses = matching_losses(self, condition, truth, translated.generated.image)
         # The sum over scales, in the paper and in the official code; SPADE's is the mean.
         return losses | {"adversarial": losses["adversarial"] * len(self.discriminator.scales)}
 
+    @override
     def render(
         self, batch: Mapping[str, Tensor], condition: Tensor, style: Tensor, noise: torch.Generator | None
     ) -> Generated:

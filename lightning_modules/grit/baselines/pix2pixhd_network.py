@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from networks.gan.conditions import one_hot
 from visionscapes.errors import UserError
@@ -20,6 +21,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*_conv_norm(channels, channels, 3), nn.ReLU(), *_conv_norm(channels, channels, 3))
 
+    @override
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (B, channels, H, W) of the same shape."""
         return maps + self.layers(maps)
@@ -75,6 +77,7 @@ class LabelStyleEncoder(nn.Module):
         super().__init__()
         self.network = EncoderDecoder(3, channels, base, downs=downs, blocks=0)
 
+    @override
     def forward(self, images: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
         """Lay the styles of images out over a condition.
 
@@ -131,6 +134,7 @@ class Pix2PixHDGenerator(nn.Module):
         self.encoder = LabelStyleEncoder(style_channels, style_base, downs)
         self.generator = EncoderDecoder(condition_channels + style_channels, 3, base, downs=downs, blocks=blocks)
 
+    @override
     def forward(self, condition: Tensor, style_image: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lightning_modules.grit.baselines.pix2pixhd import matching_losses
 from lightning_modules.grit.baselines.spade_network import SPADEGenerator, kl_divergence, sample_style
@@ -89,17 +90,20 @@ class SPADE(PairedTranslation):
         self.lambda_features, self.lambda_vgg, self.lambda_kl = lambda_features, lambda_vgg, lambda_kl
         self._perceptual = [VGGPerceptual(vgg_weights)] if lambda_vgg else []
 
+    @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:
         """Return images of styles drawn from what the encoder sees in the truth."""
         mean, log_variance = self.generator.encode(truth)
         image = self.generator(self.unsigned(condition), sample_style(mean, log_variance)).float()
         return Translated(Generated(image, {}), (mean, log_variance))
 
+    @override
     def generator_losses(self, condition: Tensor, truth: Tensor, translated: Translated) -> dict[str, Tensor]:
         """Return the terms of Pix2PixHD, and the divergence of the styles (Park et al. 2019, appendix A)."""
         losses = matching_losses(self, condition, truth, translated.generated.image)
         return losses | {"divergence": self.lambda_kl * kl_divergence(*translated.code)}
 
+    @override
     def render(
         self, batch: Mapping[str, Tensor], condition: Tensor, style: Tensor, noise: torch.Generator | None
     ) -> Generated:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
 
 from networks.gan.spade import SPADEResidualBlock
 from visionscapes.errors import UserError
@@ -40,6 +41,7 @@ class ImageEncoder(nn.Module):
         self.mean = nn.Linear(widths[-1] * SMALLEST**2, style_dim)
         self.log_variance = nn.Linear(widths[-1] * SMALLEST**2, style_dim)
 
+    @override
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, (B, style_dim) float32 each, of images (B, 3, H, W) in [-1, 1]."""
         if images.shape[-2:] != (self.size, self.size):
@@ -103,6 +105,7 @@ class SPADEGenerator(nn.Module):
         """Return mean and log variance (B, style_dim) of the style of images (B, 3, H, W) in [-1, 1]."""
         return self.encoder(style_image)
 
+    @override
     def forward(self, condition: Tensor, z: Tensor) -> Tensor:
         """Make images.
 

@@ -40,9 +40,12 @@ def test_other_processes_give_the_same_numbers():
     assert done.stdout.strip() == str(WordTokenizer()(["a häuschen"]).tolist())
 
 
-@pytest.mark.parametrize(("size", "context"), [(3, 8), (100, 2)])
-def test_too_small(size, context):
-    with pytest.raises(UserError, match="at least 4 and 3"):
+@pytest.mark.parametrize(
+    ("size", "context", "message"),
+    [(3, 8, "size is 3; it has to be at least 4"), (100, 2, "context is 2; it has to be at least 3")],
+)
+def test_too_small(size, context, message):
+    with pytest.raises(UserError, match=f"WordTokenizer.{message}"):
         WordTokenizer(size, context)
 
 

@@ -84,33 +84,33 @@ def example():
 )
 def test_overrides_set_one_value_and_no_other(key, value, where):
     model = example()
-    configs.override(model, key, value)
+    configs.apply_override(model, key, value)
     assert where(model) == value
-    configs.override(model, key, "back")
+    configs.apply_override(model, key, "back")
     other = example()
-    configs.override(other, key, "back")
+    configs.apply_override(other, key, "back")
     assert model == other
 
 
 def test_a_key_of_a_list_goes_to_all_its_elements():
     model = example()
-    configs.override(model, "heads.num_classes", 4)
+    configs.apply_override(model, "heads.num_classes", 4)
     assert [head["num_classes"] for head in model["heads"]] == [4, 4]
 
 
 def test_dictionaries_are_merged_unless_their_type_differs():
     model = example()
-    configs.override(model, "backbone", {"depth": 18, "norm_cfg": {"requires_grad": False}})
+    configs.apply_override(model, "backbone", {"depth": 18, "norm_cfg": {"requires_grad": False}})
     assert model["backbone"] == {
         "type": "ResNet",
         "depth": 18,
         "norm_cfg": {"type": "SyncBN", "requires_grad": False},
     }
-    configs.override(model, "backbone", {"type": "ResNet", "depth": 34})
+    configs.apply_override(model, "backbone", {"type": "ResNet", "depth": 34})
     assert model["backbone"]["norm_cfg"]["type"] == "SyncBN"
-    configs.override(model, "backbone", {"type": "VGG"})
+    configs.apply_override(model, "backbone", {"type": "VGG"})
     assert model["backbone"] == {"type": "VGG"}
-    configs.override(model, "test_cfg.rcnn", {"_delete_": True, "score_thr": 0.1})
+    configs.apply_override(model, "test_cfg.rcnn", {"_delete_": True, "score_thr": 0.1})
     assert model["test_cfg"]["rcnn"] == {"score_thr": 0.1}
 
 
@@ -128,7 +128,7 @@ def test_dictionaries_are_merged_unless_their_type_differs():
 def test_overrides_that_lead_nowhere(key, match):
     model = example()
     with pytest.raises(UserError, match=match):
-        configs.override(model, key, 1)
+        configs.apply_override(model, key, 1)
     assert model == example()
 
 
