@@ -15,6 +15,7 @@ import torch
 import yaml
 
 import cli
+from tests.helpers.bomb import Bomb
 from tests.helpers.tiny import TinyModule
 
 ROOT = Path(__file__).parent.parent
@@ -175,11 +176,6 @@ def test_checkpoints_hold_plain_values_only(run):
     assert torch.load(path, weights_only=True)["hyper_parameters"]["lr"] == 0.1
 
 
-class Bomb:
-    def __reduce__(self):
-        return os.system, ("touch exploded",)
-
-
 def damaged(kind: str, folder: Path) -> Path:
     path, good = folder / f"{kind}.ckpt", folder / "good.ckpt"
     torch.save({"state_dict": {"a": torch.zeros(1000)}}, good)
@@ -190,7 +186,7 @@ def damaged(kind: str, folder: Path) -> Path:
     elif kind == "text":
         path.write_text("not a checkpoint")
     elif kind == "bomb":
-        torch.save({"state_dict": Bomb(), "global_step": 0, "loops": {}}, path)
+        torch.save({"state_dict": Bomb("exploded"), "global_step": 0, "loops": {}}, path)
     elif kind == "weights":
         good.rename(path)
     return path

@@ -62,6 +62,14 @@ class World:
     def runner(self, force=False):
         return Runner(self.records, "embedded", force, launcher=self.launch, root=self.root)
 
+    def run_all(self, seeds):
+        """Run everything that the table shows, with every seed, and return the records."""
+        runner = self.runner()
+        for run in self.table.grids["embedded"].shown_runs():
+            for seed in seeds:
+                runner.ensure(run, seed)
+        return runner.records
+
     def launch(self, arguments):
         self.calls.append(arguments)
         options = dict(word.removeprefix("--").split("=", 1) for word in arguments if "=" in word)

@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from networks.vit_features import create_vit
-
-MODEL = "vit_tiny_patch16_224"
-TINY = {"patch_size": 8, "img_size": 32, "embed_dim": 16, "depth": 2, "num_heads": 2}
+from tests.helpers.tiny_vit import MODEL, TINY
 
 
 class _Losses(Callback):

@@ -7,8 +7,9 @@ import yaml
 
 import cli
 from tests.helpers.image_files import save_photo, save_photos, truncate
+from tests.helpers.tiny_vit import TINY
 
-VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+VIT = TINY | {"depth": 1}
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = {
     "model": {

@@ -5,9 +5,8 @@ from torch.nn import functional as F
 
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
+from tests.helpers.tiny_vit import TINY_64
 from visionscapes.errors import UserError
-
-TINY = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
 
 
 class OfficialDoubleConv(nn.Module):
@@ -215,7 +214,7 @@ def test_features_of_another_image_are_refused():
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
 def test_lifted_takes_any_image(name):
-    backbone = ViTFeatures(name, weights=None, model_args=TINY)
+    backbone = ViTFeatures(name, weights=None, model_args=TINY_64)
     net = block(64, backbone.patch_size)
     image = torch.rand(1, 3, 61, 83)
     h, w = backbone.grid(61, 83)

@@ -7,23 +7,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from networks.vit_features import ViTFeatures, resize_positions_official, resize_positions_timm
+from tests.helpers.tiny_vit import TINY_64
 from visionscapes.errors import UserError
 
-TINY = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
-PLAIN = ("vit_tiny_patch16_224", {**TINY, "patch_size": 8})
-REGISTERS = ("vit_small_patch14_reg4_dinov2", {**TINY, "img_size": 56})
-ROTARY = ("vit_small_patch16_dinov3", TINY)
+PLAIN = ("vit_tiny_patch16_224", {**TINY_64, "patch_size": 8})
+REGISTERS = ("vit_small_patch14_reg4_dinov2", {**TINY_64, "img_size": 56})
+ROTARY = ("vit_small_patch16_dinov3", TINY_64)
 # One of every family that timm builds differently: prefix tokens, norms, biases and positions.
 FAMILIES = {
     "plain": PLAIN,
     "registers, patch 14": REGISTERS,
-    "distilled": ("deit_tiny_distilled_patch16_224", TINY),
-    "norm before, no bias": ("vit_base_patch16_clip_224", TINY),
-    "no class token": ("vit_base_patch16_siglip_224", TINY),
+    "distilled": ("deit_tiny_distilled_patch16_224", TINY_64),
+    "norm before, no bias": ("vit_base_patch16_clip_224", TINY_64),
+    "no class token": ("vit_base_patch16_siglip_224", TINY_64),
     "rotary": ROTARY,
-    "rotary, fused projection": ("eva02_base_patch14_224", {**TINY, "img_size": 56}),
-    "relative, one size": ("beit_base_patch16_224", TINY),
-    "no tokens but patches": ("samvit_base_patch16", {**TINY, "window_size": 0}),
+    "rotary, fused projection": ("eva02_base_patch14_224", {**TINY_64, "img_size": 56}),
+    "relative, one size": ("beit_base_patch16_224", TINY_64),
+    "no tokens but patches": ("samvit_base_patch16", {**TINY_64, "window_size": 0}),
 }
 NATIVE_SIZE_ONLY = ("distilled", "relative, one size", "no tokens but patches")  # in timm's own forward pass
 
@@ -203,14 +203,14 @@ def test_small_vit_has_the_shapes_of_the_thesis():
         (("resnet18", {}), {}, "not a plain vision transformer"),
         (("vit_tiny_r_s16_p8_224", {}), {}, "not cut from the image"),
         (("vit_tiny_patch16_224", {"nonsense": 1}), {}, "nonsense"),
-        (("vit_tiny_patch16_224", {**TINY, "num_heads": 5}), {}, "divisible"),
+        (("vit_tiny_patch16_224", {**TINY_64, "num_heads": 5}), {}, "divisible"),
         (PLAIN, {"layer": 2}, "layer 2 .* 2 blocks, 0 to 1"),
         (PLAIN, {"layer": -3}, "layer -3"),
         (PLAIN, {"stride": 0}, "stride is 0"),
         (PLAIN, {"stride": 9}, "stride 9 .* from 1 to its patch size, 8"),
         (ROTARY, {"stride": 8}, "stride must be 16"),
         (ROTARY, {"layer": 0}, "from layer 1 on"),
-        (("vit_base_patch16_rpn_224", TINY), {}, "facet: token"),
+        (("vit_base_patch16_rpn_224", TINY_64), {}, "facet: token"),
     ],
 )
 def test_wrong_settings_are_user_errors(model, options, message):

@@ -1,4 +1,3 @@
-import os
 import pickle
 
 import pytest
@@ -7,6 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from networks.weights import load_weights, read_state_dict, strip_prefix
+from tests.helpers.bomb import Bomb
 from visionscapes.errors import UserError
 
 
@@ -74,14 +74,6 @@ def test_every_mismatch_is_reported_and_nothing_is_loaded(tmp_path, change, mess
     with pytest.raises(UserError, match=message):
         load_weights(other, tmp_path / "weights.pth")
     assert equal(other.state_dict(), before)
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])

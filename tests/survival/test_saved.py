@@ -12,15 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from callbacks.run.run_log import RunLogWriter
+from tests.helpers.bomb import Bomb
 from tests.helpers.image_files import save_photos, truncate
 from tests.helpers.survival import content, fit, run, step
 
 # Checkpoints
-
-
-class Bomb:
-    def __reduce__(self):
-        return os.mkdir, ("exploded",)
 
 
 def stored(content):
@@ -34,8 +30,8 @@ DAMAGED = {
     "truncated": (lambda path: path.read_bytes()[:-500], "incomplete or damaged"),
     "zero-byte": (lambda path: b"", "incomplete or damaged"),
     "text": (lambda path: b"<html>404</html>", "damaged or no checkpoint"),
-    "pickle bomb": (lambda path: pickle.dumps(Bomb()), "holds Python objects"),
-    "pickle bomb inside": (lambda path: stored(content(path) | {"extra": Bomb()}), "holds Python objects"),
+    "pickle bomb": (lambda path: pickle.dumps(Bomb("exploded")), "holds Python objects"),
+    "pickle bomb inside": (lambda path: stored(content(path) | {"extra": Bomb("exploded")}), "holds Python objects"),
     "plain weights": (lambda path: stored(content(path)["state_dict"]), "no checkpoint of cli.py"),
     "other backbone": (lambda path: stored(content(path) | {"backbone": {}}), "another backbone"),
     "other weights": (lambda path: stored(content(path) | {"state_dict": {}}), "does not fit LiFT"),

@@ -1,16 +1,14 @@
 import csv
-import os
-import socket
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader, Subset
 
 from callbacks.dense.object_discovery import ObjectDiscovery
 from callbacks.dense.scale_invariance import ScaleInvariance
 from callbacks.results.result_table import ResultTable
 from tests.helpers.dense_case import Objects, TinyModule, collate, discovery_loaders, quiet_trainer, run_test
+from tests.helpers.processes import two_processes
 from visionscapes.errors import UserError
 
 
@@ -40,10 +38,7 @@ def test_unknown_choice():
         ObjectDiscovery(without_boxes="ignore")
 
 
-def _one_rank(rank, port, root):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank, root):
     # Unequal shares: rank 1 has too few images for a batch of CKA, and none at all of the other size.
     shares = {32: range(0, 5), 64: range(3)} if rank == 0 else {32: range(5, 7), 64: range(0)}
     loaders = {
@@ -64,10 +59,7 @@ def _one_rank(rank, port, root):
 def test_two_processes_count_every_image_once(tmp_path):
     callback = ObjectDiscovery()
     run_test(tmp_path / "one", [callback], discovery_loaders(7, (32,)))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_rank, (port, str(tmp_path)), nprocs=2)
+    two_processes(one_rank, str(tmp_path))
     first, second = ({row[:3]: row[3:] for row in torch.load(tmp_path / f"{rank}.pt")} for rank in range(2))
     assert first == second
     for row in callback.results:

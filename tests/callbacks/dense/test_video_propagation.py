@@ -1,5 +1,3 @@
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +5,12 @@ import pytest
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
 from callbacks.dense.video_propagation import VideoPropagation
 from callbacks.results.result import Result
 from metrics.video_segmentation import VideoSegmentationQuality
+from tests.helpers.processes import two_processes
 from visionscapes.errors import UserError
 
 
@@ -171,10 +169,7 @@ def test_mistakes_are_named() -> None:
         VideoPropagation().update(VideoPropagation().new_metric(), Colours(), video(0, frames=2))
 
 
-def _one_rank(rank: int, port: int, root: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank: int, root: str) -> None:
     # Unequal shares: rank 0 has no video of 32 pixels, rank 1 has two.
     seeds = {24: [0], 32: []} if rank == 0 else {24: [1, 2], 32: [3, 4]}
     results = evaluate(Path(root), VideoPropagation(), seeds, strategy="ddp", devices=2)
@@ -184,10 +179,7 @@ def _one_rank(rank: int, port: int, root: str) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     expected = evaluate(tmp_path, VideoPropagation(), {24: [0, 1, 2], 32: [3, 4]})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_rank, (port, str(tmp_path)), nprocs=2)
+    two_processes(one_rank, str(tmp_path))
     for rank in range(2):
         rows = {row[:3]: row[3:] for row in torch.load(tmp_path / f"{rank}.pt")}
         assert len(rows) == len(expected)

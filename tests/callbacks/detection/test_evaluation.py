@@ -1,5 +1,3 @@
-import os
-import socket
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,7 +7,6 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
-from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
 from callbacks.detection.coco_evaluation import COCOEvaluation
@@ -20,6 +17,7 @@ from callbacks.detection.proposal_recall import ProposalRecall
 from callbacks.detection.voc_evaluation import VOCEvaluation
 from tests.callbacks.detection.cases import FakeData, FakeDetector, as_batch, fuzzed, image, run_test
 from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer
+from tests.helpers.processes import two_processes
 from visionscapes.errors import UserError
 
 FREQUENCIES = ("r", "c", "f", "f", "c")
@@ -109,20 +107,17 @@ def test_checkpoints_can_follow_it_and_the_sanity_check_does_not_count(tmp_path)
     assert checkpoint.best_model_score == 0
 
 
-def two_processes(root, callbacks):
+def one_of_two(root, callbacks):
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=60))  # rather fail than hang
     return quiet_trainer(root, callbacks, strategy=strategy, devices=2, use_distributed_sampler=False)
 
 
-def _one_rank(rank, port, root):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank, root):
     images = detections()
     for name, first in {"uneven": 5, "all": 7}.items():  # how many pictures the first rank has
         mine = images[first:] if rank else images[:first]
         callbacks = [callback() for callback in EVALUATIONS]
-        trainer = two_processes(f"{root}/{name}", [*callbacks, DetectionPicture(2)])
+        trainer = one_of_two(f"{root}/{name}", [*callbacks, DetectionPicture(2)])
         data = FakeData(mine, frequencies=FREQUENCIES, known=(0,))
         if not mine:  # this rank has a batch of another task only
             data.test_dataloader = lambda: discovery_loaders(1)["discovery@32"]
@@ -134,7 +129,7 @@ def _one_rank(rank, port, root):
         def figures(self, images, datamodule):
             raise UserError("no figures today")
 
-    trainer = two_processes(root, [Failing()])
+    trainer = one_of_two(root, [Failing()])
     with pytest.raises(RuntimeError if rank else UserError):
         trainer.test(FakeDetector(images), datamodule=FakeData(images), verbose=False)
 
@@ -143,10 +138,7 @@ def _one_rank(rank, port, root):
 def test_two_processes_give_the_figures_of_one(tmp_path):
     callbacks = [callback() for callback in EVALUATIONS]
     run_test(tmp_path / "one", callbacks, detections(), frequencies=FREQUENCIES, known=(0,))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_rank, (port, str(tmp_path)), nprocs=2)
+    two_processes(one_rank, str(tmp_path))
     expected = [str(row) for each in callbacks for row in each.results]
     assert len(expected) == 2 * 7 + 3 + 2 * 5 + 3
     for name in ("uneven", "all"):

@@ -1,13 +1,10 @@
 """The figures do not depend on the number of processes, nor on how many batches each of them has."""
 
-import os
-import socket
 from datetime import timedelta
 
 import pytest
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch.multiprocessing.spawn import spawn
 
 from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.frequency_spectrum import FrequencySpectrum
@@ -16,6 +13,7 @@ from callbacks.generation.noise_variation import NoiseVariation
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from callbacks.generation.sample_grid import SampleGrid
 from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, run_test
+from tests.helpers.processes import two_processes
 
 SIZES = (16, 32)
 
@@ -35,10 +33,7 @@ def rows(callbacks):
     return [row for each in callbacks for row in getattr(each, "results", ())]
 
 
-def _one_rank(rank, port, root):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank, root):
     callbacks = evaluations()
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=60))  # rather fail than hang
     trainer = quiet_trainer(root, callbacks, strategy=strategy, devices=2, use_distributed_sampler=False)
@@ -51,10 +46,7 @@ def _one_rank(rank, port, root):
 def test_two_processes_give_the_figures_of_one(tmp_path):
     one = evaluations()
     run_test(tmp_path / "one", one, data=TinyPairs(9, SIZES, 4))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_rank, (port, str(tmp_path)), nprocs=2)
+    two_processes(one_rank, str(tmp_path))
     expected = [vars(row) for row in rows(one)]
     assert len(expected) > 40
     for rank in (0, 1):

@@ -7,9 +7,9 @@ from callbacks.results.array_files import folder_name
 from callbacks.results.array_store import ArrayStore, describe, fingerprint
 from datamodules import SubjectWorld
 from networks.vit_layers import LayeredViT, RandomFeatures
+from tests.helpers.tiny_vit import TINIEST
 
 TASKS = ("knn-train", "knn-test")
-TINY = {"patch_size": 8, "img_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 
 
 def store(
@@ -60,7 +60,7 @@ def test_names_of_models_stay_apart_as_files() -> None:
 
 def test_fingerprints_tell_weights_normalisation_and_size_apart() -> None:
     torch.manual_seed(0)
-    vit = LayeredViT("vit_tiny_patch16_224", None, TINY)
+    vit = LayeredViT("vit_tiny_patch16_224", None, TINIEST)
     first = fingerprint(vit)
     assert fingerprint(vit) == first
     vit.data_size = 32

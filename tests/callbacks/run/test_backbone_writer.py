@@ -9,14 +9,13 @@ from callbacks.run.run_record import ROOT, git_state
 from lightning_modules.supervision.vit import MEAN, STD, TrainableViT
 from networks.vit_features import ViTFeatures
 from tests.helpers.dense_case import quiet_trainer
-
-MODEL, TINY = "vit_tiny_patch16_224", {"patch_size": 8, "img_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
+from tests.helpers.tiny_vit import MODEL, TINIEST
 
 
 class Module(LightningModule):
     def __init__(self):
         super().__init__()
-        self.network = TrainableViT(MODEL, TINY)
+        self.network = TrainableViT(MODEL, TINIEST)
 
     def training_step(self, batch, batch_idx):
         return self.network(batch)[1].square().mean()
@@ -54,7 +53,7 @@ def test_the_file_is_half_precision_and_says_how_it_was_made(written):
 
 def test_the_file_loads_as_features(written):
     module, path = written
-    features = ViTFeatures(MODEL, str(path), model_args=TINY, mean=list(MEAN), std=list(STD))
+    features = ViTFeatures(MODEL, str(path), model_args=TINIEST, mean=list(MEAN), std=list(STD))
     for name, value in module.backbone_state().items():
         torch.testing.assert_close(features.vit.state_dict()[name], value, atol=1e-3, rtol=1e-3)
     assert features(torch.rand(1, 3, 16, 16)).shape == (1, 16, 2, 2)

@@ -1,7 +1,5 @@
 import copy
 import csv
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from callbacks.vit_analysis.attention_analysis import AttentionAnalysis, AttentionSums
 from callbacks.vit_analysis.attention_saliency import AttentionSaliency
 from networks.attention_statistics import repeating_score
 from networks.vit_layers import BlockView, Layered, LayeredViT
 from tests.callbacks.vit_analysis.feature_helpers import DEPTH, SIZE, Batches, analyse, batches, noise, show, tiny_vit
+from tests.helpers.processes import two_processes
 from tests.networks.test_attention_statistics import naive_aligned, naive_distance
 from visionscapes.errors import UserError
 
@@ -199,10 +197,7 @@ def shared_tasks() -> Batches:
     return {"images": batches("images", 2, image=pictures(6)), "saliency": saliency}
 
 
-def _one_rank(rank: int, port: int, root: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank: int, root: str) -> None:
     # Unequal shares: rank 1 alone sees the second data set.
     own = {task: found[:1] if rank == 0 else found[1:] for task, found in shared_tasks().items()}
     callbacks = [AttentionAnalysis(3), AttentionSaliency()]
@@ -212,10 +207,7 @@ def _one_rank(rank: int, port: int, root: str) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_arrays_of_one(tmp_path: Path) -> None:
     analyse(tmp_path / "one", [AttentionAnalysis(3), AttentionSaliency()], shared_tasks(), {"FS": sharp(tiny_vit())})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_rank, (port, str(tmp_path / "two")), nprocs=2)
+    two_processes(one_rank, str(tmp_path / "two"))
     for protocol in ("attention", "saliency"):
         one, two = (np.load(tmp_path / name / "arrays" / "FS" / f"{protocol}.npz") for name in ("one", "two"))
         assert one.files == two.files

@@ -1,12 +1,9 @@
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from callbacks.vit_analysis.feature_bank import (
     INTEGER,
@@ -26,6 +23,7 @@ from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from callbacks.vit_analysis.linear_probe import LinearProbe
 from callbacks.vit_analysis.nearest_neighbours import NearestNeighbours
 from tests.callbacks.vit_analysis.feature_helpers import Batches, analyse, batches, noise, pictures, tiny_vit
+from tests.helpers.processes import two_processes
 from visionscapes.errors import UserError
 
 FEATURES = Column((3,), torch.float16)
@@ -137,10 +135,7 @@ def all_tasks() -> Batches:
     return tasks
 
 
-def _one_rank(rank: int, port: int, root: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    torch.set_num_threads(1)
+def one_rank(rank: int, root: str) -> None:
     tasks = {task: own[rank::2] for task, own in all_tasks().items()}
     tasks["knn-train"] = all_tasks()["knn-train"][slice(3) if rank == 0 else slice(3, 4)]
     callbacks = everything()
@@ -158,11 +153,8 @@ def in_order(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def test_two_processes_give_the_arrays_of_one(tmp_path: Path) -> None:
     callbacks = everything()
     analyse(tmp_path / "one", callbacks, all_tasks(), {"tiny": tiny_vit(), "Random": noise()})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (tmp_path / "two").mkdir()
-    spawn(_one_rank, (port, str(tmp_path / "two")), nprocs=2)
+    two_processes(one_rank, str(tmp_path / "two"))
     for rank in range(2):
         found = torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=False)
         for callback in callbacks:

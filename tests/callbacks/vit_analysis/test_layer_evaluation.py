@@ -18,10 +18,11 @@ from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from lightning_modules.vit_analysis.module import AnalysedViT, ViTAnalysis
 from networks.vit_layers import BlockView, Layered, Observer
 from tests.helpers.dense_case import TinyModule, quiet_trainer
+from tests.helpers.tiny_vit import TINY
 from visionscapes.errors import UserError
 
 SIZE = 16
-TINY = {"patch_size": 8, "img_size": SIZE, "embed_dim": 16, "depth": 3, "num_heads": 2}
+VIT = TINY | {"img_size": SIZE, "depth": 3}
 
 
 class ImageCount(Metric):
@@ -76,7 +77,7 @@ def loaders(*tasks: str) -> dict[str, DataLoader]:
 
 def analysis(seed: int = 0, names: tuple[str, ...] = ("a", "b/c")) -> ViTAnalysis:
     torch.manual_seed(seed)
-    return ViTAnalysis({name: AnalysedViT("vit_tiny_patch16_224", None, model_args=TINY) for name in names}, SIZE)
+    return ViTAnalysis({name: AnalysedViT("vit_tiny_patch16_224", None, model_args=VIT) for name in names}, SIZE)
 
 
 def passes(module: LightningModule) -> list[str]:
@@ -161,7 +162,7 @@ def test_rows_tell_the_best_layer() -> None:
 
 def test_models_are_measured_in_groups_and_reported_together(tmp_path) -> None:
     """Two passes for three models: in the first two of them, in the last the third, next to what is kept."""
-    entries = {name: AnalysedViT("vit_tiny_patch16_224", None, model_args=TINY) for name in ("a", "b", "c")}
+    entries = {name: AnalysedViT("vit_tiny_patch16_224", None, model_args=VIT) for name in ("a", "b", "c")}
     torch.manual_seed(0)
     module, folder = ViTAnalysis(entries, SIZE, models_at_once=2), tmp_path / "r"
     done = passes(module)

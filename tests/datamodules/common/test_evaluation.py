@@ -1,15 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch.utils.data import TensorDataset
-from torchvision import transforms
 
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked, known_tasks
-from datamodules.common.reports import first_names
-from datamodules.common.resizing import centre_square, centre_square_tensor
-from tests.helpers.image_files import pixels
 from visionscapes.errors import UserError
 
 sides = st.integers(3, 90)
@@ -45,27 +39,9 @@ def test_stacked_keeps_lists_and_adds_what_is_alike():
     assert [found.tolist() for found in batch["easy"]] == [[], [0], [0, 1]]
 
 
-@given(sides, sides, st.integers(1, 40))
-def test_centre_square_equals_torchvision(width, height, size):
-    image = Image.fromarray(pixels(height, width))
-    steps = [transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(size)]
-    official = transforms.Compose([*steps, transforms.ToTensor()])
-    assert torch.equal(centre_square_tensor(image, size), official(image))
-
-
-def test_centre_square_keeps_the_mode():
-    assert centre_square(Image.new("F", (40, 30)), 8, Image.Resampling.BILINEAR).mode == "F"
-
-
 def test_tasks_come_in_the_order_of_the_loaders():
     assert known_tasks(["b", "a", "b"], ("a", "b", "c")) == ["a", "b"]
     with pytest.raises(UserError, match=r"tasks is \['d'\]; it has to name one or more of a, b, c"):
         known_tasks(["d"], ("a", "b", "c"))
     with pytest.raises(UserError, match=r"datasets is \[\]"):
         known_tasks([], ("a",), "datasets")
-
-
-def test_names_for_messages_are_few_and_relative(tmp_path):
-    paths = [tmp_path / f"{k}.jpg" for k in range(5)]
-    assert first_names(paths, tmp_path) == "5 files: 0.jpg, 1.jpg, 2.jpg, ..."
-    assert first_names(paths[:1], tmp_path / "elsewhere") == f"1 files: {paths[0]}"

@@ -4,8 +4,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms
 
-from datamodules.common.resizing import letterbox, shorter_side_to, squash, squash_boxes, to_tensor
+from datamodules.common.resizing import (
+    centre_square,
+    centre_square_tensor,
+    letterbox,
+    shorter_side_to,
+    squash,
+    squash_boxes,
+    to_tensor,
+)
+from tests.helpers.image_files import pixels
 
 sides = st.integers(1, 90)
 
@@ -76,3 +86,15 @@ def test_to_tensor_keeps_channels_rows_and_range():
     assert tensor.dtype == torch.float32
     assert tensor[0, 1, 2] == 1
     assert tensor[2, 0, 1] == pytest.approx(5 / 255)
+
+
+@given(sides, sides, st.integers(1, 40))
+def test_centre_square_equals_torchvision(width, height, size):
+    image = Image.fromarray(pixels(height, width))
+    steps = [transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(size)]
+    official = transforms.Compose([*steps, transforms.ToTensor()])
+    assert torch.equal(centre_square_tensor(image, size), official(image))
+
+
+def test_centre_square_keeps_the_mode():
+    assert centre_square(Image.new("F", (40, 30)), 8, Image.Resampling.BILINEAR).mode == "F"

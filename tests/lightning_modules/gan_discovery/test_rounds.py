@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from callbacks.source_discovery.stage_files import StageFiles
 from lightning_modules.gan_discovery.attributing import attribute
-from lightning_modules.gan_discovery.attributor import Attributor, moments
+from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.labels import next_label
 from lightning_modules.gan_discovery.merging import merge, merge_once
@@ -231,15 +231,6 @@ def test_new_images_are_attributed_as_the_detectors_say(inside, scale) -> None:
         assert (names[:60][inside_[:60]] == np.array(["a", "b", "c"])[truth[:60]][inside_[:60]]).all()
     far, _ = blobs([20], dim=64, centre_seed=5)
     assert set(attributor(far, logits[:20])["name"]) == {"unknown"} or inside == "cosine"
-
-
-def test_moments_equal_scikit_learns_also_for_dead_units() -> None:
-    reference, features = blobs([30, 30], seed=1)[0], blobs([20, 20], seed=2)[0]
-    reference[:, 3], features[:, 4] = 0, 0
-    reference[:, 5] = 0.1  # 60 times 0.1 has a mean that is not 0.1 as float32
-    expected = StandardScaler().fit(reference.astype(np.float64)).transform(features.astype(np.float64))
-    mean, deviation = moments(reference)
-    np.testing.assert_allclose((features - mean) / deviation, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_features_that_are_all_the_same_end_with_advice() -> None:

@@ -8,6 +8,7 @@ from lightning_modules.lift.module import LiFT, fingerprint
 from networks.dense import HasDenseFeatures
 from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
+from tests.helpers.tiny_vit import TINY_64
 from tests.networks.test_lift_block import official
 from visionscapes.errors import UserError
 
@@ -17,12 +18,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but"),
     pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
 ]
-TINY = {"patch_size": 8, "img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
+VIT = TINY_64 | {"patch_size": 8}
 
 
 def backbone(seed=0, **options) -> ViTFeatures:
     torch.manual_seed(seed)
-    return ViTFeatures("vit_tiny_patch16_224", weights=None, model_args=TINY, **options)
+    return ViTFeatures("vit_tiny_patch16_224", weights=None, model_args=VIT, **options)
 
 
 def lift(seed=0, **options) -> LiFT:

@@ -12,11 +12,11 @@ from lightning_modules.supervision.beit import BEiT, block_mask
 from lightning_modules.supervision.visual_tokens import KMeansTokens, VisualTokens
 from networks.vit_features import create_vit
 from networks.weights import load_weights
-from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from tests.helpers.tiny_vit import MODEL, TINY
 from visionscapes.errors import UserError
 
 SHARED = {
-    **{"patch_size": 8, "img_size": 32, "embed_dim": 16, "depth": 2, "num_heads": 2},
+    **TINY,
     **{"use_shared_rel_pos_bias": True, "use_rel_pos_bias": False, "init_values": 0.1, "global_pool": "token"},
 }
 VITS = [(MODEL, TINY), ("beit_base_patch16_224", SHARED)]

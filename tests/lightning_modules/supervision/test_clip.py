@@ -6,7 +6,8 @@ from open_clip.loss import ClipLoss
 from torch.nn import functional as F
 
 from lightning_modules.supervision.clip import CLIP, matching_loss
-from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from tests.helpers.supervision import assert_backbone, fit
+from tests.helpers.tiny_vit import MODEL, TINY
 from visionscapes.errors import UserError
 
 SMALL = {"embedding": 8, "text_width": 16, "text_depth": 1, "text_heads": 2, "context": 8, "vocabulary": 64}

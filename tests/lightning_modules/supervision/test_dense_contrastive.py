@@ -3,7 +3,7 @@ import torch
 
 from datamodules.images.views import RandomViews, Views, crop_and_resize, random_boxes
 from lightning_modules.supervision.dense_contrastive import DenseContrastive, features_at, shared_points
-from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from tests.helpers.tiny_vit import MODEL, TINY
 
 
 def coordinates(size):

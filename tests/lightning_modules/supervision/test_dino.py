@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.images.views import RandomViews, Views
 from lightning_modules.supervision.dino import DINO
-from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from tests.helpers.tiny_vit import MODEL, TINY
 
 
 class Recorded(DINO):

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_modules.supervision.mae import MAE, masked_pixel_loss
 from networks.vit_features import create_vit
 from networks.weights import load_weights
-from tests.lightning_modules.supervision.test_vit import MODEL, TINY
+from tests.helpers.tiny_vit import MODEL, TINY
 from visionscapes.errors import UserError
 
 DECODER = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}

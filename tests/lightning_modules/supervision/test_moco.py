@@ -5,7 +5,8 @@ import torch
 
 from datamodules.images.views import Views
 from lightning_modules.supervision.moco import MoCo, info_nce
-from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from tests.helpers.supervision import assert_backbone, fit
+from tests.helpers.tiny_vit import MODEL, TINY
 from visionscapes.errors import UserError
 
 HEADS = {"projection": 8, "hidden": 16}

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from lightning_modules.supervision.supervised import Supervised
-from tests.helpers.supervision import MODEL, TINY, assert_backbone, fit
+from tests.helpers.supervision import assert_backbone, fit
+from tests.helpers.tiny_vit import MODEL, TINY
 from visionscapes.errors import UserError
 
 

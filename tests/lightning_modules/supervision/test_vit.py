@@ -6,9 +6,7 @@ from lightning_modules.supervision.dense_contrastive import DenseContrastive
 from lightning_modules.supervision.dino import DINO
 from lightning_modules.supervision.vit import MEAN, STD, TrainableViT
 from networks.vit_features import ViTFeatures
-
-TINY = {"patch_size": 8, "img_size": 32, "embed_dim": 16, "depth": 2, "num_heads": 2}
-MODEL = "vit_tiny_patch16_224"
+from tests.helpers.tiny_vit import MODEL, TINY
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 48)])

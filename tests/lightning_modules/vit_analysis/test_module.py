@@ -6,13 +6,14 @@ from safetensors.torch import save_file
 
 from lightning_modules.vit_analysis.module import AnalysedViT, ViTAnalysis
 from networks.vit_layers import LayeredViT, RandomFeatures
+from tests.helpers.tiny_vit import TINY
 from visionscapes.errors import UserError
 
-TINY = {"patch_size": 8, "img_size": 32, "embed_dim": 32, "depth": 2, "num_heads": 2}
+VIT = TINY | {"embed_dim": 32}
 
 
 def entry(**options: Any) -> AnalysedViT:
-    return AnalysedViT(**{"model": "vit_tiny_patch16_224", "weights": None, "model_args": TINY} | options)
+    return AnalysedViT(**{"model": "vit_tiny_patch16_224", "weights": None, "model_args": VIT} | options)
 
 
 def test_models_keep_names_order_and_description() -> None:
@@ -35,7 +36,7 @@ def test_models_keep_names_order_and_description() -> None:
 
 
 def test_every_model_sees_pictures_at_its_own_size() -> None:
-    module = ViTAnalysis({"small": entry(), "large": entry(model_args={**TINY, "img_size": 64})}, 32)
+    module = ViTAnalysis({"small": entry(), "large": entry(model_args={**VIT, "img_size": 64})}, 32)
     shapes = {name: vit(torch.rand(1, 3, 32, 32))["1"].shape for name, vit in module.layered().items()}
     assert shapes == {"small": (1, 32, 4, 4), "large": (1, 32, 8, 8)}
 

@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from networks.detection.checkpoints import load_backbone, load_detector
+from tests.helpers.bomb import Bomb
 from visionscapes.errors import UserError
 
 
@@ -73,14 +74,6 @@ def test_safetensors_are_loaded(tmp_path):
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     load_detector(target, tmp_path / "w.safetensors")
     assert same(target, source.state_dict())
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
 
 
 def test_reading_a_checkpoint_runs_nothing_in_it(tmp_path):

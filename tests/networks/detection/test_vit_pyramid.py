@@ -9,12 +9,12 @@ from torchvision.ops import box_iou
 
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.samples import preprocess, proposals_of, to_samples
-from networks.lift_block import LiFTBlock, Lifted
+from networks.lift_block import LiFTBlock
 from networks.vit_features import ViTFeatures
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of, without_gradient
+from tests.helpers.tiny_vit import TINY_DETECTOR as VIT
 from visionscapes.errors import UserError
 
-VIT = {"model": "vit_tiny_patch16_224", "model_args": {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 64}}
 ONE, OTHER = [(14, 20, 52, 48, 0)], [(50, 10, 92, 58, 1)]
 SIZE = (64, 96)
 STRIDES = {None: [4, 8, 16, 32, 64], "halve_strides": [2, 4, 8, 16, 32], "keep_strides": [4, 8, 16, 32, 64]}
@@ -132,22 +132,6 @@ def test_the_pyramid_equals_its_definition(module):
     for level, wanted in zip(found, expected, strict=True):
         assert torch.allclose(level, wanted, atol=1e-4)
     assert raised.shape[1] == 8 // 4
-
-
-@pytest.mark.parametrize("size", [(64, 64), (48, 96)])
-def test_features_are_those_that_lift_is_trained_on(module, size):
-    torch.manual_seed(1)
-    backbone = module["TimmViT"](**VIT, lift={}).eval()
-    features = ViTFeatures(**VIT, weights=None, facet="token", position_embedding="timm")
-    features.vit.load_state_dict({**features.vit.state_dict(), **backbone.vit.state_dict()})
-    images = torch.rand(2, 3, *size)
-    with torch.no_grad():
-        (lifted,) = backbone(features.normalise(images))
-        assert lifted.shape == (2, 32, size[0] // 8, size[1] // 8)
-        assert torch.allclose(lifted, Lifted(features, backbone.lift)(images), atol=1e-5)
-        backbone.lift = None
-        assert torch.allclose(backbone(features.normalise(images))[0], features(images), atol=1e-5)
-    assert backbone.mean == tuple(features.mean.flatten().tolist())
 
 
 def test_pictures_are_normalised_and_padded_as_the_vit_takes_them():
@@ -332,13 +316,3 @@ def test_what_is_typed_by_hand_has_to_agree(changes, message):
     with pytest.raises(UserError, match=message):
         build("halve_strides", **changes)
     build("halve_strides", rpn_head__anchor_generator__strides=[2, 4, 8, 16, 32])
-
-
-def test_images_that_a_vit_cannot_take(module):
-    with pytest.raises(UserError, match="90x64 pixels is no multiple of the ViT's patch of 16"):
-        module["TimmViT"](**VIT)(torch.zeros(1, 3, 64, 90))
-    small = {"embed_dim": 24, "depth": 1, "num_heads": 2, "img_size": 64}
-    beit = module["TimmViT"]("beit_base_patch16_224", model_args=small)
-    assert beit(torch.zeros(1, 3, 64, 64))[0].shape == (1, 24, 4, 4)
-    with pytest.raises(UserError, match="takes images of 64x64 pixels only, not 96x64"):
-        beit(torch.zeros(1, 3, 64, 96))

@@ -1,0 +1,44 @@
+"""A plain ViT of timm as a backbone; what it gives behind a pyramid is tested in test_vit_pyramid.py."""
+
+import pytest
+import torch
+
+from networks.detection.build import setup_mmdet
+from networks.lift_block import Lifted
+from networks.vit_features import ViTFeatures
+from tests.helpers.tiny_vit import TINY_DETECTOR as VIT
+from visionscapes.errors import UserError
+
+
+@pytest.fixture
+def timm_vit():
+    setup_mmdet()
+    from networks.detection.timm_vit import TimmViT
+
+    return TimmViT
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 96)])
+def test_features_are_those_that_lift_is_trained_on(timm_vit, size):
+    torch.manual_seed(1)
+    backbone = timm_vit(**VIT, lift={}).eval()
+    features = ViTFeatures(**VIT, weights=None, facet="token", position_embedding="timm")
+    features.vit.load_state_dict({**features.vit.state_dict(), **backbone.vit.state_dict()})
+    images = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        (lifted,) = backbone(features.normalise(images))
+        assert lifted.shape == (2, 32, size[0] // 8, size[1] // 8)
+        assert torch.allclose(lifted, Lifted(features, backbone.lift)(images), atol=1e-5)
+        backbone.lift = None
+        assert torch.allclose(backbone(features.normalise(images))[0], features(images), atol=1e-5)
+    assert backbone.mean == tuple(features.mean.flatten().tolist())
+
+
+def test_images_that_a_vit_cannot_take(timm_vit):
+    with pytest.raises(UserError, match="90x64 pixels is no multiple of the ViT's patch of 16"):
+        timm_vit(**VIT)(torch.zeros(1, 3, 64, 90))
+    small = {"embed_dim": 24, "depth": 1, "num_heads": 2, "img_size": 64}
+    beit = timm_vit("beit_base_patch16_224", model_args=small)
+    assert beit(torch.zeros(1, 3, 64, 64))[0].shape == (1, 24, 4, 4)
+    with pytest.raises(UserError, match="takes images of 64x64 pixels only, not 96x64"):
+        beit(torch.zeros(1, 3, 64, 96))
