@@ -1,0 +1,117 @@
+import csv
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torchmetrics import Metric
+
+from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
+from metrics.estimate import Estimate
+from tests.helpers.dense_case import Objects, Pooled, TinyModule, discovery_loaders, quiet_trainer, run_test
+from visionscapes.errors import UserError
+
+
+class Mean(Metric):
+    """Mean of what it is given, with the number of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("sum", torch.zeros(()), "sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), "sum")
+
+    def update(self, values):
+        self.sum, self.count = self.sum + values.sum(), self.count + len(values)
+
+    def compute(self):
+        return {"mean": Estimate(self.sum / self.count, torch.tensor(0.5), self.count)}
+
+
+class Blueness(DenseEvaluation):
+    """Mean of the third channel of the features: a protocol as simple as can be."""
+
+    task = "discovery"
+    protocol = "blueness"
+
+    def new_metric(self):
+        return Mean()
+
+    def image_size(self, batch):
+        return batch["image"].shape[-1]
+
+    def update(self, metrics, features, batch):
+        assert not torch.is_grad_enabled()
+        for layer, maps in features(batch["image"]).items():
+            assert maps.dtype == torch.float32
+            metrics(layer).update(maps[:, 2].mean((1, 2)))
+
+
+def test_features_are_those_offered_in_the_order_asked_for():
+    module = TinyModule()
+    assert list(dense_features_of(module)) == ["base", "bilinear", "useless"]
+    assert list(dense_features_of(module, ["useless", "base"])) == ["useless", "base"]
+    assert dense_features_of(module, ["base"])["base"] is module.pooled
+    with pytest.raises(UserError, match=r"methods \['LiFT'\] are not offered by TinyModule; it has \['base', 'bil"):
+        dense_features_of(module, ["base", "LiFT"])
+    alone = Pooled()
+    assert dense_features_of(alone) == {"features": alone}
+
+
+def test_every_image_counts_once_for_each_method_and_size(tmp_path):
+    callback = Blueness(["base", "bilinear"])
+    other = DataLoader([{"task": "other", "image": torch.full((1, 3, 32, 32), 9.0)}], collate_fn=lambda batch: batch[0])
+    loaders = {"other": other, **discovery_loaders(5, (32, 16))}
+    trainer = run_test(tmp_path, [callback], loaders)
+    rows = {(row.method, row.image_size): row for row in callback.results}
+    assert rows.keys() == {(method, size) for method in ("base", "bilinear") for size in (32, 16)}
+    for (method, size), row in rows.items():
+        images = torch.stack([Objects(5, size)[index]["image"] for index in range(5)])
+        assert (row.protocol, row.metric, row.count, row.standard_error) == ("blueness", "mean", 5, 0.5)
+        if method == "base":
+            assert row.value == pytest.approx(float(images[:, 2].mean() - 0.5), abs=1e-6)
+        assert float(trainer.callback_metrics[f"blueness/mean/{method}@{size}"]) == pytest.approx(row.value)
+    with (tmp_path / "results" / "blueness.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+
+
+def test_every_epoch_starts_anew_and_the_sanity_check_has_no_result(tmp_path):
+    class Trained(TinyModule):
+        def training_step(self, batch, batch_idx):
+            return self.useless[1].weight.sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+        def on_validation_end(self):
+            seen.append((self.trainer.sanity_checking, [row.count for row in callback.results]))
+
+    callback, seen = Blueness(["base"]), []
+    trainer = quiet_trainer(tmp_path, [callback], num_sanity_val_steps=2)
+    (loader,) = discovery_loaders(5).values()
+    trainer.fit(Trained(), loader, [loader])
+    assert seen == [(True, []), (False, [5])]
+    trainer.validate(TinyModule(), [loader], verbose=False)
+    assert [row.count for row in callback.results] == [5]
+
+
+def test_a_protocol_without_a_batch_of_its_task_writes_nothing(tmp_path):
+    other = DataLoader([{"task": "other"}], collate_fn=lambda batch: batch[0])
+    callback = Blueness()
+    run_test(tmp_path, [callback], {"other": other})
+    assert callback.results == []
+    assert not (tmp_path / "results").exists()
+
+
+def test_features_are_computed_in_the_precision_of_the_trainer_and_handed_on_in_float32(tmp_path):
+    seen = []
+
+    class Watched(nn.Linear):
+        def forward(self, images):
+            found = super().forward(images)
+            seen.append(found.dtype)
+            return found
+
+    trainer = quiet_trainer(tmp_path, [], precision="bf16-mixed")
+    found = Precise(Watched(4, 2), trainer)(torch.rand(1, 3, 4, 4))
+    assert seen == [torch.bfloat16]
+    assert {layer: maps.dtype for layer, maps in found.items()} == {"": torch.float32}
