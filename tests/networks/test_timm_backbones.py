@@ -47,3 +47,20 @@ def test_published_weights_without_a_network(monkeypatch):
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(UserError, match="weights=null"):
         create_backbone("test_resnet", "timm", {})
+
+
+def test_published_weights_are_taken_as_timm_gives_them(monkeypatch):
+    import timm
+
+    create, asked = timm.create_model, []
+
+    def fetched(name, pretrained, **arguments):
+        asked.append(pretrained)
+        model = create(name, pretrained=False, **arguments)
+        torch.nn.init.constant_(model.conv1[0].weight, 0.25 if pretrained else 0.5)
+        return model
+
+    monkeypatch.setattr(timm, "create_model", fetched)
+    assert create_backbone("test_resnet", "timm", {}).conv1[0].weight.unique().tolist() == [0.25]
+    assert create_backbone("test_resnet", None, {}).conv1[0].weight.unique().tolist() == [0.5]
+    assert asked == [True, False]

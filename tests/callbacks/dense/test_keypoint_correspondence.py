@@ -108,6 +108,21 @@ def test_results_are_logged_and_written(tmp_path: Path) -> None:
     assert float(row["value"]) == 1
 
 
+@pytest.mark.parametrize("cut", [(slice(None), slice(0, SIZE // 2)), (slice(0, SIZE // 2), slice(None))])
+def test_images_need_not_be_square(cut: tuple[slice, slice]) -> None:
+    batch = collate([pair(k) for k in range(4)])
+    for side in ("source", "target"):
+        batch[f"{side}_image"] = batch[f"{side}_image"][:, :, *cut]
+        x, y = batch[f"{side}_keypoints"].unbind(2)
+        height, width = batch[f"{side}_image"].shape[2:]
+        batch["keypoint_valid"] &= (x < width) & (y < height)
+    assert batch["keypoint_valid"].any()
+    callback = KeypointCorrespondence(alphas=[0.1], matching=["normalised"])
+    metric = callback.new_metric()
+    callback.update(lambda layer: metric, lambda images: {"": Cells()(images)}, batch)
+    assert metric.compute()["PCK@0.1 (normalised)"].value == 1
+
+
 def test_validity_and_reference_length(tmp_path: Path) -> None:
     batch = collate([pair(0), pair(1)])
     callback = KeypointCorrespondence(alphas=[0.5], matching=["normalised"])

@@ -102,6 +102,21 @@ def test_distinct_textures_are_followed(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "video.csv").is_file()
 
 
+@pytest.mark.parametrize("padded", [(0, 0, 0, 8), (0, 8, 0, 0)])
+def test_frames_need_not_be_square(padded: tuple[int, int, int, int]) -> None:
+    """More background, below or to the right of everything that moves, changes nothing."""
+    batch = video(0)
+    square = VideoPropagation().segment(Colours(), batch["frames"], batch["masks"][0])[""]
+    frames = nn.functional.pad(batch["frames"], padded, mode="replicate")
+    wider = nn.functional.pad(batch["masks"][0], [2 * side for side in padded])
+    found = VideoPropagation().segment(Colours(), frames, wider)[""]
+    height, width = batch["masks"].shape[1:]
+    assert found.shape[1:] == wider.shape
+    assert (found[:, :height, :width] == square).float().mean() > 0.99
+    assert not found[:, height:].any()
+    assert not found[:, :, width:].any()
+
+
 def test_chunks_of_frames_do_not_matter() -> None:
     batch = video(0)
     parts = [

@@ -1,3 +1,7 @@
+from contextlib import nullcontext
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -257,3 +261,23 @@ def test_data_of_another_kind(tmp_path):
 def test_values_that_make_no_sense(options):
     with pytest.raises(UserError):
         module(**options)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_process_takes_the_statistics_of_the_first(monkeypatch, processes):
+    """Each has seen other images, and detectors that differ would label them differently."""
+    made, sent = module(), []
+    loader = MagicMock()
+    monkeypatch.setattr(made, "sources", lambda: SimpleNamespace(train_dataloader=lambda: loader))
+    monkeypatch.setattr("lightning_modules.gan_discovery.module.update_bn", lambda batches, network: None)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda buffer, source: sent.append((buffer, source)))
+    strategy = SimpleNamespace(batch_to_device=lambda batch, device: batch)
+    precision = SimpleNamespace(forward_context=nullcontext)
+    made._trainer = SimpleNamespace(
+        world_size=processes, current_epoch=1, strategy=strategy, precision_plugin=precision
+    )
+    made.estimate_norms()
+    loader.sampler.set_epoch.assert_called_once_with(1)
+    expected = list(made.network.buffers()) if processes > 1 else []
+    assert len(sent) == len(expected)
+    assert all(found is buffer and source == 0 for (found, source), buffer in zip(sent, expected, strict=True))

@@ -61,3 +61,16 @@ def test_neutral_landmarks_are_nearly_symmetric():
     ):
         np.testing.assert_allclose(points[list(left)], mirrored[list(right)], atol=1e-9)
         np.testing.assert_allclose(depth[list(left)], depth[list(right)], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_brow_lies_above_its_eye_and_every_eye_within_the_face(seed):
+    points, _ = landmarks(sample_identity(np.random.default_rng(seed)), Expression())
+    jaw, brows, eyes = points[:17], points[17:27].reshape(2, 5, 2), points[36:48].reshape(2, 6, 2)
+    for brow, eye in zip(brows, eyes, strict=True):
+        assert brow[:, 1].max() < eye[:, 1].min()
+        # An eye and its brow have one middle, 0.43 of the distance of eyes to a side, and the brow is the wider one.
+        assert brow[:, 0].mean() == pytest.approx(eye[:, 0].mean(), abs=1e-9)
+        assert brow[:, 0].min() < eye[:, 0].min() < eye[:, 0].max() < brow[:, 0].max()
+        assert jaw[:, 0].min() < brow[:, 0].min() < brow[:, 0].max() < jaw[:, 0].max()
+    assert eyes[0, :, 0].max() < 0 < eyes[1, :, 0].min()
