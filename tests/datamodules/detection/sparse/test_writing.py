@@ -11,7 +11,9 @@ from pycocotools.coco import COCO
 
 from datamodules.detection.sparse.reading import read_annotations
 from datamodules.detection.sparse.splits import choose_removed
+from datamodules.detection.sparse.writing import make_sparse, record_path
 from tests.datamodules.detection.sparse.cases import SPLITS, coco, failure, run, write
+from visionscapes.errors import UserError
 
 
 @pytest.mark.parametrize("words", SPLITS)
@@ -168,3 +170,13 @@ def test_a_full_disk_leaves_nothing_behind(source, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(Path, "write_text", full)
     assert "No space left" in failure(capsys, "--split", "siod", source, tmp_path / "out.json")
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_from_python_it_is_the_same(source, tmp_path, capsys):
+    assert run(source, tmp_path / "a.json", "--split", "3", "--percent", "50", "--seed", "4") == 0
+    lines = make_sparse(source, tmp_path / "b.json", "3", percent=50.0, seed=4)
+    assert "\n".join(lines) + "\n" == capsys.readouterr().out
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert record_path(tmp_path / "a.json").read_bytes() == record_path(tmp_path / "b.json").read_bytes()
+    with pytest.raises(UserError, match=r"b\.json exists"):
+        make_sparse(source, tmp_path / "b.json", "3", percent=50)
