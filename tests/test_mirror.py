@@ -60,16 +60,12 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "the page that this callback writes",
     ),
     "callbacks/results/array_files.py": ("tests/callbacks/results/test_array_store.py", "the store writes these files"),
-    "callbacks/vit_analysis/analysis_report.py": (
-        "tests/callbacks/vit_analysis/test_layer_evaluation.py",
-        "a run of the analysis ends with the report",
-    ),
     **{
         f"callbacks/vit_analysis/report/{name}.py": (
             "tests/callbacks/vit_analysis/report/test_draw.py",
             "every figure and table is drawn once, from made-up arrays",
         )
-        for name in ("exhibits", "how", "page", "what", "why")
+        for name in ("attention_figures", "downstream_figures", "exhibits", "feature_figures", "page")
     },
     "experiments/tables.py": ("tests/experiments/test_loading.py", "what a table file is read into"),
     "benchmarks/plain.py": ("tests/benchmarks/test_lift.py", "the plain way is compared with ours"),
@@ -106,19 +102,20 @@ def named_modules(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-@cache
-def exports_of(package: str) -> list[tuple[str, str]]:
-    """Return the names that a package exports, with the modules that define them."""
-    return list(import_module(package).EXPORTS.items())
+def exported_names(source: str) -> set[str]:
+    """Return the names under which packages export what a source file defines, such as networks.LiFTBlock."""
+    return {
+        f"{package}.{name}"
+        for package in PACKAGES
+        for name, module in import_module(package).EXPORTS.items()
+        if module == dotted(source)
+    }
 
 
 def reaches(test: Path, source: str) -> bool:
     """Return whether a test imports a source file, or a file of the source that imports it."""
     named = named_modules(test)
-    exported = {
-        f"{package}.{name}" for package in PACKAGES for name, module in exports_of(package) if module == dotted(source)
-    }
-    if dotted(source) in named or exported & named:
+    if named & {dotted(source), *exported_names(source)}:
         return True
     between = [other for other in [*MODULES, "cli.py"] if dotted(other) in named and other != source]
     return any(dotted(source) in named_modules(Path(other)) for other in between)

@@ -55,6 +55,19 @@ def test_training_equals_the_plain_way(penalty_every):
     assert max(moved) > 3e-3
 
 
+def test_the_accuracy_is_the_share_of_pictures_that_are_told_right():
+    module, logged = grit(r1=0.0, **PLAIN), {}
+    real, fake = torch.tensor([2.0, 0.5, -1.0, -3.0]), torch.tensor([-1.0, 0.5, -2.0, -0.1])
+    scores = iter([real[:, None], fake[:, None]])
+    module._judged = lambda condition, images, penalised: (images, next(scores))
+    module._batches = lambda: 1
+    module.log = lambda name, value, **options: logged.update({name: float(value)})
+    losses = module.discriminator_losses(*torch.zeros(3, 4, 3, SIZE, SIZE))
+    assert logged == {"train/discriminator_accuracy": (2 / 4 + 3 / 4) / 2}
+    assert losses.keys() == {"discriminator"}
+    assert losses["discriminator"] == pytest.approx(float(F.softplus(-real).mean() + F.softplus(fake).mean()))
+
+
 def test_lazy_penalties_come_when_they_are_due_and_weigh_more():
     losses = {}
     for every in (1, 3):

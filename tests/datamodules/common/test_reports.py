@@ -28,9 +28,9 @@ def test_what_is_left_out_is_counted_and_told(caplog):
     assert caplog.messages == ["Set: left out 2 of 9 pictures: too small"]
 
 
-@pytest.mark.parametrize(("rank", "lines"), [(0, 2), (1, 0)])
-def test_one_process_of_several_tells_it(monkeypatch, caplog, rank, lines):
-    monkeypatch.setattr(reports, "rank_and_world_size", lambda: (rank, 2))
+@pytest.mark.parametrize(("first", "lines"), [(True, 2), (False, 0)])
+def test_one_process_of_several_tells_it(monkeypatch, caplog, first, lines):
+    monkeypatch.setattr(reports, "is_first", lambda: first)
     compare_count("Set", "pictures", 4, 5)
     report_left_out("Set", 2, "pictures", 9, "too small")
     assert len(caplog.messages) == lines

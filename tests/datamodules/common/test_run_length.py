@@ -22,8 +22,9 @@ def test_run_lengths_give_the_mask_back(seed, width, height):
     assert (found is None) == (not mask.any())
     if found is not None:
         assert (array(found) == mask).all()
-        again, _ = compressed({"size": [height, width], "counts": found["counts"]}, height, width)
+        again, invalid = compressed({"size": [height, width], "counts": found["counts"]}, height, width)
         assert (array(again) == mask).all()
+        assert invalid == 0
 
 
 def test_polygons_of_one_instance_are_united_and_short_ones_counted():

@@ -4,9 +4,10 @@ from safetensors.torch import save_file
 
 from lightning_modules.supervision.dense_contrastive import DenseContrastive
 from lightning_modules.supervision.dino import DINO
-from lightning_modules.supervision.vit import MEAN, STD, TrainableViT
-from networks.vit_features import ViTFeatures
+from lightning_modules.supervision.vit import MEAN, STD, TrainableViT, fix_positions, require_native_size
+from networks.vit_features import ViTFeatures, create_vit
 from tests.helpers.tiny_vit import MODEL, TINY
+from visionscapes.errors import UserError
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 48)])
@@ -39,3 +40,34 @@ def test_the_backbone_that_is_kept_is_the_one_that_was_trained(method, tmp_path)
     with torch.no_grad():
         wanted = network.vit.norm(kept(images).flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (4, 4))
         torch.testing.assert_close(network(images)[1], wanted)
+
+
+def test_fixed_positions_are_waves_of_row_and_column():
+    vit = create_vit(MODEL, None, TINY | {"embed_dim": 8})
+    fix_positions(vit)
+    assert not vit.pos_embed.requires_grad
+    token, *patches = vit.pos_embed[0].unbind()
+    assert not token.any()
+    halves = torch.stack(patches).unflatten(0, (4, 4)).split(4, 2)  # one half tells the column, the other the row
+    across = next(half for half in halves if not torch.equal(half[0, 0], half[0, 1]))
+    place = torch.arange(4.0)
+    waves = torch.stack([place.sin(), (place / 100).sin(), place.cos(), (place / 100).cos()], 1)
+    torch.testing.assert_close(across[0], waves)
+    assert torch.equal(across[0], across[3])
+    other = next(half for half in halves if half is not across)
+    torch.testing.assert_close(other[:, 0], waves)
+
+
+@pytest.mark.parametrize(
+    "change", [{"embed_dim": 18}, {"embed_dim": 10}, {"img_size": (32, 16)}, {"pos_embed": "none"}]
+)
+def test_fixed_positions_need_a_table_of_a_square_and_a_multiple_of_four(change):
+    with pytest.raises(UserError, match="a multiple of 4"):
+        fix_positions(create_vit(MODEL, None, TINY | change))
+
+
+def test_images_of_another_size_than_the_vit_is_built_for_are_refused():
+    vit = create_vit(MODEL, None, TINY | {"img_size": (32, 16)})
+    require_native_size(vit, torch.zeros(1, 3, 32, 16))
+    with pytest.raises(UserError, match="built for images of 16x32 pixels, not 32x16"):
+        require_native_size(vit, torch.zeros(1, 3, 16, 32))

@@ -97,6 +97,25 @@ def test_positives_are_the_cells_of_the_centres_on_the_levels_for_their_size():
     assert labels.tolist() == [0] * 4
 
 
+@pytest.mark.parametrize(
+    ("box", "column", "row"),
+    [
+        ((80, 48, 96, 64), 11, 7),  # in the last cell
+        ((90, 58, 102, 70), 11, 7),  # its centre on the border of picture and cell
+        ((-6, -6, 4, 4), 0, 0),
+        ((0, 56, 8, 64), 0, 7),
+        ((88, 0, 96, 8), 11, 0),
+    ],
+)
+def test_centres_at_the_border_belong_to_the_cells_there(box, column, row):
+    head, (height, width) = proposal_head(), (8, 12)
+    points = torch.zeros(height * width + 24, 2)
+    found, _ = head.add_cls_pos_inds(
+        points, torch.zeros(len(points), 4), torch.tensor([(8, 12), (4, 6)]), [instances(box)]
+    )
+    assert found.tolist() == [row * width + column]
+
+
 def test_a_picture_without_objects_is_all_background():
     head = proposal_head()
     heat, boxes = maps()

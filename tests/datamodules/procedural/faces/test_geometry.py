@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datamodules.procedural.faces.geometry import Placement, arc, curve, ellipse, landmarks
+from datamodules.procedural.faces.geometry import Placement, arc, curve, ellipse, face_depth, landmarks
 from datamodules.procedural.faces.identities import Expression, Pose, Setting, sample_identity
 
 SETTING = Setting((0.5, 0.4), 0.25, ((0, 0, 0), (1, 1, 1)), 0.0, 0.0, 0.1)
@@ -74,3 +74,8 @@ def test_every_brow_lies_above_its_eye_and_every_eye_within_the_face(seed):
         assert brow[:, 0].min() < eye[:, 0].min() < eye[:, 0].max() < brow[:, 0].max()
         assert jaw[:, 0].min() < brow[:, 0].min() < brow[:, 0].max() < jaw[:, 0].max()
     assert eyes[0, :, 0].max() < 0 < eyes[1, :, 0].min()
+
+
+def test_a_face_is_deepest_in_the_middle_and_flat_at_its_outline():
+    points = np.array([[0, 0], [0.5, 0], [0, 0.95], [0.5, -0.95], [1, 0], [-1.2, 0], [0, 1.9], [0, -2.5]])
+    np.testing.assert_allclose(face_depth(points), 0.85 * np.array([1, 0.75, 0.75, 0.5625, 0, 0, 0, 0]))
