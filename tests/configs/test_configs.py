@@ -264,15 +264,15 @@ def debug(case: Case) -> None:
 
 def overfit(case: Case) -> None:
     """The same two batches in every epoch, crops included, and a loss that falls."""
-    run = case.run(*IMAGES_ALONE, "--trainer.max_epochs=8")
-    assert run.trainer.global_step == 2 * 8
+    run = case.run(*IMAGES_ALONE, "--trainer.max_epochs=5")
+    assert run.trainer.global_step == 2 * 5
     assert not (run.run_folder / "results").exists()
     first, second = [[batch["image"] for batch in run.trainer.train_dataloader] for _ in range(2)]
     assert len(first) >= 2
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
     with (run.run_folder / "metrics.csv").open(newline="") as file:
         losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row.get("train/loss")]
-    assert sum(losses[-2:]) < 0.9 * sum(losses[:2]), losses
+    assert sum(losses[-2:]) < 0.7 * sum(losses[:2]), losses
 
 
 def profiled(case: Case) -> None:
