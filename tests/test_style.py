@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +64,27 @@ def test_networks_and_metrics_know_no_command_line(path):
 def test_options_of_the_command_line_are_found():
     source = 'raise E(f"give {x} as --model.k, or" "not -- at all")\n"data.init_args.k"\n"a--b - -c"'
     assert sorted(options_of_the_command_line(source)) == [" as --model.k, ornot -- at all", "data.init_args.k"]
+
+
+def classes_by_name(sources: Iterable[Path]) -> dict[str, list[str]]:
+    """Return where the classes of each name are defined, at the top of a file, as "file:line"."""
+    found: dict[str, list[str]] = {}
+    for path in sources:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    return found
+
+
+def test_a_class_has_a_name_of_its_own():
+    """Whoever reads a name, searches for it or sees it in an error knows which class is meant."""
+    sources = [path for path in LOOKED_AT if path.relative_to(ROOT).parts[0] != "benchmarks"]
+    found = classes_by_name(sources)
+    assert len(found) > 300
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_classes_of_one_name_are_found(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text("class Same:\n    pass\n")
+    assert classes_by_name(sorted(tmp_path.iterdir())) == {"Same": [f"{tmp_path}/a.py:1", f"{tmp_path}/b.py:1"]}

@@ -12,10 +12,8 @@ from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import PALETTE, new_figure, save_figure
 from callbacks.results.presentation import LOWER, NEUTRAL, Presentation
 from callbacks.results.result import Result
-from metrics.frequency_spectrum import (
-    FrequencySpectrum as SpectrumMetric,
-)
-from metrics.frequency_spectrum import (
+from metrics.power_spectrum import (
+    PowerSpectrum,
     Spectrum,
     coefficients,
     log_distance,
@@ -34,7 +32,7 @@ COLUMNS = ("curve", "image_size", "radius", "frequency", "coefficients", "power"
 class FrequencySpectrum(GenerationEvaluation):
     """Power spectra of true and generated images and of their parts, averaged over directions (Figure 5.10).
 
-    Protocol "spectrum", methods "truth", "image" and the names of the parts; see ``metrics.frequency_spectrum``. All
+    Protocol "spectrum", methods "truth", "image" and the names of the parts; see ``metrics.power_spectrum``. All
     are in units in which colours are in [0, 1]; the image is clamped to them, parts are not, and none is rounded.
     "power share upper half" is the share of the power above half of the Nyquist frequency; "power upper half" the mean
     of the curve there, "power lower half" that below it, without the mean colour; "distance" and "distance upper half"
@@ -57,8 +55,8 @@ class FrequencySpectrum(GenerationEvaluation):
         super().__init__(validate)
 
     @override
-    def new_metric(self, key: Key) -> SpectrumMetric:
-        return SpectrumMetric(key[1])
+    def new_metric(self, key: Key) -> PowerSpectrum:
+        return PowerSpectrum(key[1])
 
     @override
     def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from callbacks.results.csv_files import write_csv
 from callbacks.results.prediction_writer import PredictionWriter, name_in_table, root_of_data
-from callbacks.source_discovery.observed import number
+from callbacks.source_discovery.round_outcome import number
 
 KEYS = ("name", "distance", "margin", "probability")
 

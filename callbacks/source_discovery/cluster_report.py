@@ -11,7 +11,7 @@ from typing_extensions import override
 from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import save_figure
 from callbacks.source_discovery.cluster_page import Cluster, Overview, cluster_figure, page
-from callbacks.source_discovery.observed import Round, images_of, label_name, number, truth_of
+from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, label_name, number, truth_of
 from metrics.source_discovery import UNCLUSTERED, majorities
 from visionscapes.checks import NonNegativeInt, PositiveInt, check_options
 from visionscapes.files import write_text
@@ -41,7 +41,7 @@ class ClusterReport(Callback):
         check_options(ClusterReport, locals())
         self.clusters, self.pictures, self.seed = clusters, pictures, seed
 
-    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> None:
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> None:
         """Write table, page and figure; called by the module on every rank."""
         images = images_of(trainer, self)
         if not trainer.is_global_zero:
@@ -64,14 +64,14 @@ class ClusterReport(Callback):
         if trainer.is_global_zero and path.is_file():
             print(f"pictures of the clusters: {path}")
 
-    def _pictures(self, round: Round, images: Any, label: int) -> list[np.ndarray]:
+    def _pictures(self, round: RoundOutcome, images: Any, label: int) -> list[np.ndarray]:
         members = np.flatnonzero(round.labels == label)
         generator = np.random.default_rng([self.seed, label + 1])
         chosen = generator.choice(members, min(self.pictures, len(members)), replace=False)
         return [images.discovery_image(int(index)) for index in np.sort(chosen)]
 
 
-def assignments(round: Round, images: Any) -> list[tuple[str, ...]]:
+def assignments(round: RoundOutcome, images: Any) -> list[tuple[str, ...]]:
     """Return the lines of assignments.csv, sorted by image.
 
     Args:
@@ -87,7 +87,7 @@ def assignments(round: Round, images: Any) -> list[tuple[str, ...]]:
     return sorted(lines)
 
 
-def clusters_of(round: Round, images: Any) -> list[Cluster]:
+def clusters_of(round: RoundOutcome, images: Any) -> list[Cluster]:
     """Return the clusters that have members, the largest first; of equal size, by label."""
     truth = truth_of(images, len(round.labels))
     labels, sizes = np.unique(round.labels[round.labels != UNCLUSTERED], return_counts=True)
@@ -103,7 +103,7 @@ def clusters_of(round: Round, images: Any) -> list[Cluster]:
     return sorted(found, key=lambda cluster: -cluster.size)
 
 
-def overview_of(round: Round, images: Any, clusters: list[Cluster]) -> Overview:
+def overview_of(round: RoundOutcome, images: Any, clusters: list[Cluster]) -> Overview:
     """Return what the page says of the round as a whole."""
     truth, count = truth_of(images, len(round.labels)), len(round.labels)
     clustered, missed, purity, sources = sum(cluster.size for cluster in clusters), None, None, None

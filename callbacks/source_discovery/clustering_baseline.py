@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from callbacks.results.presentation import COUNT, SHARE, Presentation
 from callbacks.results.result import Result
-from callbacks.source_discovery.observed import Round, images_of, truth_of
+from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import scores_of_clustered
 from visionscapes.checks import NumpySeed, PositiveInt, check_options
@@ -43,7 +43,7 @@ class ClusteringBaseline(RoundResults):
         self.k, self.seed = k or [], seed
 
     @override
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         images = images_of(trainer, self)
         path = Path(trainer.default_root_dir) / "rounds" / "features.npy"
         if round.number == 1 and trainer.is_global_zero:

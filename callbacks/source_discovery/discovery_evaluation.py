@@ -13,7 +13,7 @@ from callbacks.results.presentation import COUNT, SHARE, MetricKind, Presentatio
 from callbacks.results.result import Result, write_results
 from callbacks.results.table import MISSING, Table
 from callbacks.results.terminal import print_tables
-from callbacks.source_discovery.observed import Round, images_of, truth_of
+from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import (
     UNCLUSTERED,
@@ -64,7 +64,7 @@ class DiscoveryEvaluation(RoundResults):
         self._attributed: dict[int, str] = {}
 
     @override
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         images = images_of(trainer, self)
         truth, rows = truth_of(images, len(round.labels)), []
         attributes = False

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from callbacks.results.presentation import SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
-from callbacks.source_discovery.observed import Round, images_of, truth_of
+from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours, odin
@@ -69,7 +69,7 @@ class OutOfDistributionEvaluation(RoundResults):
         self.odin, self.seed = odin, seed
 
     @override
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         images = images_of(trainer, self)
         truth = truth_of(images, len(round.labels))
         if round.number > 1 or truth is None:
@@ -86,7 +86,7 @@ class OutOfDistributionEvaluation(RoundResults):
             rows += _rows(method, found, images.image_size, len(truth))
         return rows
 
-    def scores(self, pl_module: Any, round: Round) -> dict[str, np.ndarray]:
+    def scores(self, pl_module: Any, round: RoundOutcome) -> dict[str, np.ndarray]:
         """Return the scores (n,) of the images by method, higher the more they look known."""
         # Not round.margins, for which the clusters that were found count too.
         transform, detectors = pl_module.attributor.transform, pl_module.attributor.detectors

@@ -13,7 +13,7 @@ from typing_extensions import override
 from callbacks.results.csv_files import write_csv
 from callbacks.results.presentation import SHARE, Presentation
 from callbacks.results.result import Result
-from callbacks.source_discovery.observed import Round, images_of, number, truth_of
+from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, number, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import UNCLUSTERED
 from visionscapes.checks import Share, check_options
@@ -57,7 +57,7 @@ class RealFakeVote(RoundResults):
             self._probabilities = probabilities_of(names, read_scores(Path(self.scores)), self.scores)
 
     @override
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         images, count = images_of(trainer, self), len(round.labels)
         if self.scores is None:
             if not set(images.classes) & images.real:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, write_results
-from callbacks.source_discovery.observed import Round
+from callbacks.source_discovery.round_outcome import RoundOutcome
 
 
 class RoundResults(Callback, ABC):
@@ -30,10 +30,10 @@ class RoundResults(Callback, ABC):
         self._rounds: dict[int, list[Result]] = {}
 
     @abstractmethod
-    def rows(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> list[Result]:
+    def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         """Return the rows of a round; of one that is measured again and again, the method starts with ``of_round``."""
 
-    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, round: Round) -> None:
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> None:
         """Measure a round; called by the module on every rank.
 
         Args:

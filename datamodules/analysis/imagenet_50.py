@@ -13,7 +13,7 @@ from datamodules.common.evaluation import EvaluationDataModule
 from datamodules.common.image_files import find_images
 from datamodules.common.reports import compare_count
 from datamodules.common.resizing import centre_square_tensor
-from datamodules.images.image_folder import ImageFiles, Part
+from datamodules.images.image_folder import ImageFiles, LabelledFiles
 from datamodules.images.imagenet import REMEDIES, SUFFIXES, training_folder
 from visionscapes.checks import AnyInt, ImageSize, PositiveInt, Workers, check_options
 
@@ -122,7 +122,7 @@ class ImageNet50(EvaluationDataModule):
         super().__init__([image_size], batch_size, num_workers)
         self.root, self.images_per_class = Path(root).expanduser(), images_per_class
         self.order, self.seed = order, seed
-        self.part = Part([])
+        self.part = LabelledFiles([])
 
     @override
     def setup(self, stage: str | None = None) -> None:
@@ -133,7 +133,7 @@ class ImageNet50(EvaluationDataModule):
         of_class = [self._first(folder / wordnet_id) for wordnet_id in WORDNET_IDS]
         paths = [path for found in of_class for path in found]
         compare_count("ImageNet-50", "images", len(paths), self.images_per_class * len(WORDNET_IDS))
-        self.part = Part(paths, [label for label, found in enumerate(of_class) for _ in found])
+        self.part = LabelledFiles(paths, [label for label, found in enumerate(of_class) for _ in found])
 
     @override
     def dataset(self, size: int) -> Dataset:

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked
 from datamodules.common.resizing import centre_square_tensor
-from datamodules.images.image_folder import ImageFiles, Part
+from datamodules.images.image_folder import ImageFiles, LabelledFiles
 from datamodules.images.imagenet import ImageNet
 from visionscapes.checks import ImageSize, PositiveInt, Workers, check_options
 
@@ -43,7 +43,7 @@ class ImageNetNeighbours(EvaluationLoaders):
         super().__init__(num_workers)
         self.imagenet = ImageNet(root)
         self.image_size, self.images_per_class, self.batch_size = image_size, images_per_class, batch_size
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, LabelledFiles] = {}
 
     @override
     def setup(self, stage: str | None = None) -> None:
@@ -64,7 +64,7 @@ class ImageNetNeighbours(EvaluationLoaders):
         }
 
 
-def first_of_class(part: Part, count: int | None) -> Part:
+def first_of_class(part: LabelledFiles, count: int | None) -> LabelledFiles:
     """Return the first ``count`` files of every class in the order of the part, or the part itself for None."""
     if count is None:
         return part
@@ -75,4 +75,4 @@ def first_of_class(part: Part, count: int | None) -> Part:
         seen[label] += 1
         if seen[label] <= count:
             kept.append(position)
-    return Part([part.paths[position] for position in kept], [part.labels[position] for position in kept])
+    return LabelledFiles([part.paths[position] for position in kept], [part.labels[position] for position in kept])

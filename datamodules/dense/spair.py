@@ -35,7 +35,7 @@ REMEDIES = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeypointPair:
     """One pair, in pixels of the original images.
 
     Attributes:
@@ -103,7 +103,7 @@ class SPair71k(EvaluationDataModule):
         self.root, self.split, self.layout = Path(root).expanduser(), split, layout
         self.pairs_per_category, self.sampling, self.seed = pairs_per_category, sampling, seed
         self.categories: list[str] = []
-        self.pairs: list[Pair] = []
+        self.pairs: list[KeypointPair] = []
 
     @override
     def setup(self, stage: str | None = None) -> None:
@@ -135,7 +135,7 @@ class SPair71k(EvaluationDataModule):
 class SPairDataset(Dataset):
     """The pairs at one image size; see ``SPair71k`` for what a sample holds."""
 
-    def __init__(self, images: Path, pairs: list[Pair], categories: list[str], size: int):
+    def __init__(self, images: Path, pairs: list[KeypointPair], categories: list[str], size: int):
         self.images, self.pairs, self.categories, self.size = images, pairs, categories, size
 
     def __len__(self) -> int:
@@ -154,7 +154,7 @@ class SPairDataset(Dataset):
         return sample
 
 
-def read_pairs(root: Path, split: str, layout: str) -> list[Pair]:
+def read_pairs(root: Path, split: str, layout: str) -> list[KeypointPair]:
     """Read the pairs that a layout file lists, in its order.
 
     The names of the annotations hold a colon ("000001-2008_006481-2008_007698:cat.json") that many copies of the
@@ -191,7 +191,7 @@ def read_pairs(root: Path, split: str, layout: str) -> list[Pair]:
     return pairs
 
 
-def read_pair(name: str, path: Path) -> Pair:
+def read_pair(name: str, path: Path) -> KeypointPair:
     """Read the annotation of one pair.
 
     Args:
@@ -205,7 +205,7 @@ def read_pair(name: str, path: Path) -> Pair:
         annotation = json.loads(path.read_text())
         keypoints = torch.tensor([annotation["src_kps"], annotation["trg_kps"]], dtype=torch.float32).view(2, -1, 2)
         images = annotation["src_imname"], annotation["trg_imname"]
-        pair = Pair(
+        pair = KeypointPair(
             name, annotation["category"], images, keypoints=keypoints, target_box=tuple(annotation["trg_bndbox"])
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -215,7 +215,7 @@ def read_pair(name: str, path: Path) -> Pair:
     return pair
 
 
-def draw(pairs: list[Pair], per_category: int, with_replacement: bool, seed: int) -> list[Pair]:
+def draw(pairs: list[KeypointPair], per_category: int, with_replacement: bool, seed: int) -> list[KeypointPair]:
     """Draw pairs of every category.
 
     Args:

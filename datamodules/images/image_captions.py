@@ -14,7 +14,7 @@ from typing_extensions import override
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names, report_left_out
 from datamodules.common.resizing import squash, to_tensor
-from datamodules.images.image_folder import ImageFiles, ImageFolder, Part
+from datamodules.images.image_folder import ImageFiles, ImageFolder, LabelledFiles
 from visionscapes.checks import AnyInt, ImageSize, PositiveInt, ShareBelowOne, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -106,7 +106,7 @@ class ImageCaptions(ImageFolder):
         self.val_set = CaptionedFiles(val, self.captions, self.image_size, upright=self.upright, training=False)
 
     @override
-    def part_to_predict(self) -> Part:
+    def part_to_predict(self) -> LabelledFiles:
         """Return the images that have a caption."""
         file = self._file()
         pairs = list(read_captions(file, self.path_column, self.caption_column))
@@ -125,7 +125,7 @@ class ImageCaptions(ImageFolder):
         if not self.captions:
             found = f"any of the {first_names(absent, self.root)}" if absent else "a line with a caption"
             raise self._not_found(f"{found} ({file})")
-        return self.readable(Part(sorted(self.captions)))
+        return self.readable(LabelledFiles(sorted(self.captions)))
 
     def _file(self) -> Path:
         if self.captions_file is not None:
@@ -157,7 +157,7 @@ class CaptionedFiles(ImageFiles):
         training: crop at random and draw a caption; else the middle and the first one.
     """
 
-    def __init__(self, part: Part, captions: dict[Path, list[str]], size: int, upright: bool, training: bool):
+    def __init__(self, part: LabelledFiles, captions: dict[Path, list[str]], size: int, upright: bool, training: bool):
         super().__init__(part, self._square, upright)
         self.captions, self.size, self.training = captions, size, training
 

@@ -34,7 +34,7 @@ Crop = Literal["squash", "center", "random"]
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledFiles:
     """The files of one part of a data set in their order, with one integer label each where there are labels."""
 
     paths: list[Path]
@@ -119,7 +119,7 @@ class ImageFiles(Dataset):
         upright: see `datamodules.common.image_files.read_image`.
     """
 
-    def __init__(self, part: Part, transform: Callable[[Image.Image], Tensor], upright: bool = False):
+    def __init__(self, part: LabelledFiles, transform: Callable[[Image.Image], Tensor], upright: bool = False):
         self.paths, self.labels, self.transform, self.upright = part.paths, part.labels, transform, upright
 
     def __len__(self) -> int:
@@ -233,15 +233,16 @@ class ImageFolder(LightningDataModule):
         self.crop_area, self.flip, self.rand_augment, self.views = crop_area, flip, rand_augment, views
         self.skipped: list[Path] = []
 
-    def parts(self, training: bool = True) -> tuple[Part, Part]:
+    def parts(self, training: bool = True) -> tuple[LabelledFiles, LabelledFiles]:
         """Return the parts of training and of validation; the former may be empty if ``training`` is false."""
         paths = self.part_to_predict().paths
         held_out = self._held_out(paths)
-        return Part([p for p in paths if p not in held_out]), Part([p for p in paths if p in held_out])
+        training_paths, held_out_paths = [p for p in paths if p not in held_out], [p for p in paths if p in held_out]
+        return LabelledFiles(training_paths), LabelledFiles(held_out_paths)
 
-    def part_to_predict(self) -> Part:
+    def part_to_predict(self) -> LabelledFiles:
         """Return the files that ``predict`` goes through."""
-        return self.readable(Part(find_images(self.root)))
+        return self.readable(LabelledFiles(find_images(self.root)))
 
     @override
     def setup(self, stage: str) -> None:
@@ -309,7 +310,7 @@ class ImageFolder(LightningDataModule):
         count = sum(place < self.val_fraction for place in places.values())
         return set(ranked[: min(max(count, 1), len(paths) - 1)])
 
-    def readable(self, part: Part) -> Part:
+    def readable(self, part: LabelledFiles) -> LabelledFiles:
         """Return the part without the files that cannot be read, if these are to be skipped, and report them.
 
         Raises:
@@ -332,4 +333,4 @@ class ImageFolder(LightningDataModule):
                 "Give another folder as --data.init_args.root"
             )
         labels = None if part.labels is None else [part.labels[position] for position in kept]
-        return Part([part.paths[position] for position in kept], labels)
+        return LabelledFiles([part.paths[position] for position in kept], labels)

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
-from datamodules.images.image_folder import Crop, ImageFolder, Part
+from datamodules.images.image_folder import Crop, ImageFolder, LabelledFiles
 from datamodules.images.views import RandomViews
 from visionscapes.checks import AnyInt, ImageSize, PositiveInt, PositiveShare, Workers, check_options
 
@@ -98,7 +98,7 @@ class ImageNet(ImageFolder):
         )
 
     @override
-    def parts(self, training: bool = True) -> tuple[Part, Part]:
+    def parts(self, training: bool = True) -> tuple[LabelledFiles, LabelledFiles]:
         """Return the official parts; that of training is looked for if it is wanted or has to number the classes."""
         images = image_folder(self.root)
         classes = self._listed_classes()
@@ -108,10 +108,10 @@ class ImageNet(ImageFolder):
         val = self._find(images / "val", "validation")
         class_of = folder_name if val[0].parent.name in rank else self._flat_labels()
         parts = self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
-        return self.readable(parts[0]) if training else Part([]), self.readable(parts[1])
+        return self.readable(parts[0]) if training else LabelledFiles([]), self.readable(parts[1])
 
     @override
-    def part_to_predict(self) -> Part:
+    def part_to_predict(self) -> LabelledFiles:
         """Return the validation images."""
         return self.parts(training=False)[1]
 
@@ -129,12 +129,12 @@ class ImageNet(ImageFolder):
             name=NAME, looked_in=self.root, expected=EXPECTED, remedies=REMEDIES, missing=missing
         )
 
-    def _labelled(self, paths: list[Path], class_of: Callable[[Path], str], rank: dict[str, int]) -> Part:
+    def _labelled(self, paths: list[Path], class_of: Callable[[Path], str], rank: dict[str, int]) -> LabelledFiles:
         labels = [rank.get(class_of(path), -1) for path in paths]
         if -1 in labels:
             path = paths[labels.index(-1)]
             raise self._not_found(f"a known class for {path} ({class_of(path)} is none of the {len(rank)} classes)")
-        return Part(paths, labels)
+        return LabelledFiles(paths, labels)
 
     def _devkit(self) -> Path:
         return self.root / "ILSVRC2012_devkit_t12" / "data"

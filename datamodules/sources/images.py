@@ -17,9 +17,9 @@ from datamodules.common.loading import eval_loader, train_loader
 from datamodules.sources.folders import Found, check_leaks, find_discovery, find_labelled, option, readable
 from datamodules.sources.pictures import (
     Augment,
-    Labelled,
     PictureFiles,
     Pictures,
+    PictureSamples,
     PicturesToPredict,
     TrainingSources,
 )
@@ -233,16 +233,16 @@ class SourceImages(LightningDataModule):
 
     def labelled_dataloader(self) -> DataLoader:
         """Return the loader of all labelled images, in order."""
-        return self._in_order(Labelled(self._pictures.labelled, self._pictures.labels), "labelled")
+        return self._in_order(PictureSamples(self._pictures.labelled, self._pictures.labels), "labelled")
 
     def discovery_dataloader(self, round: int) -> DataLoader:
         """Return the loader of the discovery images that are there in a round, in order."""
-        return self._in_order(Labelled(self._pictures.discovery, count=self.arrived(round)), "discovery")
+        return self._in_order(PictureSamples(self._pictures.discovery, count=self.arrived(round)), "discovery")
 
     @override
     def test_dataloader(self) -> DataLoader:
         """Return the loader of all discovery images, those that arrive later included, in order."""
-        return self._in_order(Labelled(self._pictures.discovery), "discovery")
+        return self._in_order(PictureSamples(self._pictures.discovery), "discovery")
 
     @override
     def predict_dataloader(self) -> DataLoader:
@@ -269,7 +269,7 @@ class SourceImages(LightningDataModule):
         clusters = np.where(self._clusters >= first, self._clusters, -1)
         return TrainingSources(found.labelled, found.labels, found.discovery, clusters=clusters, augment=self.augment)
 
-    def _in_order(self, dataset: Labelled, task: str) -> DataLoader:
+    def _in_order(self, dataset: PictureSamples, task: str) -> DataLoader:
         return eval_loader(dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=Stacked(task))
 
     def _to_predict(self) -> PicturesToPredict:

@@ -53,7 +53,7 @@ class PictureFiles:
         return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
-class Labelled(Dataset):
+class PictureSamples(Dataset):
     """Pictures as samples in order: "image" (3, S, S) float32 in [0, 1], "index" and, if there are labels, "label"."""
 
     def __init__(self, pictures: Pictures, labels: NDArray[np.int64] | None = None, count: int | None = None):

@@ -14,13 +14,13 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
 from datamodules.common.reports import first_names, listed
 from datamodules.translation.label_maps import FACE_PARTS
-from datamodules.translation.pairs import Part
+from datamodules.translation.pairs import Split
 from visionscapes.errors import UserError
 
 IMAGES, MASKS, MAPPING = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno", "CelebA-HQ-to-CelebA-mapping.txt"
 PARTITION = "list_eval_partition.txt"
 FACES_A_FOLDER = 2_000  # of masks
-PARTS: dict[str, Part] = {"0": "train", "1": "val", "2": "test"}
+PARTS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
 TREE = f"""
 <root>/                              (or the folder above it, that holds CelebAMask-HQ)
     {IMAGES}/0.jpg ... 29999.jpg
@@ -36,7 +36,7 @@ REMEDIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class CelebAFace:
     """A face of the data set.
 
     Attributes:
@@ -103,7 +103,7 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
         ) from error
 
 
-def find_faces(root: Path, numbers: Iterable[int], with_masks: bool = True) -> list[Face]:
+def find_faces(root: Path, numbers: Iterable[int], with_masks: bool = True) -> list[CelebAFace]:
     """Return faces with the parts that have a mask, in the order of their numbers.
 
     Args:
@@ -115,7 +115,7 @@ def find_faces(root: Path, numbers: Iterable[int], with_masks: bool = True) -> l
         DatasetNotFoundError: a folder is missing, or a face without image or without any mask.
         UserError: a mask of an unknown part.
     """
-    faces = [Face(number, root) for number in sorted(numbers)]
+    faces = [CelebAFace(number, root) for number in sorted(numbers)]
     images = set(_entries(root / IMAGES, root))
     absent = [face.image for face in faces if face.image.name not in images]
     if absent:
@@ -127,7 +127,7 @@ def find_faces(root: Path, numbers: Iterable[int], with_masks: bool = True) -> l
     if bare:  # a part that is not to be seen has no file, but no face is without any
         example = f"{MASKS}/{bare[0] // FACES_A_FOLDER}/{bare[0]:05d}_skin.png"
         raise not_found(root, f"the masks of {len(bare)} faces, such as {example}")
-    return [Face(number, root, tuple(sorted(labels))) for number, labels in parts.items()]
+    return [CelebAFace(number, root, tuple(sorted(labels))) for number, labels in parts.items()]
 
 
 def _find_parts(root: Path, numbers: Sequence[int]) -> dict[int, list[int]]:
@@ -176,7 +176,7 @@ def read_mapping(root: Path) -> dict[int, str]:
     return mapping
 
 
-def read_partition(path: Path, root: Path) -> dict[str, Part]:
+def read_partition(path: Path, root: Path) -> dict[str, Split]:
     """Return the part that every file of CelebA belongs to, by its name without suffix.
 
     Args:
@@ -189,7 +189,7 @@ def read_partition(path: Path, root: Path) -> dict[str, Part]:
     """
     if not path.is_file():
         raise not_found(root, path)
-    partition: dict[str, Part] = {}
+    partition: dict[str, Split] = {}
     for place, line in enumerate(listed(path), 1):
         fields = line.split()
         if len(fields) != 2 or fields[1] not in PARTS:

@@ -24,7 +24,7 @@ from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, first_names
 from datamodules.translation.celeba_mask_files import (
     PARTITION,
-    Face,
+    CelebAFace,
     dataset_folder,
     find_faces,
     merge_masks,
@@ -32,7 +32,7 @@ from datamodules.translation.celeba_mask_files import (
     read_partition,
 )
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES, check_same_shape, read_labels
-from datamodules.translation.pairs import Part, TranslationData, folder_or_none, image_tensor, labels_tensor
+from datamodules.translation.pairs import Split, TranslationData, folder_or_none, image_tensor, labels_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -49,7 +49,7 @@ class FaceFiles(Dataset):
         merged: folder of merged label maps, <number>.png; None to merge the masks of every sample.
     """
 
-    def __init__(self, faces: Sequence[Face], image_size: int, merged: Path | None = None):
+    def __init__(self, faces: Sequence[CelebAFace], image_size: int, merged: Path | None = None):
         self.faces, self.image_size, self.merged = list(faces), image_size, merged
 
     def __len__(self) -> int:
@@ -122,10 +122,10 @@ class CelebAMaskHQ(TranslationData):
         self.root = Path(root).expanduser()
         self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
-        self._faces: dict[Part, list[Face]] | None = None
+        self._faces: dict[Split, list[CelebAFace]] | None = None
 
     @override
-    def pairs(self, part: Part) -> FaceFiles:
+    def pairs(self, part: Split) -> FaceFiles:
         """Return the samples of a part, in the order of their numbers.
 
         Raises:
@@ -141,12 +141,12 @@ class CelebAMaskHQ(TranslationData):
     def samples_to_predict(self) -> Dataset:
         return self.combined(self.labels, self.styles)
 
-    def _divided(self) -> dict[Part, list[Face]]:
+    def _divided(self) -> dict[Split, list[CelebAFace]]:
         root = dataset_folder(self.root)
         mapping = read_mapping(root)
         path = root / PARTITION if self.partition is None else self.partition
         partition = read_partition(path, root)
-        faces: dict[Part, list[Face]] = {"train": [], "val": [], "test": []}
+        faces: dict[Split, list[CelebAFace]] = {"train": [], "val": [], "test": []}
         for face in find_faces(root, mapping, with_masks=self.merged is None):
             original = Path(mapping[face.number]).stem
             if original not in partition:
@@ -161,7 +161,7 @@ class CelebAMaskHQ(TranslationData):
             self._check_merged(self.merged, [face for found in faces.values() for face in found])
         return faces
 
-    def _check_merged(self, merged: Path, faces: Sequence[Face]) -> None:
+    def _check_merged(self, merged: Path, faces: Sequence[CelebAFace]) -> None:
         there = set(os.listdir(merged)) if merged.is_dir() else set()
         absent = [merged / f"{face.number}.png" for face in faces if f"{face.number}.png" not in there]
         if absent:
@@ -177,7 +177,7 @@ class CelebAMaskHQ(TranslationData):
             )
 
 
-def write_label_map(face: Face, folder: Path) -> None:
+def write_label_map(face: CelebAFace, folder: Path) -> None:
     """Write the label map of a face as an 8-bit grey PNG, complete or not at all."""
     unfinished = folder / f".{face.number}.{os.getpid()}.png"
     try:
@@ -187,7 +187,7 @@ def write_label_map(face: Face, folder: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def write_label_maps(faces: Sequence[Face], folder: Path, workers: int) -> None:
+def write_label_maps(faces: Sequence[CelebAFace], folder: Path, workers: int) -> None:
     """Write the label maps of faces in parallel, with a progress bar.
 
     Args:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.image_files import find_images, read_image
-from datamodules.translation.pairs import Part, TranslationData, condition_tensor, folder_or_none, image_tensor
+from datamodules.translation.pairs import Split, TranslationData, condition_tensor, folder_or_none, image_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -113,7 +113,7 @@ class Edges2Handbags(TranslationData):
         self.conditions, self.styles = folder_or_none(conditions), folder_or_none(styles)
 
     @override
-    def pairs(self, part: Part) -> SideBySide:
+    def pairs(self, part: Split) -> SideBySide:
         """Return the samples of a part; those of the test are those of the validation."""
         below = self.root / "edges2handbags"
         folder = (below if below.is_dir() else self.root) / ("train" if part == "train" else "val")

@@ -11,7 +11,7 @@ from typing_extensions import override
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
-from datamodules.translation.pairs import Part, TranslationData, folder_or_none
+from datamodules.translation.pairs import Split, TranslationData, folder_or_none
 from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -115,10 +115,10 @@ class FaceWorld(TranslationData):
         super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
         self.images, self.test_images, self.texture_draws = images, test_images, texture_draws
         self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
-        self.rendered: dict[Part, RenderedFaces] = {}
+        self.rendered: dict[Split, RenderedFaces] = {}
 
     @override
-    def pairs(self, part: Part) -> RenderedFaces:
+    def pairs(self, part: Split) -> RenderedFaces:
         """Return the faces of a part; they are rendered once."""
         if part not in self.rendered:
             held_out = self.seed + HELD_OUT_WORLD

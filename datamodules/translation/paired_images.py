@@ -13,7 +13,7 @@ from datamodules.common.image_files import COPY_SOME, find_images, read_image, u
 from datamodules.common.reports import first_names
 from datamodules.translation.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.translation.pairs import (
-    Part,
+    Split,
     TranslationData,
     by_stem,
     condition_tensor,
@@ -34,7 +34,7 @@ SHOWN = 3  # names in a message
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedFiles:
     """Two files that belong together.
 
     Attributes:
@@ -58,7 +58,7 @@ class PairFiles(Dataset):
         channels: of condition pictures, 1 or 3.
     """
 
-    def __init__(self, pairs: Sequence[Pair], image_size: int, classes: int | None, channels: int = 3):
+    def __init__(self, pairs: Sequence[PairedFiles], image_size: int, classes: int | None, channels: int = 3):
         self.pairs, self.image_size, self.classes, self.channels = list(pairs), image_size, classes, channels
 
     def __len__(self) -> int:
@@ -167,10 +167,10 @@ class PairedImages(TranslationData):
         self.test_source, self.test_images = folder_or_none(tests[self.option]), folder_or_none(test_images)
         self.styles, self.skip_unreadable = folder_or_none(styles), skip_unreadable
         self.skipped: list[Path] = []
-        self._parts: dict[Part, list[Pair]] | None = None
+        self._parts: dict[Split, list[PairedFiles]] | None = None
 
     @override
-    def pairs(self, part: Part) -> PairFiles:
+    def pairs(self, part: Split) -> PairFiles:
         """Return the samples of a part, in the order of their names.
 
         Raises:
@@ -192,16 +192,16 @@ class PairedImages(TranslationData):
     def samples_to_predict(self) -> Dataset:
         return self.combined(None if self.styles is None else self.source, self.styles)
 
-    def _divided(self) -> dict[Part, list[Pair]]:
+    def _divided(self) -> dict[Split, list[PairedFiles]]:
         pairs = self._readable(self._matched(self.source, self.images))
         rest = len(pairs) - min(_count(self.test_share, len(pairs)), len(pairs))
         train = rest - min(_count(self.val_share, len(pairs)), rest)
-        parts: dict[Part, list[Pair]] = {"train": pairs[:train], "val": pairs[train:rest], "test": pairs[rest:]}
+        parts: dict[Split, list[PairedFiles]] = {"train": pairs[:train], "val": pairs[train:rest], "test": pairs[rest:]}
         if self.test_source is not None and self.test_images is not None:
             parts["test"] = self._readable(self._matched(self.test_source, self.test_images, "test_"))
         return parts
 
-    def _matched(self, source: Path, images: Path, prefix: str = "") -> list[Pair]:
+    def _matched(self, source: Path, images: Path, prefix: str = "") -> list[PairedFiles]:
         things = "label maps" if self.option == "labels" else "condition pictures"
         expected = TREE.format(option=f"{prefix}{self.option}", things=things).replace("<images>", f"<{prefix}images>")
         found = []
@@ -224,9 +224,9 @@ class PairedImages(TranslationData):
                 f"{'; '.join(problems)}. Pairs have the same name up to the suffix: rename or add the missing files, or"
                 " move the others away"
             )
-        return [Pair(name, path, targets[name]) for name, path in sources.items()]
+        return [PairedFiles(name, path, targets[name]) for name, path in sources.items()]
 
-    def _readable(self, pairs: list[Pair]) -> list[Pair]:
+    def _readable(self, pairs: list[PairedFiles]) -> list[PairedFiles]:
         if not self.skip_unreadable:
             return pairs
         bad = unreadable_images([path for pair in pairs for path in (pair.source, pair.image)])

@@ -21,7 +21,7 @@ from datamodules.translation.label_maps import flip_labels, read_labels, resize_
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
-Part = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test"]
 SUBJECTS = 10  # whose label maps and images are combined in thesis section 5.5.4
 SOURCES_AND_STYLES = """
 <{option}>/a.png      ({things})
@@ -207,7 +207,7 @@ class TranslationData(LightningDataModule, ABC):
         self.flip, self.seed, self.channels = flip, seed, channels
 
     @abstractmethod
-    def pairs(self, part: Part) -> Dataset:
+    def pairs(self, part: Split) -> Dataset:
         """Return the samples of a part, in order: "image", "name" and "labels" or "condition".
 
         Raises:

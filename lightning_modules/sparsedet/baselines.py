@@ -7,10 +7,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector import Detector
-from lightning_modules.sparsedet.health import merge_quality
 from lightning_modules.sparsedet.merging import merged
+from lightning_modules.sparsedet.mining_quality import merge_quality
 from lightning_modules.sparsedet.views import two_views
-from networks.detection.labelled import Labelled
+from networks.detection.labelled import LabelledBoxes
 from networks.detection.two_stage import (
     Features,
     averaged,
@@ -82,7 +82,7 @@ class _SelfLabelling(Detector):
         """Return the detector, if it is one of two stages."""
         return of_two_stages(super().build(*args))
 
-    def labels_from(self, features: Features, samples: Sequence[Any]) -> list[Labelled]:
+    def labels_from(self, features: Features, samples: Sequence[Any]) -> list[LabelledBoxes]:
         """Return the annotations and what the detector is sure of in these features."""
         annotated = ground_truth(samples)
         if self.global_step < self.start:

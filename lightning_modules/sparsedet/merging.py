@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
-from networks.detection.labelled import Detections, Labelled
+from networks.detection.labelled import Detections, LabelledBoxes
 
 
-def merged(annotated: Labelled, found: Detections, tau_m: float, iou: float = 0.5, keep_all: bool = True) -> Labelled:
+def merged(
+    annotated: LabelledBoxes, found: Detections, tau_m: float, iou: float = 0.5, keep_all: bool = True
+) -> LabelledBoxes:
     """Combine annotations with the detections above ``tau_m`` by class-specific NMS, annotations first.
 
     Annotations carry score 1. The thesis ensures that none is discarded; the official code runs plain NMS, in which
@@ -37,10 +39,10 @@ def merged(annotated: Labelled, found: Detections, tau_m: float, iou: float = 0.
     else:
         kept = batched_nms(boxes, scores, labels, iou)
         kept = torch.cat([kept[kept < count].sort().values, kept[kept >= count]])
-    return Labelled(boxes[kept], labels[kept])
+    return LabelledBoxes(boxes[kept], labels[kept])
 
 
-def _covered(found: Detections, annotated: Labelled, iou: float) -> Tensor:
+def _covered(found: Detections, annotated: LabelledBoxes, iou: float) -> Tensor:
     """Return which (M,) detections are another view of an annotation of their class."""
     alike = found.labels[:, None] == annotated.labels
     return ((box_iou(found.boxes.float(), annotated.boxes.float()) > iou) & alike).any(1)

@@ -8,15 +8,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector import Detector
-from lightning_modules.sparsedet.health import merge_quality, mining_quality
 from lightning_modules.sparsedet.loss import SSL_NORMS
 from lightning_modules.sparsedet.merging import merged
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
+from lightning_modules.sparsedet.mining_quality import merge_quality, mining_quality
 from lightning_modules.sparsedet.proposing import PROPOSALS, widened
 from lightning_modules.sparsedet.views import two_views
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.configs import apply_override, read_config
-from networks.detection.labelled import Labelled
+from networks.detection.labelled import LabelledBoxes
 from networks.detection.samples import predictions_of, proposals_of
 from networks.detection.two_stage import (
     BoxHead,
@@ -158,7 +158,7 @@ class SparseDet(Detector):
             f"{name}_a": weight_a * value for name, value in det_a.items()
         }
 
-    def mine(self, regions: Proposals, annotated: Sequence[Labelled]) -> Mined:
+    def mine(self, regions: Proposals, annotated: Sequence[LabelledBoxes]) -> Mined:
         """Segregate the unlabelled regions from the others (thesis 3.2.4), once mining has started."""
         if not self.mining or self.global_step <= self.mining_start:
             return Mined([each.bboxes[:0] for each in regions], regions)
@@ -169,7 +169,7 @@ class SparseDet(Detector):
             rest.append(found[~taken])
         return Mined(unlabelled, rest)
 
-    def merge(self, annotated: Sequence[Labelled], original: BoxHead) -> list[Labelled]:
+    def merge(self, annotated: Sequence[LabelledBoxes], original: BoxHead) -> list[LabelledBoxes]:
         """Return the merged ground truth of every picture (thesis 3.2.5)."""
         if self.global_step < self.merging_start:
             return list(annotated)

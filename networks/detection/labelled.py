@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Labelled(NamedTuple):
+class LabelledBoxes(NamedTuple):
     """Boxes (N, 4) xyxy with their labels (N,) int64."""
 
     boxes: Tensor

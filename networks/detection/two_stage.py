@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from networks.detection.labelled import Detections, Labelled
+from networks.detection.labelled import Detections, LabelledBoxes
 from networks.detection.samples import as_instances
 from visionscapes.errors import UserError
 
@@ -33,7 +33,7 @@ def of_two_stages(detector: Any) -> Any:
     )
 
 
-def relabelled(samples: Sequence[Any], targets: Sequence[Labelled]) -> list[Any]:
+def relabelled(samples: Sequence[Any], targets: Sequence[LabelledBoxes]) -> list[Any]:
     """Return mmdet's samples with other ground truth."""
     result = []
     for sample, target in zip(samples, targets, strict=True):
@@ -43,9 +43,9 @@ def relabelled(samples: Sequence[Any], targets: Sequence[Labelled]) -> list[Any]
     return result
 
 
-def ground_truth(samples: Sequence[Any]) -> list[Labelled]:
+def ground_truth(samples: Sequence[Any]) -> list[LabelledBoxes]:
     """Return the ground truth in mmdet's samples."""
-    return [Labelled(each.gt_instances.bboxes, each.gt_instances.labels) for each in samples]
+    return [LabelledBoxes(each.gt_instances.bboxes, each.gt_instances.labels) for each in samples]
 
 
 def rpn(detector: Any, features: Features, samples: Sequence[Any]) -> tuple[dict[str, Tensor], Proposals]:

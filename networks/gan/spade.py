@@ -17,7 +17,7 @@ Norm = Literal["instance", "batch"]
 Resize = Literal["nearest", "area"]
 
 
-class SPADE(nn.Module):
+class SPADENorm(nn.Module):
     """Normalisation without parameters, scaled and shifted by a convolutional network of the condition.
 
     y = (1 + gamma(m)) norm(x) + beta(m) (Park et al. 2019, Eq. 1), with gamma and beta the halves of the output of
@@ -69,7 +69,7 @@ class SPADE(nn.Module):
 
 
 class SPADEResidualBlock(nn.Module):
-    """SPADE's residual block: y = shortcut(x) + conv3(a(SPADE(conv3(a(SPADE(x)))))), a = LeakyReLU(0.2).
+    """SPADE's residual block: y = shortcut(x) + conv3(a(norm(conv3(a(norm(x)))))), a = LeakyReLU(0.2).
 
     The shortcut is SPADE and a bias-free 1x1 convolution where the numbers of channels differ, and x elsewhere
     (Park et al. 2019, figure 4, and the official code). The first convolution has the smaller number of channels.
@@ -78,13 +78,13 @@ class SPADEResidualBlock(nn.Module):
         in_channels: of the input.
         out_channels: of the output.
         condition_channels: of the condition.
-        hidden: see `SPADE`.
-        norm: see `SPADE`.
+        hidden: see `SPADENorm`.
+        norm: see `SPADENorm`.
         spectral: whether the block's own convolutions are divided by their spectral norm, as in SPADE; those inside
-            `SPADE` are not, as in the official code.
+            `SPADENorm` are not, as in the official code.
         equalized: whether all convolutions have an equalised learning rate, as in LSR.
-        resize: see `SPADE`.
-        eps: see `SPADE`.
+        resize: see `SPADENorm`.
+        eps: see `SPADENorm`.
 
     Raises:
         ValueError: both ``spectral`` and ``equalized``: the spectral norm would undo the scale.
@@ -107,8 +107,10 @@ class SPADEResidualBlock(nn.Module):
             raise ValueError("a convolution has either a spectral norm or an equalised learning rate, not both")
         middle = min(in_channels, out_channels)
 
-        def spade(channels: int) -> SPADE:
-            return SPADE(channels, condition_channels, hidden, norm=norm, eps=eps, equalized=equalized, resize=resize)
+        def spade(channels: int) -> SPADENorm:
+            return SPADENorm(
+                channels, condition_channels, hidden, norm=norm, eps=eps, equalized=equalized, resize=resize
+            )
 
         def convolution(inner: int, outer: int, kernel: int, bias: bool = True) -> nn.Module:
             layer = (EqualizedConv2d if equalized else _PlainConv2d)(inner, outer, kernel, bias=bias)
@@ -123,7 +125,7 @@ class SPADEResidualBlock(nn.Module):
 
     @override
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return (B, out_channels, H, W) of ``x`` (B, in_channels, H, W) and a condition as `SPADE` takes it."""
+        """Return (B, out_channels, H, W) of ``x`` (B, in_channels, H, W) and a condition as `SPADENorm` takes it."""
         inner = self.first(leaky_relu(self.first_norm(x, condition)))
         inner = self.second(leaky_relu(self.second_norm(inner, condition)))
         return inner + (self.shortcut(self.shortcut_norm(x, condition)) if self.learned_shortcut else x)

@@ -15,7 +15,7 @@ from experiments.loading import load_tables
 from experiments.records import ROOT, Records
 from experiments.runs import Runner
 from experiments.state import printed_support
-from metrics.frequency_spectrum import FrequencySpectrum as SpectrumMetric
+from metrics.power_spectrum import FrequencySpectrum as SpectrumMetric
 
 TABLES = {name: table for name, table in load_tables().items() if table.method == "grit"}
 GRIDS = {

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from datamodules.procedural.faces import geometry as geometry
 from datamodules.procedural.faces.canvas import Canvas, Label
-from datamodules.procedural.faces.geometry import Float, Placement, arc, curve, ellipse, face_depth
-from datamodules.procedural.faces.identities import Expression, Identity, Pose, Setting
+from datamodules.procedural.faces.geometry import Float, FramePlacement, arc, curve, ellipse, face_depth
+from datamodules.procedural.faces.identities import Expression, FaceView, Identity, Pose
 from datamodules.procedural.faces.textures import BOUND
 
 GRAIN, FRECKLES = 0.03, 0.12  # strength of pores and of freckles where they are many
@@ -44,23 +44,23 @@ class Drawing:
     angle: Float
 
 
-def draw_face(identity: Identity, pose: Pose, expression: Expression, setting: Setting, size: int) -> Drawing:
+def draw_face(identity: Identity, pose: Pose, expression: Expression, view: FaceView, size: int) -> Drawing:
     """Draw a face.
 
     Args:
         identity: who it is and what it wears.
         pose: how the head is turned.
         expression: what the face does.
-        setting: where it is and how it is lit.
+        view: where it is and how it is lit.
         size: S, side of the picture in pixels.
     """
-    place = Placement(pose, setting, size)
+    place = FramePlacement(pose, view, size)
     points, depth = geometry.landmarks(identity, expression)
     landmarks = place.head(points, depth)
-    canvas = Canvas(_background(setting, size))
+    canvas = Canvas(_background(view, size))
     x, y = place.frame(size)
-    light = math.cos(setting.light) * x + math.sin(setting.light) * y
-    shade = 1 + setting.contrast * np.clip(light, -1.6, 1.6)
+    light = math.cos(view.light) * x + math.sin(view.light) * y
+    shade = 1 + view.contrast * np.clip(light, -1.6, 1.6)
     skin_shade = shade * (1.03 - 0.1 * np.clip(x**2 + (0.75 * y) ** 2, 0, 1.5))
     # A soft gloss on the hair, on the side of the light.
     gloss = np.exp(-(((np.hypot(x, y + 0.1) - 1.08) / 0.16) ** 2)) * np.clip(0.6 + 0.4 * light, 0, 1)
@@ -69,7 +69,7 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, setting: S
     _paint_hair_behind(canvas, identity, place, hair_shade)
     _paint_body(canvas, identity, place, shade)
     _paint_head(canvas, identity, place, expression, skin_shade)
-    _paint_nose(canvas, identity, place, points, depth, skin_shade, setting.light)
+    _paint_nose(canvas, identity, place, points, depth, skin_shade, view.light)
     _paint_mouth(canvas, identity, landmarks, expression, shade)
     _paint_eyes(canvas, identity, place, landmarks, expression, shade)
     _paint_hair_in_front(canvas, identity, place, hair_shade)
@@ -88,15 +88,15 @@ def _band(line: Float, thickness: float) -> Float:
     return np.concatenate([line, line[::-1] + np.array([0, thickness])])
 
 
-def _background(setting: Setting, size: int) -> Float:
+def _background(view: FaceView, size: int) -> Float:
     ramp = (np.arange(size) + 0.5) / size * 2 - 1
-    along = np.cos(setting.direction) * ramp[None] + np.sin(setting.direction) * ramp[:, None]
+    along = np.cos(view.direction) * ramp[None] + np.sin(view.direction) * ramp[:, None]
     share = (along / math.sqrt(8) + 0.5)[..., None]
-    first, second = np.array(setting.background)
+    first, second = np.array(view.background)
     return first * (1 - share) + second * share
 
 
-def _paint_hair_behind(canvas: Canvas, identity: Identity, place: Placement, shade: Float) -> None:
+def _paint_hair_behind(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
     hair = identity.hair
     if hair.bald:
         return
@@ -109,7 +109,7 @@ def _paint_hair_behind(canvas: Canvas, identity: Identity, place: Placement, sha
     canvas.paint(place.head(outline, -0.2), colour=hair.colour, label=Label.HAIR, shade=shade * 0.86)
 
 
-def _paint_body(canvas: Canvas, identity: Identity, place: Placement, shade: Float) -> None:
+def _paint_body(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
     outfit = identity.outfit
     half = curve(np.array([[0.5, 0.6], [0.48, 1.3], [0.6, 1.65], [1.2, 2.0], [1.2, 3.0]]))
     neck = np.concatenate([half, half[::-1] * [-1, 1]])
@@ -129,7 +129,9 @@ def _paint_body(canvas: Canvas, identity: Identity, place: Placement, shade: Flo
         canvas.paint(place.body(outline), colour=outfit.necklace, label=Label.NECK_L)
 
 
-def _paint_head(canvas: Canvas, identity: Identity, place: Placement, expression: Expression, shade: Float) -> None:
+def _paint_head(
+    canvas: Canvas, identity: Identity, place: FramePlacement, expression: Expression, shade: Float
+) -> None:
     for side, label in ((-1, Label.L_EAR), (1, Label.R_EAR)):
         x, size = side * 1.03 * identity.width, identity.ears
         canvas.paint(
@@ -155,7 +157,7 @@ def _paint_head(canvas: Canvas, identity: Identity, place: Placement, expression
 
 
 def _paint_nose(
-    canvas: Canvas, identity: Identity, place: Placement, points: Float, depth: Float, shade: Float, light: float
+    canvas: Canvas, identity: Identity, place: FramePlacement, points: Float, depth: Float, shade: Float, light: float
 ) -> None:
     width = 0.17 * identity.nose_width
     top, base = points[geometry.BRIDGE][0], points[geometry.NOSE_BASE]
@@ -196,7 +198,7 @@ def _paint_mouth(canvas: Canvas, identity: Identity, marks: Float, expression: E
 
 
 def _paint_eyes(
-    canvas: Canvas, identity: Identity, place: Placement, marks: Float, expression: Expression, shade: Float
+    canvas: Canvas, identity: Identity, place: FramePlacement, marks: Float, expression: Expression, shade: Float
 ) -> None:
     outfit = identity.outfit
     if outfit.glasses is not None:
@@ -228,7 +230,7 @@ def _paint_eyes(
         canvas.paint(outline, colour=np.array(identity.hair.colour) * 0.75, label=labels[1], shade=shade)
 
 
-def _lenses(identity: Identity, place: Placement) -> list[tuple[Float, Float]]:
+def _lenses(identity: Identity, place: FramePlacement) -> list[tuple[Float, Float]]:
     """Return the outer and inner outline of the frames of both glasses, xy pixels."""
     width, height = (0.34, 0.34) if identity.outfit.round_glasses else (0.37, 0.26)
     frames = []
@@ -241,7 +243,7 @@ def _lenses(identity: Identity, place: Placement) -> list[tuple[Float, Float]]:
     return frames
 
 
-def _paint_hair_in_front(canvas: Canvas, identity: Identity, place: Placement, shade: Float) -> None:
+def _paint_hair_in_front(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
     hair = identity.hair
     if hair.bald:
         return
@@ -278,7 +280,7 @@ def _paint_hair_in_front(canvas: Canvas, identity: Identity, place: Placement, s
         canvas.paint(place.head(lock, 0.0), colour=hair.colour, label=Label.HAIR, shade=shade)
 
 
-def _paint_glasses_and_hat(canvas: Canvas, identity: Identity, place: Placement, shade: Float) -> None:
+def _paint_glasses_and_hat(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
     outfit = identity.outfit
     if outfit.glasses is not None:
         for outer, inner in _lenses(identity, place):

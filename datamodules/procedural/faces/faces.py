@@ -19,7 +19,7 @@ from datamodules.procedural.faces.identities import (
     sample_expression,
     sample_identity,
     sample_pose,
-    sample_setting,
+    sample_view,
 )
 from datamodules.procedural.faces.textures import Strands, freckles, grain
 from datamodules.procedural.scenes.scenes import generator
@@ -103,7 +103,7 @@ def _drawing(
         identity or face_identity(seed, index),
         pose or sample_pose(generator(seed, index, POSE)),
         expression or sample_expression(generator(seed, index, EXPRESSION)),
-        sample_setting(generator(seed, index, SETTING)),
+        sample_view(generator(seed, index, SETTING)),
         size,
     )
 

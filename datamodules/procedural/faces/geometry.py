@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.procedural.faces.identities import Expression, Identity, Pose, Setting
+from datamodules.procedural.faces.identities import Expression, FaceView, Identity, Pose
 
 Float = NDArray[np.floating]
 
@@ -24,20 +24,20 @@ EYES = -0.05  # y of the eyes
 UPPER_OPEN, LOWER_OPEN, CHIN_OPEN = 0.06, 0.24, 0.14
 
 
-class Placement:
+class FramePlacement:
     """Maps the head's frame, or the body's, to pixels.
 
     Args:
         pose: of the head; the body stays upright.
-        setting: where the head is.
+        view: where the head is.
         size: side of the picture in pixels.
     """
 
-    def __init__(self, pose: Pose, setting: Setting, size: int):
+    def __init__(self, pose: Pose, view: FaceView, size: int):
         yaw, pitch, roll = np.deg2rad([pose.yaw, pose.pitch, pose.roll])
         self.shift = np.array([np.sin(yaw), -np.sin(pitch)])
         self.turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-        self.centre, self.scale = np.array(setting.centre) * size, setting.scale * size
+        self.centre, self.scale = np.array(view.centre) * size, view.scale * size
         self.neck = np.array([0.0, 1.1])  # a roll turns the head about the neck
 
     def head(self, points: Float, depth: Float | float = 0.0) -> Float:

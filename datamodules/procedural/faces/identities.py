@@ -157,7 +157,7 @@ class Expression:
 
 
 @dataclass(frozen=True)
-class Setting:
+class FaceView:
     """Where and how a face is shown.
 
     Attributes:
@@ -272,10 +272,10 @@ def sample_expression(rng: np.random.Generator) -> Expression:
     )
 
 
-def sample_setting(rng: np.random.Generator) -> Setting:
+def sample_view(rng: np.random.Generator) -> FaceView:
     """Draw where the face is and how it is lit."""
     first, second = (_hsv(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.35, 0.95)) for _ in range(2))
-    return Setting(
+    return FaceView(
         centre=(rng.uniform(0.46, 0.54), rng.uniform(0.45, 0.49)),
         scale=rng.uniform(0.235, 0.262),
         background=(first, second),

@@ -12,7 +12,7 @@ Texture = Literal["plain", "stripes", "checks", "dots", "rings"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ObjectPart:
     """One part of an object.
 
     Attributes:
@@ -39,7 +39,7 @@ class ObjectClass:
     """A named arrangement of parts with keypoints {name: (x, y)} in the object's frame."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[ObjectPart, ...]
     keypoints: dict[str, tuple[float, float]]
 
 
@@ -47,10 +47,10 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "fish",
         (
-            Part("tail", "triangle", (0.72, 0.0), radii=(0.38, 0.3), turn=270, hue=0.05, texture="stripes"),
-            Part("fin", "triangle", (0.0, -0.5), radii=(0.25, 0.25), turn=10, hue=0.12),
-            Part("body", "ellipse", (-0.15, 0.0), radii=(0.75, 0.45), turn=0, hue=0.08, texture="checks"),
-            Part("eye", "ellipse", (-0.6, -0.1), radii=(0.11, 0.11), turn=0, hue=0.6, texture="rings"),
+            ObjectPart("tail", "triangle", (0.72, 0.0), radii=(0.38, 0.3), turn=270, hue=0.05, texture="stripes"),
+            ObjectPart("fin", "triangle", (0.0, -0.5), radii=(0.25, 0.25), turn=10, hue=0.12),
+            ObjectPart("body", "ellipse", (-0.15, 0.0), radii=(0.75, 0.45), turn=0, hue=0.08, texture="checks"),
+            ObjectPart("eye", "ellipse", (-0.6, -0.1), radii=(0.11, 0.11), turn=0, hue=0.6, texture="rings"),
         ),
         {
             "mouth": (-0.88, 0.0),
@@ -63,11 +63,11 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "car",
         (
-            Part("cabin", "box", (0.0, -0.35), radii=(0.45, 0.3), turn=0, hue=0.55, texture="plain"),
-            Part("body", "box", (0.0, 0.1), radii=(0.95, 0.28), turn=0, hue=0.0, texture="stripes"),
-            Part("rear wheel", "ellipse", (-0.55, 0.42), radii=(0.24, 0.24), turn=0, hue=0.7, texture="rings"),
-            Part("front wheel", "ellipse", (0.55, 0.42), radii=(0.24, 0.24), turn=0, hue=0.7, texture="rings"),
-            Part("lamp", "ellipse", (0.85, 0.05), radii=(0.1, 0.1), turn=0, hue=0.16),
+            ObjectPart("cabin", "box", (0.0, -0.35), radii=(0.45, 0.3), turn=0, hue=0.55, texture="plain"),
+            ObjectPart("body", "box", (0.0, 0.1), radii=(0.95, 0.28), turn=0, hue=0.0, texture="stripes"),
+            ObjectPart("rear wheel", "ellipse", (-0.55, 0.42), radii=(0.24, 0.24), turn=0, hue=0.7, texture="rings"),
+            ObjectPart("front wheel", "ellipse", (0.55, 0.42), radii=(0.24, 0.24), turn=0, hue=0.7, texture="rings"),
+            ObjectPart("lamp", "ellipse", (0.85, 0.05), radii=(0.1, 0.1), turn=0, hue=0.16),
         ),
         {
             "rear wheel": (-0.55, 0.42),
@@ -80,10 +80,10 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "house",
         (
-            Part("wall", "box", (0.0, 0.35), radii=(0.65, 0.5), turn=0, hue=0.1, texture="checks"),
-            Part("roof", "triangle", (0.0, -0.45), radii=(0.85, 0.4), turn=0, hue=0.98, texture="stripes"),
-            Part("door", "box", (-0.25, 0.55), radii=(0.16, 0.3), turn=0, hue=0.65),
-            Part("window", "box", (0.3, 0.25), radii=(0.17, 0.17), turn=0, hue=0.5, texture="checks"),
+            ObjectPart("wall", "box", (0.0, 0.35), radii=(0.65, 0.5), turn=0, hue=0.1, texture="checks"),
+            ObjectPart("roof", "triangle", (0.0, -0.45), radii=(0.85, 0.4), turn=0, hue=0.98, texture="stripes"),
+            ObjectPart("door", "box", (-0.25, 0.55), radii=(0.16, 0.3), turn=0, hue=0.65),
+            ObjectPart("window", "box", (0.3, 0.25), radii=(0.17, 0.17), turn=0, hue=0.5, texture="checks"),
         ),
         {
             "ridge": (0.0, -0.8),
@@ -96,20 +96,20 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "tree",
         (
-            Part("trunk", "box", (0.0, 0.6), radii=(0.14, 0.4), turn=0, hue=0.07, texture="stripes"),
-            Part("left crown", "ellipse", (-0.35, 0.0), radii=(0.42, 0.38), turn=0, hue=0.3, texture="dots"),
-            Part("right crown", "ellipse", (0.35, 0.0), radii=(0.42, 0.38), turn=0, hue=0.36, texture="dots"),
-            Part("top crown", "ellipse", (0.0, -0.45), radii=(0.45, 0.45), turn=0, hue=0.33, texture="dots"),
+            ObjectPart("trunk", "box", (0.0, 0.6), radii=(0.14, 0.4), turn=0, hue=0.07, texture="stripes"),
+            ObjectPart("left crown", "ellipse", (-0.35, 0.0), radii=(0.42, 0.38), turn=0, hue=0.3, texture="dots"),
+            ObjectPart("right crown", "ellipse", (0.35, 0.0), radii=(0.42, 0.38), turn=0, hue=0.36, texture="dots"),
+            ObjectPart("top crown", "ellipse", (0.0, -0.45), radii=(0.45, 0.45), turn=0, hue=0.33, texture="dots"),
         ),
         {"root": (0.0, 0.95), "left": (-0.6, 0.0), "right": (0.6, 0.0), "top": (0.0, -0.8), "fork": (0.0, 0.3)},
     ),
     ObjectClass(
         "boat",
         (
-            Part("mast", "box", (0.0, -0.2), radii=(0.05, 0.7), turn=0, hue=0.08),
-            Part("sail", "triangle", (0.33, -0.25), radii=(0.36, 0.5), turn=0, hue=0.14, texture="stripes"),
-            Part("jib", "triangle", (-0.25, -0.15), radii=(0.22, 0.38), turn=0, hue=0.95, texture="plain"),
-            Part("hull", "triangle", (0.0, 0.6), radii=(0.9, 0.3), turn=180, hue=0.62, texture="checks"),
+            ObjectPart("mast", "box", (0.0, -0.2), radii=(0.05, 0.7), turn=0, hue=0.08),
+            ObjectPart("sail", "triangle", (0.33, -0.25), radii=(0.36, 0.5), turn=0, hue=0.14, texture="stripes"),
+            ObjectPart("jib", "triangle", (-0.25, -0.15), radii=(0.22, 0.38), turn=0, hue=0.95, texture="plain"),
+            ObjectPart("hull", "triangle", (0.0, 0.6), radii=(0.9, 0.3), turn=180, hue=0.62, texture="checks"),
         ),
         {
             "mast head": (0.0, -0.85),
@@ -122,12 +122,12 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "cat",
         (
-            Part("tail", "box", (0.75, -0.05), radii=(0.08, 0.5), turn=20, hue=0.1, texture="stripes"),
-            Part("body", "ellipse", (0.25, 0.35), radii=(0.6, 0.42), turn=0, hue=0.09, texture="stripes"),
-            Part("left ear", "triangle", (-0.75, -0.72), radii=(0.17, 0.22), turn=345, hue=0.92),
-            Part("right ear", "triangle", (-0.2, -0.72), radii=(0.17, 0.22), turn=15, hue=0.92),
-            Part("head", "ellipse", (-0.48, -0.3), radii=(0.44, 0.4), turn=0, hue=0.11),
-            Part("nose", "ellipse", (-0.5, -0.15), radii=(0.09, 0.07), turn=0, hue=0.95),
+            ObjectPart("tail", "box", (0.75, -0.05), radii=(0.08, 0.5), turn=20, hue=0.1, texture="stripes"),
+            ObjectPart("body", "ellipse", (0.25, 0.35), radii=(0.6, 0.42), turn=0, hue=0.09, texture="stripes"),
+            ObjectPart("left ear", "triangle", (-0.75, -0.72), radii=(0.17, 0.22), turn=345, hue=0.92),
+            ObjectPart("right ear", "triangle", (-0.2, -0.72), radii=(0.17, 0.22), turn=15, hue=0.92),
+            ObjectPart("head", "ellipse", (-0.48, -0.3), radii=(0.44, 0.4), turn=0, hue=0.11),
+            ObjectPart("nose", "ellipse", (-0.5, -0.15), radii=(0.09, 0.07), turn=0, hue=0.95),
         ),
         {
             "left ear": (-0.77, -0.78),
@@ -140,9 +140,9 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "mug",
         (
-            Part("handle", "ellipse", (0.55, 0.05), radii=(0.35, 0.4), turn=0, hue=0.78, texture="rings"),
-            Part("body", "box", (-0.1, 0.1), radii=(0.52, 0.65), turn=0, hue=0.75, texture="dots"),
-            Part("rim", "ellipse", (-0.1, -0.55), radii=(0.52, 0.18), turn=0, hue=0.72),
+            ObjectPart("handle", "ellipse", (0.55, 0.05), radii=(0.35, 0.4), turn=0, hue=0.78, texture="rings"),
+            ObjectPart("body", "box", (-0.1, 0.1), radii=(0.52, 0.65), turn=0, hue=0.75, texture="dots"),
+            ObjectPart("rim", "ellipse", (-0.1, -0.55), radii=(0.52, 0.18), turn=0, hue=0.72),
         ),
         {
             "handle": (0.75, 0.05),
@@ -155,12 +155,12 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "flower",
         (
-            Part("stem", "box", (0.0, 0.5), radii=(0.06, 0.5), turn=0, hue=0.32),
-            Part("leaf", "ellipse", (0.3, 0.6), radii=(0.3, 0.12), turn=330, hue=0.28, texture="stripes"),
-            Part("left petal", "ellipse", (-0.38, -0.35), radii=(0.34, 0.22), turn=0, hue=0.88),
-            Part("right petal", "ellipse", (0.38, -0.35), radii=(0.34, 0.22), turn=0, hue=0.84),
-            Part("top petal", "ellipse", (0.0, -0.7), radii=(0.22, 0.32), turn=0, hue=0.8, texture="stripes"),
-            Part("heart", "ellipse", (0.0, -0.35), radii=(0.24, 0.24), turn=0, hue=0.15, texture="dots"),
+            ObjectPart("stem", "box", (0.0, 0.5), radii=(0.06, 0.5), turn=0, hue=0.32),
+            ObjectPart("leaf", "ellipse", (0.3, 0.6), radii=(0.3, 0.12), turn=330, hue=0.28, texture="stripes"),
+            ObjectPart("left petal", "ellipse", (-0.38, -0.35), radii=(0.34, 0.22), turn=0, hue=0.88),
+            ObjectPart("right petal", "ellipse", (0.38, -0.35), radii=(0.34, 0.22), turn=0, hue=0.84),
+            ObjectPart("top petal", "ellipse", (0.0, -0.7), radii=(0.22, 0.32), turn=0, hue=0.8, texture="stripes"),
+            ObjectPart("heart", "ellipse", (0.0, -0.35), radii=(0.24, 0.24), turn=0, hue=0.15, texture="dots"),
         ),
         {
             "heart": (0.0, -0.35),
@@ -174,12 +174,12 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "rocket",
         (
-            Part("flame", "triangle", (0.0, 0.82), radii=(0.2, 0.2), turn=180, hue=0.1),
-            Part("left fin", "triangle", (-0.4, 0.42), radii=(0.2, 0.3), turn=330, hue=0.0),
-            Part("right fin", "triangle", (0.4, 0.42), radii=(0.2, 0.3), turn=30, hue=0.0),
-            Part("body", "box", (0.0, 0.05), radii=(0.3, 0.58), turn=0, hue=0.58, texture="stripes"),
-            Part("nose", "triangle", (0.0, -0.75), radii=(0.34, 0.25), turn=0, hue=0.02),
-            Part("window", "ellipse", (0.0, -0.15), radii=(0.17, 0.17), turn=0, hue=0.5, texture="rings"),
+            ObjectPart("flame", "triangle", (0.0, 0.82), radii=(0.2, 0.2), turn=180, hue=0.1),
+            ObjectPart("left fin", "triangle", (-0.4, 0.42), radii=(0.2, 0.3), turn=330, hue=0.0),
+            ObjectPart("right fin", "triangle", (0.4, 0.42), radii=(0.2, 0.3), turn=30, hue=0.0),
+            ObjectPart("body", "box", (0.0, 0.05), radii=(0.3, 0.58), turn=0, hue=0.58, texture="stripes"),
+            ObjectPart("nose", "triangle", (0.0, -0.75), radii=(0.34, 0.25), turn=0, hue=0.02),
+            ObjectPart("window", "ellipse", (0.0, -0.15), radii=(0.17, 0.17), turn=0, hue=0.5, texture="rings"),
         ),
         {
             "nose": (0.0, -0.95),
@@ -192,9 +192,9 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "mushroom",
         (
-            Part("stem", "box", (0.0, 0.5), radii=(0.22, 0.45), turn=0, hue=0.13, texture="plain"),
-            Part("cap", "triangle", (0.0, -0.25), radii=(0.9, 0.5), turn=0, hue=0.97, texture="dots"),
-            Part("gills", "ellipse", (0.0, 0.22), radii=(0.8, 0.13), turn=0, hue=0.09, texture="stripes"),
+            ObjectPart("stem", "box", (0.0, 0.5), radii=(0.22, 0.45), turn=0, hue=0.13, texture="plain"),
+            ObjectPart("cap", "triangle", (0.0, -0.25), radii=(0.9, 0.5), turn=0, hue=0.97, texture="dots"),
+            ObjectPart("gills", "ellipse", (0.0, 0.22), radii=(0.8, 0.13), turn=0, hue=0.09, texture="stripes"),
         ),
         {
             "tip": (0.0, -0.7),
@@ -207,11 +207,17 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "butterfly",
         (
-            Part("upper left wing", "ellipse", (-0.5, -0.35), radii=(0.45, 0.38), turn=30, hue=0.55, texture="rings"),
-            Part("upper right wing", "ellipse", (0.5, -0.35), radii=(0.45, 0.38), turn=330, hue=0.55, texture="rings"),
-            Part("lower left wing", "ellipse", (-0.4, 0.4), radii=(0.34, 0.3), turn=330, hue=0.48, texture="dots"),
-            Part("lower right wing", "ellipse", (0.4, 0.4), radii=(0.34, 0.3), turn=30, hue=0.48, texture="dots"),
-            Part("body", "ellipse", (0.0, 0.0), radii=(0.12, 0.7), turn=0, hue=0.08, texture="stripes"),
+            ObjectPart(
+                "upper left wing", "ellipse", (-0.5, -0.35), radii=(0.45, 0.38), turn=30, hue=0.55, texture="rings"
+            ),
+            ObjectPart(
+                "upper right wing", "ellipse", (0.5, -0.35), radii=(0.45, 0.38), turn=330, hue=0.55, texture="rings"
+            ),
+            ObjectPart(
+                "lower left wing", "ellipse", (-0.4, 0.4), radii=(0.34, 0.3), turn=330, hue=0.48, texture="dots"
+            ),
+            ObjectPart("lower right wing", "ellipse", (0.4, 0.4), radii=(0.34, 0.3), turn=30, hue=0.48, texture="dots"),
+            ObjectPart("body", "ellipse", (0.0, 0.0), radii=(0.12, 0.7), turn=0, hue=0.08, texture="stripes"),
         ),
         {
             "head": (0.0, -0.62),
@@ -225,10 +231,10 @@ CLASSES: tuple[ObjectClass, ...] = (
     ObjectClass(
         "snail",
         (
-            Part("foot", "ellipse", (0.0, 0.6), radii=(0.9, 0.22), turn=0, hue=0.2),
-            Part("neck", "box", (-0.7, 0.2), radii=(0.13, 0.42), turn=345, hue=0.2),
-            Part("shell", "ellipse", (0.2, 0.05), radii=(0.6, 0.55), turn=0, hue=0.06, texture="rings"),
-            Part("head", "ellipse", (-0.78, -0.25), radii=(0.2, 0.18), turn=0, hue=0.22),
+            ObjectPart("foot", "ellipse", (0.0, 0.6), radii=(0.9, 0.22), turn=0, hue=0.2),
+            ObjectPart("neck", "box", (-0.7, 0.2), radii=(0.13, 0.42), turn=345, hue=0.2),
+            ObjectPart("shell", "ellipse", (0.2, 0.05), radii=(0.6, 0.55), turn=0, hue=0.06, texture="rings"),
+            ObjectPart("head", "ellipse", (-0.78, -0.25), radii=(0.2, 0.18), turn=0, hue=0.22),
         ),
         {
             "head": (-0.78, -0.25),

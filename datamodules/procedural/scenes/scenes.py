@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.procedural.scenes.object_classes import CLASSES, ObjectClass, Part
+from datamodules.procedural.scenes.object_classes import CLASSES, ObjectClass, ObjectPart
 
 Float = NDArray[np.floating]
 
@@ -253,7 +253,9 @@ def compose(canvas: Float, objects: tuple[SceneObject, ...], rng: np.random.Gene
     return Scene(image, objects, instances, parts=parts)
 
 
-def _paint(canvas: Float, instances: NDArray, parts: NDArray, item: SceneObject, part: Part, n: int, p: int) -> None:
+def _paint(
+    canvas: Float, instances: NDArray, parts: NDArray, item: SceneObject, part: ObjectPart, n: int, p: int
+) -> None:
     """Paint one part in place and mark its pixels."""
     size = canvas.shape[0]
     matrix, offset = item.to_pixels(size)
@@ -290,7 +292,7 @@ def _owners(class_index: int) -> list[int]:
     return owners
 
 
-def _inside(part: Part, x: Float, y: Float) -> Float:
+def _inside(part: ObjectPart, x: Float, y: Float) -> Float:
     """Approximate signed distance to the outline in the part's own frame, positive inside."""
     width, height = part.radii
     if part.shape == "ellipse":
@@ -302,7 +304,7 @@ def _inside(part: Part, x: Float, y: Float) -> Float:
     return np.minimum(side, height - y)
 
 
-def _texture(part: Part, x: Float, y: Float, frequency: float) -> Float:
+def _texture(part: ObjectPart, x: Float, y: Float, frequency: float) -> Float:
     """Pattern in [-1, 1] in the part's own frame."""
     w = 2 * np.pi * frequency
     if part.texture == "stripes":

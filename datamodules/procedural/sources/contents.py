@@ -33,7 +33,7 @@ def render_contents(kind: str, seed: int, numbers: Sequence[int], size: int) -> 
     return KINDS[kind](seed, numbers, size).clamp(0, 1)
 
 
-class Canvas:
+class PictureBlock:
     """A block of B pictures that are painted together; lengths and places are shares of the side.
 
     Args:
@@ -96,7 +96,7 @@ def _faces(seed: int, numbers: Sequence[int], size: int, close: bool) -> Tensor:
     """Draw faces; ``close`` ones fill the picture, in front of a calm ground and with finer hair."""
     cells = 48
     draws, grids = _block(seed, numbers, int(close), 60, cells)
-    canvas = Canvas(draws, hsv(draws[:, 57], 0.1 + 0.5 * draws[:, 58], 0.25 + 0.6 * draws[:, 59]), size)
+    canvas = PictureBlock(draws, hsv(draws[:, 57], 0.1 + 0.5 * draws[:, 58], 0.25 + 0.6 * draws[:, 59]), size)
     coarse, fine = _noise(grids[:, 0, :6, :6], size), _noise(grids[:, 1], size)
     strands = _noise(grids[:, 2, : 6 if close else 9], size)
     canvas.image *= (1 + 0.3 * coarse + (0.05 if close else 0.2) * fine)[:, None]
@@ -136,7 +136,7 @@ def _faces(seed: int, numbers: Sequence[int], size: int, close: bool) -> Tensor:
 def _rooms(seed: int, numbers: Sequence[int], size: int) -> Tensor:
     """Draw rooms: a wall with a window and a frame, a floor of boards, and a bed with pillows."""
     draws, grids = _block(seed, numbers, 2, 80, 32)
-    canvas = Canvas(draws, hsv(draws[:, 77], 0.05 + 0.35 * draws[:, 78], 0.45 + 0.45 * draws[:, 79]), size)
+    canvas = PictureBlock(draws, hsv(draws[:, 77], 0.05 + 0.35 * draws[:, 78], 0.45 + 0.45 * draws[:, 79]), size)
     coarse, fine = _noise(grids[:, 0, :5, :5], size), _noise(grids[:, 1], size)
     grain = _noise(grids[:, 2, :, :4], size)
     canvas.image *= (1 + 0.2 * coarse + 0.06 * fine)[:, None]

@@ -56,7 +56,7 @@ ARCHITECTURES = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class SourceSetting:
     """Which sources there are.
 
     Attributes:
@@ -86,23 +86,23 @@ _NEW_GANS = _all(textures="d", photographs="n", nights="o", crowds="o")
 _FEW = _all(faces="rac", portraits="rdi", objects="rje", rooms="rfg")  # discovery of table 4.5: 12 sources
 _ONLINE = _all(faces="rcdfg", portraits="rd", objects="re", rooms="rdfg")  # table 4.10
 SETTINGS = {
-    "default": Setting(_KNOWN, _KNOWN + _UNKNOWN),
-    "supervised": Setting(_KNOWN + _UNKNOWN, _KNOWN + _UNKNOWN),
-    "gans_0": Setting(_all(faces="r", portraits="r", objects="r", rooms="r"), _FEW),
-    "gans_1": Setting(_all(faces="ra", portraits="rd", objects="rj", rooms="rf"), _FEW),
-    "gans_2": Setting(_KNOWN, _FEW),
-    "new_real": Setting(_KNOWN, _KNOWN + _NEW_REAL),
-    "new_gans": Setting(_KNOWN, _KNOWN + _NEW_GANS),
-    "new_both": Setting(_KNOWN, _KNOWN + _NEW_REAL + _NEW_GANS),
-    "new_real_starred": Setting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_REAL),
-    "new_gans_starred": Setting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_GANS),
-    "new_both_starred": Setting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_REAL + _NEW_GANS),
-    "online": Setting(
+    "default": SourceSetting(_KNOWN, _KNOWN + _UNKNOWN),
+    "supervised": SourceSetting(_KNOWN + _UNKNOWN, _KNOWN + _UNKNOWN),
+    "gans_0": SourceSetting(_all(faces="r", portraits="r", objects="r", rooms="r"), _FEW),
+    "gans_1": SourceSetting(_all(faces="ra", portraits="rd", objects="rj", rooms="rf"), _FEW),
+    "gans_2": SourceSetting(_KNOWN, _FEW),
+    "new_real": SourceSetting(_KNOWN, _KNOWN + _NEW_REAL),
+    "new_gans": SourceSetting(_KNOWN, _KNOWN + _NEW_GANS),
+    "new_both": SourceSetting(_KNOWN, _KNOWN + _NEW_REAL + _NEW_GANS),
+    "new_real_starred": SourceSetting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_REAL),
+    "new_gans_starred": SourceSetting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_GANS),
+    "new_both_starred": SourceSetting(_KNOWN + _NEW_REAL, _KNOWN + _NEW_REAL + _NEW_GANS),
+    "online": SourceSetting(
         _ONLINE,
         _ONLINE + _all(faces="abe", rooms="e"),
         {3: _all(objects="jl", portraits="h"), 5: _all(portraits="im", objects="k")},
     ),
-    "seeds": Setting(_KNOWN, _KNOWN + _UNKNOWN + ("faces_decoder_d_seed_2", "rooms_decoder_d_seed_2")),
+    "seeds": SourceSetting(_KNOWN, _KNOWN + _UNKNOWN + ("faces_decoder_d_seed_2", "rooms_decoder_d_seed_2")),
 }
 
 

@@ -10,7 +10,7 @@ from networks.gan.conditions import one_hot
 from visionscapes.errors import UserError
 
 
-class ResidualBlock(nn.Module):
+class ReflectionResidualBlock(nn.Module):
     """Two reflection-padded convolutions 3 x 3 with instance norm, a ReLU between them, added to the input.
 
     Args:
@@ -49,7 +49,7 @@ class EncoderDecoder(nn.Sequential):
         for inner, outer in pairwise(widths):
             conv = nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False)
             layers += [conv, nn.InstanceNorm2d(outer), nn.ReLU()]
-        layers += [ResidualBlock(widths[-1]) for _ in range(blocks)]
+        layers += [ReflectionResidualBlock(widths[-1]) for _ in range(blocks)]
         for inner, outer in pairwise(reversed(widths)):
             up = nn.ConvTranspose2d(inner, outer, 3, stride=2, padding=1, output_padding=1, bias=False)
             layers += [up, nn.InstanceNorm2d(outer), nn.ReLU()]

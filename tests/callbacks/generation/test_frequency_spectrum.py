@@ -7,7 +7,7 @@ from PIL import Image
 
 from callbacks.generation.frequency_spectrum import FrequencySpectrum
 from callbacks.results.figures import LARGEST_PNG
-from metrics.frequency_spectrum import azimuthal_power
+from metrics.power_spectrum import azimuthal_power
 from networks.generated import Generated
 from tests.callbacks.generation.cases import Skipping, collate, run_test, sample, values
 from visionscapes.errors import UserError

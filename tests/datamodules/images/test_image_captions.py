@@ -7,7 +7,7 @@ from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.images.image_captions import CaptionedFiles, ImageCaptions, read_captions
-from datamodules.images.image_folder import Part
+from datamodules.images.image_folder import LabelledFiles
 from tests.helpers.image_files import pixels, save_photo, truncate
 from visionscapes.errors import UserError
 
@@ -89,7 +89,7 @@ def gradient(path, width, height):
 def test_crops_are_squares_of_full_height_anywhere_along_the_longer_side(tmp_path, width, height):
     gradient(tmp_path / "x.png", width, height)
     captions = {tmp_path / "x.png": ["x"]}
-    train = CaptionedFiles(Part([tmp_path / "x.png"]), captions, 30, True, training=True)
+    train = CaptionedFiles(LabelledFiles([tmp_path / "x.png"]), captions, 30, True, training=True)
     torch.manual_seed(0)
     starts = set()
     for _ in range(60):
@@ -102,14 +102,16 @@ def test_crops_are_squares_of_full_height_anywhere_along_the_longer_side(tmp_pat
     assert min(starts) < 15
     assert max(starts) > 75
     assert max(starts) <= 90
-    middle = CaptionedFiles(Part([tmp_path / "x.png"]), captions, 30, True, training=False)[0]["image"].mean()
+    middle = CaptionedFiles(LabelledFiles([tmp_path / "x.png"]), captions, 30, True, training=False)[0]["image"].mean()
     assert middle == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_square_image_is_only_resized(tmp_path):
     Image.fromarray(pixels(24, 24)).save(tmp_path / "x.png")
     captions = {tmp_path / "x.png": ["x"]}
-    train, val = (CaptionedFiles(Part([tmp_path / "x.png"]), captions, 24, True, training=t)[0] for t in (True, False))
+    train, val = (
+        CaptionedFiles(LabelledFiles([tmp_path / "x.png"]), captions, 24, True, training=t)[0] for t in (True, False)
+    )
     assert torch.equal(train["image"], val["image"])
     assert torch.equal((train["image"] * 255).round().byte(), torch.from_numpy(pixels(24, 24)).permute(2, 0, 1))
 

@@ -6,7 +6,7 @@ from torchvision import transforms
 
 from datamodules.common.image_files import UnreadableImageError
 from datamodules.common.loading import SeededDataset
-from datamodules.sources.pictures import Labelled, PictureFiles, PicturesToPredict, TrainingSources, jpeg_blur
+from datamodules.sources.pictures import PictureFiles, PictureSamples, PicturesToPredict, TrainingSources, jpeg_blur
 from tests.helpers.image_files import AWKWARD, pixels, save_awkward, save_photo, truncate
 
 
@@ -55,14 +55,14 @@ def test_a_broken_image_names_itself(tmp_path):
 
 
 def test_labelled_pictures_in_order():
-    dataset = Labelled(Plain(3), np.array([2, 0, 1]))
+    dataset = PictureSamples(Plain(3), np.array([2, 0, 1]))
     assert [(each["index"], each["label"], round(float(each["image"][0, 0, 0]) * 255)) for each in dataset] == [
         (0, 2, 0),
         (1, 0, 1),
         (2, 1, 2),
     ]
-    assert len(Labelled(Plain(3), count=2)) == 2
-    assert "label" not in Labelled(Plain(3))[0]
+    assert len(PictureSamples(Plain(3), count=2)) == 2
+    assert "label" not in PictureSamples(Plain(3))[0]
 
 
 def test_a_training_set_deals_labelled_and_clustered_pictures():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from datamodules.procedural.sources import sources
-from datamodules.procedural.sources.sources import SETTINGS, Setting, render_source
+from datamodules.procedural.sources.sources import SETTINGS, SourceSetting, render_source
 from datamodules.sources.images import SourceImages
 from datamodules.sources.world import DISCOVERED, SettingName, SourceWorld
 from tests.helpers.image_files import save_photo
@@ -21,7 +21,7 @@ def world(**options):
 @pytest.fixture
 def few(monkeypatch):
     """Leave few of the sources of the setting, for the sake of time."""
-    few = Setting(("faces_real", "objects_real"), ("faces_real", "portraits_decoder_d"))
+    few = SourceSetting(("faces_real", "objects_real"), ("faces_real", "portraits_decoder_d"))
     monkeypatch.setitem(SETTINGS, "gans_0", few)
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
-from datamodules.translation.celeba_mask_files import Face, find_faces, merge_masks, read_mapping, read_partition
+from datamodules.translation.celeba_mask_files import CelebAFace, find_faces, merge_masks, read_mapping, read_partition
 from datamodules.translation.label_maps import CELEBA_MASK_NAMES
 from tests.helpers.image_files import truncate
 from tests.helpers.replicas_translation import FACE_BOXES, FACES, expected_label_map, make_celeba_mask_hq
@@ -45,10 +45,10 @@ def test_faces_come_in_the_order_of_their_numbers_with_the_parts_that_are_there(
 
 
 def test_the_folder_of_masks_changes_every_two_thousand_faces():
-    assert Face(7, Path("x"), (1,)).masks[1] == Path("x/CelebAMask-HQ-mask-anno/0/00007_skin.png")
-    assert Face(1999, Path("x"), (18,)).masks[18] == Path("x/CelebAMask-HQ-mask-anno/0/01999_cloth.png")
-    assert Face(2000, Path("x"), (4,)).masks[4] == Path("x/CelebAMask-HQ-mask-anno/1/02000_l_eye.png")
-    assert Face(29999, Path("x"), (4,)).masks[4] == Path("x/CelebAMask-HQ-mask-anno/14/29999_l_eye.png")
+    assert CelebAFace(7, Path("x"), (1,)).masks[1] == Path("x/CelebAMask-HQ-mask-anno/0/00007_skin.png")
+    assert CelebAFace(1999, Path("x"), (18,)).masks[18] == Path("x/CelebAMask-HQ-mask-anno/0/01999_cloth.png")
+    assert CelebAFace(2000, Path("x"), (4,)).masks[4] == Path("x/CelebAMask-HQ-mask-anno/1/02000_l_eye.png")
+    assert CelebAFace(29999, Path("x"), (4,)).masks[4] == Path("x/CelebAMask-HQ-mask-anno/14/29999_l_eye.png")
 
 
 def test_a_mask_in_the_folder_of_other_faces_does_not_count(root):

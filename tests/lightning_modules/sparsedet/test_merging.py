@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_modules.sparsedet.merging import merged
-from networks.detection.labelled import Detections, Labelled
+from networks.detection.labelled import Detections, LabelledBoxes
 from tests.lightning_modules.sparsedet.test_mining import as_boxes, boxes_of, iou
 
 LEFT, RIGHT = (0, 0, 10, 10), (40, 0, 50, 10)
 
 
-def annotations(*rows) -> Labelled:
+def annotations(*rows) -> LabelledBoxes:
     """Rows (box, label)."""
-    return Labelled(as_boxes([row[0] for row in rows]), torch.tensor([row[1] for row in rows], dtype=torch.int64))
+    return LabelledBoxes(as_boxes([row[0] for row in rows]), torch.tensor([row[1] for row in rows], dtype=torch.int64))
 
 
 def detections(*rows) -> Detections:
@@ -21,7 +21,7 @@ def detections(*rows) -> Detections:
     return Detections(as_boxes([row[0] for row in rows]), labels, torch.tensor([float(row[2]) for row in rows]))
 
 
-def rows_of(target: Labelled) -> list:
+def rows_of(target: LabelledBoxes) -> list:
     return [(tuple(box), label) for box, label in zip(target.boxes.tolist(), target.labels.tolist(), strict=True)]
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from lightning_modules.sparsedet import module as stages
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.views import two_views
-from networks.detection.labelled import Labelled
+from networks.detection.labelled import LabelledBoxes
 from networks.detection.samples import as_instances
 from tests.helpers.small_detectors import ONE, TWO
 from tests.lightning_modules.sparsedet.cases import Spy, at_step, batch, miner, module, sure_of
@@ -170,8 +170,8 @@ class TestMining:
         boxes = torch.tensor([[0.0, 0, 10, 10], [30, 30, 40, 40], [31, 30, 41, 40], [30, 30, 40, 40]])
         regions = as_instances(boxes)
         regions.scores = torch.tensor([0.9, 0.8, 0.7, 0.5])
-        annotated = Labelled(torch.tensor([[0.0, 0, 10, 12]]), torch.tensor([3]))
-        nothing = Labelled(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+        annotated = LabelledBoxes(torch.tensor([[0.0, 0, 10, 12]]), torch.tensor([3]))
+        nothing = LabelledBoxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
         mined = found.mine([regions, regions], [annotated, nothing])
         assert mined.unlabelled[0].equal(boxes[[1]])
         assert mined.rest[0].bboxes.equal(boxes[[0, 3]])

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from networks.detection.build import build_detector
-from networks.detection.labelled import Labelled
+from networks.detection.labelled import LabelledBoxes
 from networks.detection.samples import as_instances, preprocess, to_samples
 from networks.detection.two_stage import (
     BoxHead,
@@ -296,7 +296,10 @@ class TestEmbedding:
 
 def test_relabelling_changes_the_copy():
     _, _, samples = prepared(ONE, TWO)
-    targets = [Labelled(torch.ones(3, 4), torch.tensor([5, 6, 7])), Labelled(torch.zeros(0, 4), torch.zeros(0).long())]
+    targets = [
+        LabelledBoxes(torch.ones(3, 4), torch.tensor([5, 6, 7])),
+        LabelledBoxes(torch.zeros(0, 4), torch.zeros(0).long()),
+    ]
     changed = relabelled(samples, targets)
     assert [each.gt_instances.labels.tolist() for each in changed] == [[5, 6, 7], []]
     assert [each.labels.tolist() for each in ground_truth(samples)] == [[0], [0, 1]]

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from networks.gan.equalized import EqualizedConv2d
-from networks.gan.spade import SPADE, SPADEResidualBlock
+from networks.gan.spade import SPADENorm, SPADEResidualBlock
 
 
 def one_hot(classes: int, size: int, batch: int = 2) -> torch.Tensor:
@@ -14,7 +14,7 @@ def one_hot(classes: int, size: int, batch: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_by_its_equation(norm):
     torch.manual_seed(0)
-    layer = SPADE(4, 3, hidden=5, norm=norm)
+    layer = SPADENorm(4, 3, hidden=5, norm=norm)
     x, condition = torch.randn(2, 4, 8, 8) * 3 + 1, torch.randn(2, 3, 8, 8)
     hidden = F.relu(F.conv2d(condition, layer.hidden.weight, layer.hidden.bias, padding=1))
     gamma = F.conv2d(hidden, layer.modulation.weight[:4], layer.modulation.bias[:4], padding=1)
@@ -24,7 +24,7 @@ def test_by_its_equation(norm):
 
 
 def test_batch_norm_uses_running_statistics_in_evaluation():
-    layer, condition = SPADE(4, 3, hidden=5, norm="batch"), torch.randn(2, 3, 8, 8)
+    layer, condition = SPADENorm(4, 3, hidden=5, norm="batch"), torch.randn(2, 3, 8, 8)
     x = torch.randn(2, 4, 8, 8) * 3 + 1
     trained = layer(x, condition)
     layer.eval()
@@ -37,7 +37,7 @@ def test_nearest_keeps_one_hot_labels_and_area_averages():
     condition, x = one_hot(3, 8), torch.randn(2, 4, 4, 4)
     seen = {}
     for resize in ("nearest", "area"):
-        layer = SPADE(4, 3, hidden=5, resize=resize)
+        layer = SPADENorm(4, 3, hidden=5, resize=resize)
         layer.hidden.register_forward_hook(lambda m, arguments, out, key=resize: seen.update({key: arguments[0]}))
         layer(x, condition)
     assert torch.equal(seen["nearest"], condition[..., ::2, ::2])
@@ -47,7 +47,7 @@ def test_nearest_keeps_one_hot_labels_and_area_averages():
 def test_the_condition_acts_where_it_is():
     """Two labels side by side: far from the border each half has the modulation of its own label."""
     torch.manual_seed(0)
-    layer, x = SPADE(2, 2, hidden=4), torch.randn(1, 2, 12, 12)
+    layer, x = SPADENorm(2, 2, hidden=4), torch.randn(1, 2, 12, 12)
     left, right = torch.zeros(1, 2, 12, 12), torch.zeros(1, 2, 12, 12)
     left[:, 0], right[:, 1] = 1, 1
     both = torch.cat([left[..., :6], right[..., 6:]], -1)

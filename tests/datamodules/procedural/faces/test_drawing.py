@@ -7,7 +7,7 @@ from datamodules.procedural.faces.identities import (
     sample_expression,
     sample_identity,
     sample_pose,
-    sample_setting,
+    sample_view,
 )
 from datamodules.procedural.faces.textures import BOUND
 
@@ -15,7 +15,7 @@ from datamodules.procedural.faces.textures import BOUND
 @pytest.fixture(scope="module")
 def drawings():
     rngs = [np.random.default_rng(seed) for seed in range(40)]
-    samplers = (sample_identity, sample_pose, sample_expression, sample_setting)
+    samplers = (sample_identity, sample_pose, sample_expression, sample_view)
     return [draw_face(*(sample(rng) for sample in samplers), 64) for rng in rngs]
 
 

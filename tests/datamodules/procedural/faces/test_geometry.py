@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from datamodules.procedural.faces.geometry import Placement, arc, curve, ellipse, face_depth, landmarks
-from datamodules.procedural.faces.identities import Expression, Pose, Setting, sample_identity
+from datamodules.procedural.faces.geometry import FramePlacement, arc, curve, ellipse, face_depth, landmarks
+from datamodules.procedural.faces.identities import Expression, FaceView, Pose, sample_identity
 
-SETTING = Setting((0.5, 0.4), 0.25, ((0, 0, 0), (1, 1, 1)), 0.0, 0.0, 0.1)
+SETTING = FaceView((0.5, 0.4), 0.25, ((0, 0, 0), (1, 1, 1)), 0.0, 0.0, 0.1)
 
 
 def test_a_curve_goes_through_its_points_and_keeps_lines_straight():
@@ -23,19 +23,19 @@ def test_an_ellipse_and_half_of_one():
 
 
 def test_a_placement_by_hand():
-    place = Placement(Pose(), SETTING, 100)
+    place = FramePlacement(Pose(), SETTING, 100)
     np.testing.assert_allclose(place.head(np.array([[0.0, 0.0], [1.0, -1.0]]), 0.7), [[50, 40], [75, 15]])
-    turned = Placement(Pose(yaw=30), SETTING, 100)
+    turned = FramePlacement(Pose(yaw=30), SETTING, 100)
     np.testing.assert_allclose(turned.head(np.zeros((1, 2)), 0.8), [[50 + 0.5 * 0.8 * 25, 40]])
     np.testing.assert_allclose(turned.body(np.ones((1, 2))), [[75, 65]])
-    rolled = Placement(Pose(roll=90), SETTING, 100)
+    rolled = FramePlacement(Pose(roll=90), SETTING, 100)
     # The origin is 1.1 above the neck; a quarter turn clockwise brings it to the neck's right.
     np.testing.assert_allclose(rolled.head(np.zeros((1, 2))), [[50 + 1.1 * 25, 40 + 1.1 * 25]])
 
 
 @pytest.mark.parametrize("roll", [0, -20, 35])
 def test_the_frame_of_pixels_is_the_inverse(roll):
-    place = Placement(Pose(yaw=10, roll=roll), SETTING, 32)
+    place = FramePlacement(Pose(yaw=10, roll=roll), SETTING, 32)
     x, y = place.frame(32)
     there = place.head(np.stack([x.ravel(), y.ravel()], 1))
     rows, columns = np.mgrid[:32, :32] + 0.5
@@ -43,7 +43,7 @@ def test_the_frame_of_pixels_is_the_inverse(roll):
 
 
 def test_a_spot_is_1_in_its_middle():
-    spot = Placement(Pose(), SETTING, 32).spot(np.array([10.5, 20.5]), 0.5, 32)
+    spot = FramePlacement(Pose(), SETTING, 32).spot(np.array([10.5, 20.5]), 0.5, 32)
     assert spot[20, 10] == spot.max() == 1
     assert spot[20, 14] == pytest.approx(np.exp(-1))
 

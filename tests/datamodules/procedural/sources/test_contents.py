@@ -5,7 +5,7 @@ import torch
 from datamodules.procedural.scenes import crowds
 from datamodules.procedural.sources import contents as source_contents
 from datamodules.procedural.sources import sources
-from datamodules.procedural.sources.contents import KINDS, Canvas, hsv, render_contents
+from datamodules.procedural.sources.contents import KINDS, PictureBlock, hsv, render_contents
 
 SIZE = 36
 
@@ -43,7 +43,7 @@ def test_colours_by_hue():
 
 
 def test_shapes_cover_their_area():
-    canvas = Canvas(torch.zeros(1, 1), torch.zeros(1, 3), 100)
+    canvas = PictureBlock(torch.zeros(1, 1), torch.zeros(1, 3), 100)
 
     def number(value):
         return torch.full((1, 1, 1), value)

@@ -6,7 +6,7 @@ from lightning_modules.grit.baselines.pix2pixhd_network import (
     EncoderDecoder,
     LabelStyleEncoder,
     Pix2PixHDGenerator,
-    ResidualBlock,
+    ReflectionResidualBlock,
     region_means,
     regions,
 )
@@ -37,7 +37,7 @@ def test_layers_are_those_of_the_paper():
         (64, 7, 1), (128, 3, 2), (256, 3, 2), (512, 3, 2), (1024, 3, 2),
         (512, 3, 2), (256, 3, 2), (128, 3, 2), (64, 3, 2), (3, 7, 1),
     ]  # fmt: skip
-    blocks = [layer for layer in network if isinstance(layer, ResidualBlock)]
+    blocks = [layer for layer in network if isinstance(layer, ReflectionResidualBlock)]
     assert len(blocks) == 9
     assert [layer.out_channels for layer in blocks[0].modules() if isinstance(layer, nn.Conv2d)] == [1024, 1024]
     # Weights by hand: first and last, down and up, residual; one bias of three numbers.
@@ -51,11 +51,11 @@ def test_encoder_has_the_published_default_size():
     assert encoder[0].out_channels == 16
     assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in encoder) == 4
     assert encoder[-2].out_channels == 3
-    assert not any(isinstance(layer, ResidualBlock) for layer in encoder)
+    assert not any(isinstance(layer, ReflectionResidualBlock) for layer in encoder)
 
 
 def test_residual_block_without_weights_is_the_identity():
-    block = ResidualBlock(2)
+    block = ReflectionResidualBlock(2)
     for weight in block.parameters():
         nn.init.zeros_(weight)
     maps = torch.randn(1, 2, 4, 4)

@@ -1,4 +1,4 @@
-from callbacks.source_discovery.observed import label_name, truth_of
+from callbacks.source_discovery.round_outcome import label_name, truth_of
 from tests.callbacks.source_discovery.cases import Images
 
 

@@ -10,7 +10,7 @@ from metrics.source_discovery import UNCLUSTERED
 from visionscapes.errors import UserError
 
 
-class Stage(Protocol):
+class StageOutcome(Protocol):
     """A stage of a round."""
 
     @property
@@ -24,7 +24,7 @@ class Stage(Protocol):
         ...
 
 
-class Round(Protocol):
+class RoundOutcome(Protocol):
     """The outcome of a round for the n discovery images that are present."""
 
     @property
@@ -33,7 +33,7 @@ class Round(Protocol):
         ...
 
     @property
-    def stages(self) -> Sequence[Stage]:
+    def stages(self) -> Sequence[StageOutcome]:
         """Its stages in the order in which they ran, at least one."""
         ...
 

@@ -1,8 +1,8 @@
 import torch
 
-from lightning_modules.sparsedet.health import merge_quality, mining_quality, same_class_hits
 from lightning_modules.sparsedet.merging import merged
-from networks.detection.labelled import Labelled
+from lightning_modules.sparsedet.mining_quality import merge_quality, mining_quality, same_class_hits
+from networks.detection.labelled import LabelledBoxes
 from tests.lightning_modules.sparsedet.test_merging import annotations, detections
 from tests.lightning_modules.sparsedet.test_mining import as_boxes
 
@@ -69,6 +69,6 @@ def test_another_class_at_the_place_of_an_annotation_is_new():
 
 
 def test_hits_without_boxes():
-    none = Labelled(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    none = LabelledBoxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     assert same_class_hits(none, annotations((A, 0))).tolist() == []
     assert same_class_hits(annotations((A, 0)), none).tolist() == [False]

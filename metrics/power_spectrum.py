@@ -100,7 +100,7 @@ def log_distance(power: Tensor, truth: Tensor) -> Tensor:
     return (power.clamp(min=1e-12).log10() - truth.clamp(min=1e-12).log10()).abs().mean()
 
 
-class FrequencySpectrum(Metric):
+class PowerSpectrum(Metric):
     """Mean over images of ``azimuthal_power``, summed up in float64.
 
     Args:

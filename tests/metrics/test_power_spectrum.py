@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.frequency_spectrum import (
-    FrequencySpectrum,
+from metrics.power_spectrum import (
+    PowerSpectrum,
     azimuthal_power,
     coefficients,
     log_distance,
@@ -77,7 +77,7 @@ def test_all_power_of_an_odd_side_is_that_of_the_pixels():
 
 def test_mean_and_deviation_over_images():
     images = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    metric = FrequencySpectrum(16)
+    metric = PowerSpectrum(16)
     for part in images.split(2):
         metric.update(part)
     found, each = metric.compute(), azimuthal_power(images)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from lightning_modules.sparsedet.mining import overlapping
-from networks.detection.labelled import Labelled
+from networks.detection.labelled import LabelledBoxes
 
 
 def mining_quality(mined: Sequence[Tensor], removed: Sequence[Tensor] | None) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ def mining_quality(mined: Sequence[Tensor], removed: Sequence[Tensor] | None) ->
 
 
 def merge_quality(
-    targets: Sequence[Labelled], annotated: Sequence[Labelled], batch: Mapping[str, Any]
+    targets: Sequence[LabelledBoxes], annotated: Sequence[LabelledBoxes], batch: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """Return how many detections joined the ground truth and, where removed boxes are known, how many are right.
 
@@ -48,20 +48,20 @@ def merge_quality(
     figures = {"merged": mean_count([each.boxes for each in added])}
     if "removed_boxes" not in batch:
         return figures
-    removed = [Labelled(*pair) for pair in zip(batch["removed_boxes"], batch["removed_labels"], strict=True)]
+    removed = [LabelledBoxes(*pair) for pair in zip(batch["removed_boxes"], batch["removed_labels"], strict=True)]
     right = [same_class_hits(new, gone) for new, gone in zip(added, removed, strict=True)]
     found = [same_class_hits(gone, new) for new, gone in zip(added, removed, strict=True)]
     return figures | share("merge_precision", right) | share("merge_recall", found)
 
 
-def _new(target: Labelled, own: Labelled) -> Labelled:
+def _new(target: LabelledBoxes, own: LabelledBoxes) -> LabelledBoxes:
     """Return what joined; an annotation may have gone, so that their number says nothing."""
     same = (target.boxes[:, None] == own.boxes).all(2) & (target.labels[:, None] == own.labels)
     joined = ~same.any(1)
-    return Labelled(target.boxes[joined], target.labels[joined])
+    return LabelledBoxes(target.boxes[joined], target.labels[joined])
 
 
-def same_class_hits(first: Labelled, second: Labelled, iou: float = 0.5) -> Tensor:
+def same_class_hits(first: LabelledBoxes, second: LabelledBoxes, iou: float = 0.5) -> Tensor:
     """Return which (P,) boxes of ``first`` reach an IoU with a box of their class in ``second``."""
     alike = first.labels[:, None] == second.labels
     return ((box_iou(first.boxes.float(), second.boxes.float()) >= iou) & alike).any(1)
