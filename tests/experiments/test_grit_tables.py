@@ -15,7 +15,7 @@ from experiments.loading import load_tables
 from experiments.records import ROOT, Records
 from experiments.runs import Runner
 from experiments.state import printed_support
-from metrics.power_spectrum import FrequencySpectrum as SpectrumMetric
+from metrics.power_spectrum import PowerSpectrum
 
 TABLES = {name: table for name, table in load_tables().items() if table.method == "grit"}
 GRIDS = {
@@ -177,7 +177,7 @@ def produced(run):
             figures |= {(metric, "image") for metric in ("std ratio", *known)}
     if "FrequencySpectrum" in callbacks:
         curves = ["truth", *images, *(["residual"] if options.get("residual") else [])]
-        spectra: Metrics = {(curve, 8): SpectrumMetric(8) for curve in curves}
+        spectra: Metrics = {(curve, 8): PowerSpectrum(8) for curve in curves}
         for spectrum in spectra.values():
             spectrum.update(torch.rand(1, 3, 8, 8))
         figures |= {(row.metric, row.method) for row in FrequencySpectrum().rows(spectra)}

@@ -10,11 +10,11 @@ from datamodules.procedural.faces.identities import (
     sample_identity,
     sample_outfit,
     sample_pose,
-    sample_setting,
+    sample_view,
 )
 
 COUNT = 4000
-SAMPLERS = [sample_identity, sample_hair, sample_outfit, sample_pose, sample_expression, sample_setting]
+SAMPLERS = [sample_identity, sample_hair, sample_outfit, sample_pose, sample_expression, sample_view]
 
 
 def drawn(sample):
@@ -50,8 +50,8 @@ def test_colours_are_colours():
         colours = [person.skin, person.iris, person.lip_colour, person.hair.colour, person.outfit.cloth]
         colours += [each for each in (person.outfit.glasses, person.outfit.hat, person.outfit.earrings) if each]
         assert all(len(colour) == 3 and 0 <= min(colour) <= max(colour) <= 1 for colour in colours)
-    for setting in drawn(sample_setting)[:500]:
-        assert all(0 <= channel <= 1 for colour in setting.background for channel in colour)
+    for view in drawn(sample_view)[:500]:
+        assert all(0 <= channel <= 1 for colour in view.background for channel in colour)
 
 
 def test_clothes_and_jewels_are_as_frequent_as_said():
