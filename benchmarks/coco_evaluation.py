@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import Case, compare, hardware, slug
 from callbacks.detection.evaluation import EvaluatedImage, columns
 from metrics.coco_average_precision import Curves, coco_curves
+from visionscapes.files import write_json
 
 SIDE = 640  # pixels of the square pictures
 
@@ -179,9 +180,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         name = f"coco-evaluation-{slug(report['hardware']['device'])}-{today}.json"
-        (output / name).write_text(json.dumps(report, indent=2) + "\n")
+        write_json(output / name, report)
     return report
 
 

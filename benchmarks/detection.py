@@ -37,6 +37,7 @@ from datamodules.detection.second_view import SecondView
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.module import SparseDet
 from networks.detection.samples import to_samples
+from visionscapes.files import write_json
 
 SCENES = "configs/detectors/faster_rcnn_scenes.py"
 
@@ -258,9 +259,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         path = output / f"detection-{slug(report['hardware']['device'])}-{today}.json"
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(path, report)
     return report
 
 

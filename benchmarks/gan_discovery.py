@@ -43,6 +43,7 @@ from lightning_modules.gan_discovery.merging import merge
 from lightning_modules.gan_discovery.overclustering import over_cluster
 from lightning_modules.gan_discovery.refining import refine
 from lightning_modules.gan_discovery.wta import WTAHash
+from visionscapes.files import write_json
 
 
 @dataclass(frozen=True)
@@ -245,9 +246,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         path = output / f"gan-discovery-{slug(report['hardware']['device'])}-{today}.json"
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(path, report)
     return report
 
 

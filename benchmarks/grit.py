@@ -40,6 +40,7 @@ from benchmarks.plain_grit import Arrangement, BareLoop
 from benchmarks.timing import Case, Times, hardware, interleave, peak_memory, slug, summary, synchronise
 from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
+from visionscapes.files import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
 REACH = 0.7
@@ -331,9 +332,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         path = output / f"grit-{slug(report['hardware']['device'])}-{today}.json"
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(path, report)
     return report
 
 

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
 from benchmarks.timing import Case, Times, compare, hardware, interleave, peak_memory, slug, summary, synchronise
+from callbacks.results.figures import save_figure
 from datamodules.procedural.scenes.scenes import render_scene
 from lightning_modules.lift.module import LiFT
 from networks.correspondence import match_keypoints
@@ -34,6 +35,7 @@ from networks.dense import AtLargerImage
 from networks.lift_block import Lifted
 from networks.tokencut import discover_box
 from networks.vit_features import ViTFeatures
+from visionscapes.files import write_json
 
 EMBEDDED = {"patch_size": 8, "img_size": 128, "embed_dim": 128, "depth": 4, "num_heads": 4}
 
@@ -273,7 +275,7 @@ def plot(table: dict[str, dict[str, float]], title: str, path: Path) -> None:
     axes.set_xticks([int(side) for side in seconds])
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     plt.close(figure)
 
 
@@ -310,9 +312,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         device = slug(report["hardware"]["device"])
-        (output / f"lift-{device}-{today}.json").write_text(json.dumps(report, indent=2) + "\n")
+        write_json(output / f"lift-{device}-{today}.json", report)
         if "cost" in report:
             plot(report["cost"], f"{report['hardware']['device']}, {today}", output / "lift_cost.png")
     return report

@@ -30,6 +30,7 @@ from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.cka import cka_matrix
 from networks.attention_statistics import aligned_attention
 from networks.vit_layers import BlockView, LayeredViT
+from visionscapes.files import write_json
 
 
 @dataclass(frozen=True)
@@ -256,9 +257,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(json.dumps(report, indent=2))
     output = options.output or (None if options.quick else Path(__file__).parent / "results")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         path = output / f"vit-analysis-{slug(report['hardware']['device'])}-{today}.json"
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(path, report)
     return report
 
 

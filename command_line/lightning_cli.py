@@ -46,6 +46,7 @@ from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported
 from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 from visionscapes.errors import UserError
+from visionscapes.files import write_text
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
@@ -70,7 +71,12 @@ class SavedConfig(SaveConfigCallback):
     def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any):
         config = config.clone()
         config.name, config.resume = None, False
-        super().__init__(parser, config, config_filename=SAVED_CONFIG, overwrite=True, **kwargs)
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file, whole or not at all."""
+        write_text(Path(trainer.default_root_dir) / SAVED_CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CommandLine(LightningCLI):
@@ -317,7 +323,7 @@ def place_wandb(folder: Path) -> None:
     if is_rank_zero(os.environ) and "WANDB_RUN_ID" not in os.environ:
         file = folder / "wandb_run_id"
         if not file.exists():
-            file.write_text(uuid.uuid4().hex[:12])
+            write_text(file, uuid.uuid4().hex[:12])
         os.environ["WANDB_RUN_ID"] = file.read_text()
 
 

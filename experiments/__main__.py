@@ -14,6 +14,7 @@ from experiments.runs import Runner
 from experiments.state import summary
 from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
 from visionscapes.errors import UserError
+from visionscapes.files import write_text
 
 
 def records_of(table: ThesisTable) -> Records:
@@ -77,8 +78,7 @@ def report(method: str) -> None:
     if tables[0].method != method:
         raise UserError(f"report takes a method, not a table: python -m experiments report {tables[0].method}")
     path = ROOT / "docs" / "results" / f"{method}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(document(method, tables, records_of(tables[0])))
+    write_text(path, document(method, tables, records_of(tables[0])))
     print(path.relative_to(ROOT))
 
 

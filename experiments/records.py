@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from experiments.tables import FOLDER, FigureSource, Run
 from visionscapes.errors import UserError
+from visionscapes.files import write_text
 
 ROOT = FOLDER.parent
 COLUMNS = {"metric", "method", "image_size", "value", "standard_error", "count"}  # of a run's figures
@@ -186,13 +186,10 @@ class Records:
 
     def save(self, record: Record) -> None:
         """Write a record, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = asdict(record)
         rows = ",\n".join(
             f"  {json.dumps(row)}" for row in content.pop("metrics")
         )  # one line each: reads well in a diff
         head = json.dumps(content, indent=1).removesuffix("\n}")
-        partial = self.folder / f"{record.id}.partial"
-        partial.write_text(f'{head},\n "metrics": [\n{rows}\n ]\n}}\n')
-        os.replace(partial, self.folder / f"{record.id}.json")
+        write_text(self.folder / f"{record.id}.json", f'{head},\n "metrics": [\n{rows}\n ]\n}}\n')
         self._read[record.id] = record

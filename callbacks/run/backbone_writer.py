@@ -8,11 +8,12 @@ from typing import Protocol, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from typing_extensions import override
 
 from callbacks.run.run_record import git_state
+from visionscapes.files import write_bytes
 
 
 class _HasBackbone(Protocol):
@@ -38,7 +39,8 @@ class BackboneWriter(Callback):
             "commit": str((git_state(Path.cwd()) or {}).get("commit")),
             "steps": str(trainer.global_step),
         }
-        save_file(halved, Path(trainer.default_root_dir) / "backbone.safetensors", metadata=made_by)
+        # Not save_file, whose files only their owner may read.
+        write_bytes(Path(trainer.default_root_dir) / "backbone.safetensors", save(halved, made_by))
 
 
 def _halved(value: Tensor) -> Tensor:

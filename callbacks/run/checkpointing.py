@@ -1,7 +1,6 @@
 """Checkpoints that survive: written atomically, read safely, and explained in one line when they are unusable."""
 
 import errno
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing_extensions import override
 
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.files import atomic_write
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -40,14 +40,9 @@ class SafeCheckpointIO(TorchCheckpointIO):
             CheckpointNotSavedError: no space, no permission or no folder.
         """
         path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with atomic_write(path, durable=True) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
         except (OSError, RuntimeError) as error:
             # torch reports a failed write as a RuntimeError of its archive writer; the cause is in its context.
             reason = error if isinstance(error, OSError) else error.__context__
@@ -58,8 +53,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
                 f"the checkpoint {path} could not be written ({reason.strerror}). Earlier checkpoints are untouched: "
                 f"{remedy} and go on with --resume --name {path.parent.parent.name}"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @override
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from typing_extensions import override
 
+from visionscapes.files import atomic_write
+
 
 class RunLog(CSVLogger):
     """Lightning's CSV log in the run folder itself, on disk at every row, with the rows of earlier sessions kept.
@@ -61,6 +63,20 @@ class RunLogWriter(ExperimentWriter):
             super().log_metrics(metrics_dict, step)
 
     @override
+    def save(self) -> None:
+        """Append the rows, and take back what of them was written where the disk is full."""
+        path = Path(self.metrics_file_path)
+        size = path.stat().st_size if path.exists() else None
+        try:
+            super().save()
+        except OSError:
+            if size is None:
+                path.unlink(missing_ok=True)
+            elif path.stat().st_size > size:
+                os.truncate(path, size)
+            raise
+
+    @override
     def _check_log_dir_exists(self) -> None:
         """Keep the file that Lightning would delete here."""
 
@@ -70,12 +86,10 @@ class RunLogWriter(ExperimentWriter):
             self._rewrite(list(csv.DictReader(file)))
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        partial = f"{self.metrics_file_path}.partial"
-        with open(partial, "w", newline="") as file:
+        with atomic_write(Path(self.metrics_file_path), "w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.metrics_file_path)
 
 
 def _step(row: Mapping[str, str]) -> int:

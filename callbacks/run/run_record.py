@@ -15,6 +15,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from visionscapes.files import write_json
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch",
@@ -67,10 +69,7 @@ class RunRecord(Callback):
         if not self._record:
             self._record = self._start(trainer, path)
         self._record |= {"status": status, "wall_time_s": round(time.monotonic() - self._began, 1)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._record, indent=2) + "\n")
-        os.replace(partial, path)
+        write_json(path, self._record)
 
     def _start(self, trainer: Trainer, path: Path) -> dict[str, Any]:
         seed = os.environ.get("PL_GLOBAL_SEED")

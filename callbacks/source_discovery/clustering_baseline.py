@@ -15,6 +15,7 @@ from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, tr
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import scores_of_clustered
 from visionscapes.checks import NumpySeed, PositiveInt, check_options
+from visionscapes.files import atomic_write
 
 
 class ClusteringBaseline(RoundResults):
@@ -47,8 +48,8 @@ class ClusteringBaseline(RoundResults):
         images = images_of(trainer, self)
         path = Path(trainer.default_root_dir) / "rounds" / "features.npy"
         if round.number == 1 and trainer.is_global_zero:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, round.features.astype(np.float32))
+            with atomic_write(path) as file:
+                np.save(file, round.features.astype(np.float32))
         features = round.features if round.number == 1 else np.load(path) if path.is_file() else None
         if images.truth is None or features is None:
             return []

@@ -37,6 +37,7 @@ from visionscapes.checks import (
     option_annotations,
 )
 from visionscapes.errors import UserError
+from visionscapes.files import atomic_write, write_text
 
 NAMES = tuple(each.name for each in CLASSES)
 
@@ -212,10 +213,10 @@ def write_coco(folder: Path, images: Sequence[AnnotatedImage], part: str) -> Pat
     """
     entries, annotations = [], []
     pictures = folder / f"{part}2017"
-    pictures.mkdir(parents=True, exist_ok=True)
     for image in images:
         name, (height, width) = f"{int(image.image_id):012}.png", image.size
-        Image.fromarray(image.read()).save(pictures / name)
+        with atomic_write(pictures / name) as file:
+            Image.fromarray(image.read()).save(file, "PNG")
         entries.append({"id": int(image.image_id), "file_name": name, "height": height, "width": width})
         for k, (x1, y1, x2, y2) in enumerate(image.boxes.tolist()):
             mask = (image.masks or ())[k]
@@ -232,8 +233,7 @@ def write_coco(folder: Path, images: Sequence[AnnotatedImage], part: str) -> Pat
             )
     categories = [{"id": k, "name": name, "supercategory": "scene"} for k, name in enumerate(NAMES, 1)]
     path = folder / "annotations" / f"instances_{part}2017.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"images": entries, "annotations": annotations, "categories": categories}))
+    write_text(path, json.dumps({"images": entries, "annotations": annotations, "categories": categories}))
     return path
 
 

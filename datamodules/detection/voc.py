@@ -24,6 +24,7 @@ from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
 from visionscapes.checks import Among, AnyInt, ImageSize, NonNegativeInt, Percent, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
+from visionscapes.files import write_text
 
 MAKE_JSON = 'python -m datamodules.voc_detection <VOCdevkit> <out.json> --sets "2007 trainval"'
 TREE = """
@@ -188,8 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(as_json(coco))
+    write_text(options.output, as_json(coco))
     difficult = int(coco.ignored.sum())
     print(f"{options.output}: {len(coco.image_ids)} pictures, {len(coco.ids)} objects, {difficult} of them difficult")
     return 0

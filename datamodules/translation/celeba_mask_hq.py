@@ -35,6 +35,7 @@ from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NA
 from datamodules.translation.pairs import Split, TranslationData, folder_or_none, image_tensor, labels_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
+from visionscapes.files import atomic_write
 
 PUBLISHED = {"train": 24_183, "val": 2_993, "test": 2_824}
 FACES = 30_000
@@ -179,12 +180,8 @@ class CelebAMaskHQ(TranslationData):
 
 def write_label_map(face: CelebAFace, folder: Path) -> None:
     """Write the label map of a face as an 8-bit grey PNG, complete or not at all."""
-    unfinished = folder / f".{face.number}.{os.getpid()}.png"
-    try:
-        Image.fromarray(merge_masks(face.masks)).save(unfinished)
-        unfinished.replace(folder / f"{face.number}.png")
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(folder / f"{face.number}.png") as file:
+        Image.fromarray(merge_masks(face.masks)).save(file, "PNG")
 
 
 def write_label_maps(faces: Sequence[CelebAFace], folder: Path, workers: int) -> None:

@@ -16,6 +16,7 @@ from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours
 from visionscapes.errors import UserError
+from visionscapes.files import atomic_write
 
 DESCRIPTION = """\
 Tell samples of the training distribution from others by features of any network, and print how well it goes, in per
@@ -203,8 +204,7 @@ def write_table(rows: Sequence[tuple[str, str, Separation]], path: Path) -> None
         UserError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        with atomic_write(path, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["outside", "method", *COLUMNS])
             writer.writerows([name, method, *(f"{x:.6g}" for x in astuple(found))] for name, method, found in rows)

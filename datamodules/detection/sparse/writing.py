@@ -1,8 +1,7 @@
 """A sparsely annotated copy of a file in COCO's format, and the record of what it lacks."""
 
 import json
-import os
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from datamodules.detection.sparse.reading import Annotations, read_annotations
 from datamodules.detection.sparse.splits import DEFAULTS, SplitOptions, check_split, choose_removed
 from visionscapes.errors import UserError
+from visionscapes.files import atomic_write
 
 
 def make_sparse(
@@ -61,7 +61,7 @@ def make_sparse(
     }
     kept = [each for each, gone in zip(found.content["annotations"], removed, strict=True) if not gone]
     sparse = {**found.content, "annotations": kept}
-    write_all({record_path(output): json.dumps(record) + "\n", output: json.dumps(sparse) + "\n"})
+    write_all({output: json.dumps(sparse) + "\n", record_path(output): json.dumps(record) + "\n"})
     return table(found, removed)
 
 
@@ -93,20 +93,15 @@ def write_all(texts: dict[Path, str]) -> None:
     Raises:
         UserError: they cannot be written.
     """
-    partial = {path: path.with_name(f"{path.name}.partial") for path in texts}
     path = next(iter(texts))
     try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial[path].write_text(text)
-        for path in texts:
-            os.replace(partial[path], path)
+        with ExitStack() as complete:  # which lets the files appear, the last one first
+            for path, text in texts.items():
+                file = complete.enter_context(atomic_write(path, "w"))
+                file.write(text)
+                file.flush()  # here and not on leaving, when others may have appeared, there is no space
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): free space or choose another place") from error
-    finally:
-        for path in partial.values():
-            with suppress(OSError):
-                path.unlink()
 
 
 def table(annotations: Annotations, removed: NDArray[np.bool_]) -> list[str]:

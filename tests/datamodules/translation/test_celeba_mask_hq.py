@@ -160,7 +160,7 @@ def test_the_command_goes_on_where_it_stopped(own, tmp_path, capsys):
     assert main([str(own), str(merged), "--workers", "1"]) == 0
     (merged / "7.png").write_bytes(b"stays")
     (merged / "2000.png").unlink()
-    (merged / ".9.1.png").write_bytes(b"left over")
+    (merged / ".9.png.1.partial").write_bytes(b"left over")
     capsys.readouterr()
     assert main([str(own), str(merged), "--workers", "1"]) == 0
     assert "1 label maps written, 5 were there" in capsys.readouterr().out
