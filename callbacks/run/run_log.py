@@ -46,6 +46,7 @@ class RunLogWriter(ExperimentWriter):
     def __init__(self, log_dir: str, resumed_step: int | None = None):
         super().__init__(log_dir)
         self._known: set[tuple[int, frozenset[str]]] = set()
+        self._whole = 0  # bytes of the file that end with a whole row
         path = Path(self.metrics_file_path)
         if path.exists():
             with path.open(newline="") as file:
@@ -66,14 +67,14 @@ class RunLogWriter(ExperimentWriter):
     def save(self) -> None:
         """Append the rows, and take back what of them was written where the disk is full."""
         path = Path(self.metrics_file_path)
-        size = path.stat().st_size if path.exists() else None
+        self._whole = path.stat().st_size if path.exists() else 0
         try:
             super().save()
         except OSError:
-            if size is None:
+            if self._whole:
+                os.truncate(path, self._whole)
+            else:
                 path.unlink(missing_ok=True)
-            elif path.stat().st_size > size:
-                os.truncate(path, size)
             raise
 
     @override
@@ -90,6 +91,7 @@ class RunLogWriter(ExperimentWriter):
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+        self._whole = Path(self.metrics_file_path).stat().st_size
 
 
 def _step(row: Mapping[str, str]) -> int:

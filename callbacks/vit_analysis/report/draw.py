@@ -40,7 +40,7 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     results/offset_local_heads.csv lists every such head with its offset and strength (2.3.2).
 
     A file that is damaged, and a figure that cannot be drawn, are told on the page and in a warning, and the rest is
-    drawn. Pictures and tables of an earlier report are removed first, so that the folder holds one report.
+    drawn. Pictures and tables that an earlier report alone had are removed last, so that the folder holds one report.
 
     Args:
         folder: of the run, with its ``arrays``.
@@ -54,9 +54,6 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
     """
     folder, problems = Path(folder), [] if problems is None else problems
     models = read_arrays(folder, problems)
-    for pattern in ("pictures/figure_2_*.png", "results/table_2_*.csv", "results/table_2_*.md"):
-        for path in folder.glob(pattern):
-            path.unlink()
     written: list[Path] = []
     absent: list[str] = []
     sections = []
@@ -84,6 +81,9 @@ def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
         warnings.warn(problem, stacklevel=2)
     content = Content(models, data, embedded, sections=sections, tables=saved, absent=absent, problems=problems)
     write_text(folder / "index.html", page(content))
+    for pattern in ("pictures/figure_2_*.png", "results/table_2_*.csv", "results/table_2_*.md"):
+        for path in set(folder.glob(pattern)) - set(written):
+            path.unlink()
     return [*written, folder / "index.html"]
 
 

@@ -1,8 +1,10 @@
 import csv
 
+import pytest
 import torch
 
 from callbacks.run.run_log import RunLog
+from tests.helpers.full_disk import largest_file
 
 
 def rows(folder):
@@ -42,3 +44,20 @@ def test_a_row_cut_off_by_a_crash_is_no_obstacle(tmp_path):
 def test_hyperparameters_make_no_file(tmp_path):
     RunLog(tmp_path).log_hyperparams({"lr": 0.1})
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_the_disk_has_no_space_for_are_taken_back(tmp_path):
+    log, path = RunLog(tmp_path), tmp_path / "metrics.csv"
+    with largest_file(3), pytest.raises(OSError, match="too large"):
+        log.log_metrics({"loss": 0.25}, step=0)
+    assert not path.exists()
+    log = RunLog(tmp_path)
+    log.log_metrics({"loss": 0.25}, step=0)
+    whole = path.read_bytes()
+    with largest_file(len(whole) + 5), pytest.raises(OSError, match="too large"):
+        log.log_metrics({"loss": 0.123456789}, step=1)
+    assert path.read_bytes() == whole
+    log = RunLog(tmp_path)
+    with largest_file(len(whole) + 20), pytest.raises(OSError, match="too large"):
+        log.log_metrics({"another": "long" * 9}, step=1)  # there is space for a column, not for the row
+    assert rows(tmp_path) == [{"another": "", "loss": "0.25", "step": "0"}]
