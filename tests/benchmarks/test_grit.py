@@ -8,7 +8,7 @@ from benchmarks.grit import CASES, QUICK, arrangements, faces, main, model, two_
 from benchmarks.plain_grit import Arrangement, BareLoop
 from lightning_modules.grit.module import GRIT
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore:.*LeafSpec")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from benchmarks.lift import CASES, QUICK, backbone, images, main
 from benchmarks.plain import PlainKeys
 from benchmarks.timing import slug
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore:.*LeafSpec")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from networks.dense import Upsampled
+from tests.helpers.quiet_trainer import quiet_trainer
 
 
 class Pooled(nn.Module):
@@ -85,17 +86,3 @@ def run_test(folder: Any, callbacks: list[Callback], loaders: Any, module: Light
     trainer = quiet_trainer(folder, callbacks)
     trainer.test(module or TinyModule(), dataloaders=loaders, verbose=False)
     return trainer
-
-
-def quiet_trainer(folder: Any, callbacks: list[Callback], **options: Any) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        **{"devices": 1, **options},
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=1,
-    )

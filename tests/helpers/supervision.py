@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from networks.vit_features import create_vit
+from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.tiny_vit import MODEL, TINY
 
 
@@ -25,16 +26,7 @@ class _Losses(Callback):
 def fit(module: LightningModule, batch: dict[str, Any], steps: int, folder: Path) -> tuple[list[float], dict[str, Any]]:
     """Return the losses of ``steps`` on one batch, and the checkpoint as plain tensors and values."""
     recorder = _Losses()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        callbacks=[recorder],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(folder, [recorder], max_epochs=None, max_steps=steps)
     trainer.fit(module, DataLoader([batch] * steps, batch_size=None))
     trainer.save_checkpoint(folder / "last.ckpt")
     return recorder.losses, torch.load(folder / "last.ckpt", weights_only=True)

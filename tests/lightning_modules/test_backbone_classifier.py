@@ -9,10 +9,6 @@ from tests.lightning_modules.sparsedet.cases import trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but"),
 ]
 QUICK = {"enable_checkpointing": False, "num_sanity_val_steps": 0}

@@ -14,12 +14,6 @@ from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
     pytest.mark.filterwarnings("ignore:.*meshgrid"),
 ]
 QUICK = {"limit_val_batches": 0, "enable_checkpointing": False}

@@ -8,7 +8,8 @@ from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
 from metrics.estimate import Estimate
-from tests.helpers.dense_case import Objects, Pooled, TinyModule, discovery_loaders, quiet_trainer, run_test
+from tests.helpers.dense_case import Objects, Pooled, TinyModule, discovery_loaders, run_test
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

@@ -6,7 +6,8 @@ from torch.utils.data import DataLoader
 
 from callbacks.dense.feature_pictures import ImageFeatures, PrincipalComponentPicture, SelfSimilarityPicture
 from callbacks.results.figures import LARGEST_PNG, new_figure, save_figure
-from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer, run_test
+from tests.helpers.dense_case import TinyModule, discovery_loaders, run_test
+from tests.helpers.quiet_trainer import quiet_trainer
 
 
 @pytest.mark.parametrize("picture", [SelfSimilarityPicture, PrincipalComponentPicture])

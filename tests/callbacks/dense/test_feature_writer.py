@@ -6,7 +6,8 @@ from torch.utils.data import DataLoader
 
 from callbacks.dense.feature_writer import FeatureWriter, write_picture
 from callbacks.results.figures import LARGEST_PNG
-from tests.helpers.dense_case import Pooled, TinyModule, quiet_trainer
+from tests.helpers.dense_case import Pooled, TinyModule
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from callbacks.dense.keypoint_correspondence import KeypointCorrespondence
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 SIZE, KEYPOINTS = 24, 6
@@ -74,14 +75,7 @@ def loaders(*sizes: int, batch_size: int = 3) -> dict[str, DataLoader]:
 
 
 def evaluate(root: Path, callback: KeypointCorrespondence, *sizes: int) -> dict[tuple[str, str, int], float]:
-    trainer = Trainer(
-        default_root_dir=root,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[callback],
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-    )
+    trainer = quiet_trainer(root, [callback])
     trainer.test(Features(), loaders(*sizes), verbose=False)
     return {(row.metric, row.method, row.image_size): row.value for row in callback.results}
 

@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader, Subset
 from callbacks.dense.object_discovery import ObjectDiscovery
 from callbacks.dense.scale_invariance import ScaleInvariance
 from callbacks.results.result_table import ResultTable
-from tests.helpers.dense_case import Objects, TinyModule, collate, discovery_loaders, quiet_trainer, run_test
+from tests.helpers.dense_case import Objects, TinyModule, collate, discovery_loaders, run_test
 from tests.helpers.processes import two_processes
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

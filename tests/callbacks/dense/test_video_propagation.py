@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -11,6 +11,7 @@ from callbacks.dense.video_propagation import VideoPropagation
 from callbacks.results.result import Result
 from metrics.video_segmentation import VideoSegmentationQuality
 from tests.helpers.processes import two_processes
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 
@@ -77,16 +78,7 @@ class Videos(LightningDataModule):
 
 def evaluate(root: Path, callback: VideoPropagation, seeds: dict[int, list[int]], **options: Any) -> list[Result]:
     """Run the callback on the videos of these seeds for each image size."""
-    trainer = Trainer(
-        default_root_dir=root,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[callback],
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        **options,
-    )
+    trainer = quiet_trainer(root, [callback], use_distributed_sampler=False, **options)
     trainer.test(Features(), datamodule=Videos(seeds), verbose=False)
     return callback.results
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from callbacks.detection.evaluation import EvaluatedImage
-from tests.helpers.dense_case import quiet_trainer
+from tests.helpers.quiet_trainer import quiet_trainer
 
 CLASSES = ("apple", "bottle", "cat", "dog", "egg")
 SIDE = 160

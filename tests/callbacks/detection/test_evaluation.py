@@ -16,8 +16,9 @@ from callbacks.detection.lvis_evaluation import LVISEvaluation
 from callbacks.detection.proposal_recall import ProposalRecall
 from callbacks.detection.voc_evaluation import VOCEvaluation
 from tests.callbacks.detection.cases import FakeData, FakeDetector, as_batch, fuzzed, image, run_test
-from tests.helpers.dense_case import TinyModule, discovery_loaders, quiet_trainer
+from tests.helpers.dense_case import TinyModule, discovery_loaders
 from tests.helpers.processes import two_processes
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 FREQUENCIES = ("r", "c", "f", "f", "c")

@@ -8,14 +8,11 @@ from torch.utils.data import DataLoader
 
 from callbacks.detection import mined_box_picture
 from callbacks.detection.mined_box_picture import ANNOTATED, MINED, REMOVED, MinedBoxPicture, draw
-from tests.helpers.dense_case import quiet_trainer
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
     pytest.mark.filterwarnings("ignore:.*configure_optimizers"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:`training_step` returned `None`"),
 ]
 

@@ -8,7 +8,8 @@ import torch
 from callbacks.detection.evaluation import as_array
 from callbacks.detection.proposal_recall import ProposalRecall, covered
 from tests.callbacks.detection.cases import FakeData, FakeDetector, fuzzed, image, random_boxes, run_test
-from tests.helpers.dense_case import TinyModule, quiet_trainer
+from tests.helpers.dense_case import TinyModule
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Subset
 
 from networks.gan.noise import NoiseInjection
 from networks.generated import Generated
+from tests.helpers.quiet_trainer import quiet_trainer
 
 LABELS = ("background", "skin", "hair", "l_brow")
 SIZE = 16
@@ -131,18 +132,6 @@ class Skipping(TinyTranslator):
         return super().test_step(batch, batch_idx) if batch["task"] == "translation" else None
 
     validation_step = predict_step = test_step
-
-
-def quiet_trainer(folder: Any, callbacks: list[Callback], **options: Any) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        callbacks=callbacks,
-        **{"devices": 1, "logger": False, "max_epochs": 1, **options},
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
 
 
 def run_test(

@@ -16,15 +16,8 @@ from callbacks.generation.sample_grid import SampleGrid
 from callbacks.generation.translation_writer import TranslationWriter
 from callbacks.results.result import Result
 from networks.generated import Generated, frames_of
-from tests.callbacks.generation.cases import (
-    Skipping,
-    TinyPairs,
-    TinyTranslator,
-    collate,
-    quiet_trainer,
-    run_test,
-    sample,
-)
+from tests.callbacks.generation.cases import Skipping, TinyPairs, TinyTranslator, collate, run_test, sample
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 TIMES = 3

@@ -9,7 +9,8 @@ from callbacks.generation.feature_networks import SmallFeatures, inception
 from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.pictures import to_bytes
 from networks.generated import to_unit_range
-from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, quiet_trainer, run_test, sample, values
+from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, run_test, sample, values
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 NAME = "Frechet distance (dense-contrastive ViT)"

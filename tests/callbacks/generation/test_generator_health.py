@@ -5,7 +5,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from callbacks.generation.generator_health import GeneratorHealth, noise_weights
-from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, values
+from tests.callbacks.generation.cases import Skipping, TinyPairs, values
+from tests.helpers.quiet_trainer import quiet_trainer
 
 
 def test_weights_by_layer_without_averages():

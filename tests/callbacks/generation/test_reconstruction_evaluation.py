@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from callbacks.generation.feature_networks import LPIPS
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from networks.generated import to_unit_range
-from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, quiet_trainer, run_test, sample, values
+from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, run_test, sample, values
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

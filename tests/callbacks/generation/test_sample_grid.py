@@ -5,7 +5,8 @@ from PIL import Image
 from callbacks.generation import sample_grid
 from callbacks.generation.sample_grid import SampleGrid
 from callbacks.results.figures import LARGEST_PNG
-from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, run_test, sample
+from tests.callbacks.generation.cases import Skipping, TinyPairs, run_test, sample
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

@@ -8,7 +8,8 @@ from callbacks.generation.pictures import to_bytes
 from callbacks.generation.translation_writer import TranslationWriter
 from callbacks.results.figures import LARGEST_PNG
 from networks.generated import to_unit_range
-from tests.callbacks.generation.cases import Skipping, collate, quiet_trainer, sample
+from tests.callbacks.generation.cases import Skipping, collate, sample
+from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 

@@ -12,8 +12,9 @@ from callbacks.generation.generator_health import GeneratorHealth
 from callbacks.generation.noise_variation import NoiseVariation
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from callbacks.generation.sample_grid import SampleGrid
-from tests.callbacks.generation.cases import Skipping, TinyPairs, quiet_trainer, run_test
+from tests.callbacks.generation.cases import Skipping, TinyPairs, run_test
 from tests.helpers.processes import two_processes
+from tests.helpers.quiet_trainer import quiet_trainer
 
 SIZES = (16, 32)
 

@@ -8,7 +8,7 @@ from callbacks.run.backbone_writer import BackboneWriter
 from callbacks.run.run_record import ROOT, git_state
 from lightning_modules.supervision.vit import MEAN, STD, TrainableViT
 from networks.vit_features import ViTFeatures
-from tests.helpers.dense_case import quiet_trainer
+from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.tiny_vit import MODEL, TINIEST
 
 

@@ -17,7 +17,6 @@ from tests.helpers.processes import two_processes
 from tests.networks.test_attention_statistics import naive_aligned, naive_distance
 from visionscapes.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 REGISTERS = {"img_size": 56, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
 

@@ -15,7 +15,6 @@ from tests.callbacks.vit_analysis.feature_helpers import SIZE, Batches, analyse,
 from tests.callbacks.vit_analysis.test_attention_analysis import attention_of, pictures, sharp, with_registers
 from visionscapes.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 GRID = (4, 4)
 
 

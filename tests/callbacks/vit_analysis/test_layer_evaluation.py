@@ -17,7 +17,8 @@ from callbacks.results.result import layer_results
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from lightning_modules.vit_analysis.module import AnalysedViT, ViTAnalysis
 from networks.vit_layers import BlockView, Layered, Observer
-from tests.helpers.dense_case import TinyModule, quiet_trainer
+from tests.helpers.dense_case import TinyModule
+from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.tiny_vit import TINY
 from visionscapes.errors import UserError
 

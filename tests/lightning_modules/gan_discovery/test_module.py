@@ -15,11 +15,6 @@ from tests.lightning_modules.gan_discovery.worlds import fit, module, trainer, w
 from visionscapes.errors import UserError
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
     pytest.mark.filterwarnings("ignore:.*val_dataloader"),
 ]
 STAGES = ["attribution", "clustering", "merge", "refine"]

@@ -13,10 +13,7 @@ from tests.networks.test_lift_block import official
 from visionscapes.errors import UserError
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but"),
-    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
 ]
 VIT = TINY_64 | {"patch_size": 8}
 

@@ -11,7 +11,6 @@ from visionscapes.errors import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
 ]
 
 

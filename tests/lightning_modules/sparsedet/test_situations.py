@@ -9,7 +9,6 @@ from tests.lightning_modules.sparsedet.cases import Spy, at_step, batch, gradien
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
-    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
 ]
 
 

@@ -17,11 +17,6 @@ from tests.lightning_modules.sparsedet.cases import KINDS, Batches, batch, modul
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*tensors of the backbone"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
 ]
 METHODS = ("Detector", "TwoViewDetector", "PseudoLabels", "CoMining", "SparseDet")
 
