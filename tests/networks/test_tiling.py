@@ -51,3 +51,14 @@ def test_sides_go_down_to_a_multiple_of_the_patch() -> None:
     assert to_patch_multiple(torch.rand(1, 3, 5, 47), 8).shape == (1, 3, 8, 40)
     images = torch.rand(1, 3, 32, 48)
     assert to_patch_multiple(images, 16) is images
+
+
+def test_a_picture_that_is_brought_to_a_multiple_shows_the_same_within_its_range() -> None:
+    soft = torch.linspace(0.2, 0.7, 47).expand(1, 3, 32, 47)
+    found = to_patch_multiple(soft, 16)
+    middles = (torch.arange(32) + 0.5) * 47 / 32 - 0.5  # of 32 pixels where 47 were
+    wanted = 0.2 + 0.5 * middles / 46
+    torch.testing.assert_close(found[0, 0, 5, 2:-2], wanted[2:-2], atol=2e-3, rtol=0)
+    hard = (torch.arange(47) > 20).float().expand(1, 3, 32, 47)  # bicubic weights overshoot at an edge
+    found = to_patch_multiple(hard, 16)
+    assert (float(found.min()), float(found.max())) == (0.0, 1.0)

@@ -7,16 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
+from datamodules.common import loading
 from datamodules.common.loading import (
     GlobalPermutation,
     ResumableLoader,
     SeededDataset,
     Strided,
     eval_loader,
+    step_generator,
     train_loader,
 )
 from tests.helpers.resume_module import NoisyImages
 from visionscapes.errors import UserError
+from visionscapes.seeding import derived_seed
 
 
 def batches(size: int, batch_size: int, world_size: int = 1, epoch: int = 0, seed: int = 0) -> list[list[int]]:
@@ -188,3 +191,17 @@ def test_fewer_samples_than_processes_are_refused_on_every_rank():
     for rank in range(4):
         with pytest.raises(UserError, match="3 samples for 4 processes"):
             Strided(3, rank, 4)
+
+
+def test_what_a_batch_draws_is_a_function_of_seed_step_and_rank(monkeypatch):
+    """In this order, which recorded runs depend on."""
+    drawn = {}
+    for rank in (0, 1):
+        monkeypatch.setattr(loading, "rank_and_world_size", lambda rank=rank: (rank, 2))
+        for seed, step in ((3, 5), (5, 3), (3, 6)):
+            own, again = (torch.rand(4, generator=step_generator(seed, step)) for _ in range(2))
+            assert torch.equal(own, again)
+            wanted = torch.Generator().manual_seed(derived_seed(seed, step, rank) % 2**63)
+            assert torch.equal(own, torch.rand(4, generator=wanted))
+            drawn[seed, step, rank] = tuple(own.tolist())
+    assert len(set(drawn.values())) == len(drawn)

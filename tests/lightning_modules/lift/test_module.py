@@ -232,5 +232,5 @@ def test_without_image_and_with_a_stride():
 
 
 def test_learning_rate_has_to_be_positive():
-    with pytest.raises(UserError, match=r"lr 0\.0"):
+    with pytest.raises(UserError, match=r"LiFT\.lr is 0\.0"):
         lift(lr=0.0)
