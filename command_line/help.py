@@ -17,7 +17,7 @@ SUBCOMMANDS = {
     "test": "run the evaluation of a module",
     "predict": "write the features or images of a module for data of your own",
 }
-# (option, default, meaning). tests/command_line/test_help.py holds this list against the real parser.
+# (option, default, meaning). tests/command_line/test_help.py compares this list with the real parser.
 OPTIONS = {
     "What to run": [
         ("--config", "", "YAML file with model, data and trainer; give several to stack fragments, later ones win"),
@@ -76,8 +76,8 @@ def answer(args: list[str]) -> str | None:
         packages = ("visionscapes", "pytorch-lightning", "torch")
         return "\n".join(f"{package} {_version(package)}" for package in packages)
     if args[0] not in SUBCOMMANDS:
-        guess = did_you_mean(args[0], SUBCOMMANDS)
-        raise UserError(f"{args[0]!r} is no subcommand{guess or ', which comes first: ' + ', '.join(SUBCOMMANDS)}")
+        suggestion = did_you_mean(args[0], SUBCOMMANDS)
+        raise UserError(f"{args[0]!r} is no subcommand{suggestion or ', which comes first: ' + ', '.join(SUBCOMMANDS)}")
     if {"-h", "--help"} & set(args):
         return options(args[0])
     for path in config_files(args):

@@ -96,8 +96,8 @@ def _unknown_option(words: list[str], options: list[str]) -> str:
     first, dot, rest = key.partition(".")
     # The arguments of a class are no options of the parser, only their first part is.
     of_classes = [f"{name}.{rest}" for name in ("model", "data")] if dot and first not in ("model", "data") else []
-    guess = did_you_mean(key, [*options, *of_classes]).replace("mean ", "mean --").replace(" or ", " or --")
-    return f"unknown option {word.split('=')[0]}{guess}"
+    suggestion = did_you_mean(key, [*options, *of_classes]).replace("mean ", "mean --").replace(" or ", " or --")
+    return f"unknown option {word.split('=')[0]}{suggestion}"
 
 
 def _unknown_argument(key: str, class_path: str, option: str) -> str:
@@ -119,11 +119,11 @@ def _unknown_class(key: str, class_path: str, reason: str = "") -> str:
     beside = [f"{module}.{name}" for name in exported(module)] if module else []
     everything = {path.rsplit(".", 1)[1]: path for path in [*class_paths(), *beside]}
     # Somebody who errs in the package still knows the name of the class.
-    guess = did_you_mean(class_path, everything.values()) if module else ""
-    if not guess:
+    suggestion = did_you_mean(class_path, everything.values()) if module else ""
+    if not suggestion:
         close = get_close_matches(class_path.rsplit(".", 1)[-1].lower(), [name.lower() for name in everything], n=1)
-        guess = "".join(f": did you mean {path}?" for name, path in everything.items() if [name.lower()] == close)
-    return f"{key}: there is no class {class_path}{guess}"
+        suggestion = "".join(f": did you mean {path}?" for name, path in everything.items() if [name.lower()] == close)
+    return f"{key}: there is no class {class_path}{suggestion}"
 
 
 def _required(names: str) -> str:

@@ -12,7 +12,7 @@ _AT_ONCE = 2**23  # similarities at once: bounds the memory of the attribution t
 
 
 @dataclass(frozen=True)
-class DiscoveryScores:
+class SourceDiscoveryScores:
     """How good clusters are.
 
     Attributes:
@@ -49,7 +49,7 @@ class AttributionAccuracy:
     net: float
 
 
-def scores_of_clustered(labels: np.ndarray, truth: np.ndarray) -> DiscoveryScores:
+def scores_of_clustered(labels: np.ndarray, truth: np.ndarray) -> SourceDiscoveryScores:
     """Return the scores of the clustered samples alone: "Refine (Discovered)" of Table 4.3.
 
     Args:
@@ -59,7 +59,7 @@ def scores_of_clustered(labels: np.ndarray, truth: np.ndarray) -> DiscoveryScore
     return _scores(labels, truth, labels)
 
 
-def scores_of_all(labels: np.ndarray, truth: np.ndarray, features: np.ndarray) -> DiscoveryScores:
+def scores_of_all(labels: np.ndarray, truth: np.ndarray, features: np.ndarray) -> SourceDiscoveryScores:
     """Return the scores of all samples, those not clustered attributed to their nearest clusters (4.3.1).
 
     The attribution counts for purity, NMI and ARI alone. The clustered share and the sources discovered are those of
@@ -73,14 +73,14 @@ def scores_of_all(labels: np.ndarray, truth: np.ndarray, features: np.ndarray) -
     return _scores(labels, truth, nearest_centroids(labels, features))
 
 
-def _scores(labels: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> DiscoveryScores:
+def _scores(labels: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> SourceDiscoveryScores:
     counted, clustered = scored != UNCLUSTERED, labels != UNCLUSTERED
     found, true = scored[counted], truth[counted]
     pure = mutual = rand = float("nan")
     if len(found):
         pure, rand = purity(true, found), float(adjusted_rand_score(true, found))
         mutual = float(normalized_mutual_info_score(true, found, average_method="arithmetic"))
-    return DiscoveryScores(
+    return SourceDiscoveryScores(
         pure,
         mutual,
         rand,

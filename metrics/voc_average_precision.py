@@ -10,7 +10,7 @@ THRESHOLD = 0.5  # of the IoU
 def voc_average_precision(annotated: Annotated, detected: Detected, num_classes: int) -> dict[str, np.ndarray]:
     """Return the average precision of every class by the conventions of VOC 2007 and of VOC 2010 and later.
 
-    A detection is held against the object of its class that it overlaps most. From an IoU of 0.5 on it is a hit, and
+    A detection is compared with the object of its class that it overlaps most. From an IoU of 0.5 on it is a hit, and
     a miss if a better scored one has hit that object before; it does not count at all if the object is ignored. Of
     equal scores the earlier row is first.
 

@@ -12,8 +12,8 @@ class Generated(NamedTuple):
     Attributes:
         image: (B, 3, H, W), of a generator of videos (B, T, 3, H, W), in units in which [-1, 1] are the colours that
             can be shown; not clamped.
-        parts: name to a tensor of the same shape and units, such as "reconstruction" and "residual" (thesis Eq. 5.1);
-            empty for a generator that has none.
+        parts: name to a tensor of the same shape and units, such as "reconstruction" and "residual", which is the GAN
+            residual (thesis Eq. 5.1); empty for a generator that has none.
     """
 
     image: Tensor

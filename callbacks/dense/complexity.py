@@ -18,7 +18,7 @@ GIGA = 1e9
 
 
 class Complexity(Callback):
-    """Writes parameters and the cost of one image for each dense features at the end of a test.
+    """Writes the number of parameters, and the cost of one image, of every method's dense features after a test.
 
     The rows of results/complexity.csv have the metrics "parameters (M)" (10^6), "GMACs" (what is computed, in 10^9
     multiply-accumulates) and "GMACs (thesis)" (the convention of tables 8.5 and 8.6; see ``networks.complexity``).

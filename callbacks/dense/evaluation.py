@@ -61,14 +61,14 @@ def dense_features_of(module: nn.Module, names: list[str] | None = None) -> dict
 class DenseEvaluation(Callback, ABC):
     """Base of the protocols that need dense features and nothing else.
 
-    It takes the validation and test batches whose ``batch["task"]`` is ``task``, computes one metric for every dense
-    features of the module and every image size, and at the end of the epoch logs
+    It takes the validation and test batches whose ``batch["task"]`` is ``task``, computes one metric for every method
+    that the module offers in ``dense_features()`` and every image size, and at the end of the epoch logs
     ``<protocol>/<metric>/<method>@<size>``, writes ``results/<protocol>.csv`` into the run folder and keeps the rows in
     ``results``; the protocol is named as the task unless the class says otherwise. Exact under DDP: samples are
     dealt without padding and the metrics gather them.
 
     Dense features of several layers (``networks.vit_layers.Layered``) come from one pass and have a metric a layer;
-    what they gave is kept beside the runs (``callbacks.results.array_store``) and not measured again.
+    their results are kept beside the runs (``callbacks.results.array_store``) and not measured again.
 
     Args:
         methods: which of the module's dense features to evaluate; all if None.
@@ -90,7 +90,7 @@ class DenseEvaluation(Callback, ABC):
 
     @abstractmethod
     def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
-        """Evaluate one batch of this task with one dense features: ``metrics(layer)`` for each of their maps."""
+        """Measure a batch of this task on one method's dense features; ``metrics(layer)`` is the metric of a layer."""
 
     @abstractmethod
     def image_size(self, batch: Mapping[str, Any]) -> int:

@@ -67,7 +67,7 @@ class DetectionEvaluation(Callback, ABC):
 
     It takes what the module's ``validation_step`` or ``test_step`` returns for batches of task "detection", a dict with
     "boxes" (M, 4) xyxy in pixels of the original picture, "scores" (M,), "labels" (M,) and, of a detector with masks,
-    "masks" (M compressed RLE) for every picture, and holds it against ``batch["truth"]``. At the end of the epoch the
+    "masks" (M compressed RLE) for every picture, and compares it with ``batch["truth"]``. At the end of the epoch the
     pictures of all ranks come together on the first, which computes the figures; every rank logs
     ``<protocol>/<metric>/<method>``. The figures do not depend on the number of processes: pictures are sorted by
     their ids. They are written to results/<protocol>.csv in the run folder and kept as rows in ``results``.

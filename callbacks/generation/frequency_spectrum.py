@@ -23,9 +23,9 @@ from metrics.power_spectrum import (
 from networks.generated import Generated, to_unit_range
 from visionscapes.errors import UserError
 
-TRUTH, RESIDUAL = "truth", "residual"
+TRUTH, GAN_RESIDUAL = "truth", "residual"
 # The colours of Figure 5.10 by name, in shades that remain apart for colour-blind readers.
-_COLOURS = {TRUTH: PALETTE[3], "image": PALETTE[6], "reconstruction": PALETTE[1], RESIDUAL: PALETTE[5]}
+_COLOURS = {TRUTH: PALETTE[3], "image": PALETTE[6], "reconstruction": PALETTE[1], GAN_RESIDUAL: PALETTE[5]}
 COLUMNS = ("curve", "image_size", "radius", "frequency", "coefficients", "power", "deviation")
 
 
@@ -66,7 +66,7 @@ class FrequencySpectrum(GenerationEvaluation):
             raise UserError(f"FrequencySpectrum takes square images, not {width}x{height}: leave the callback out")
         curves = {TRUTH: truth, "image": to_unit_range(generated.image)}
         for name, part in generated.parts.items():
-            curves[name] = part.float() / 2 if name == RESIDUAL else (part.float() + 1) / 2
+            curves[name] = part.float() / 2 if name == GAN_RESIDUAL else (part.float() + 1) / 2
         for name, images in curves.items():
             self.metric(pl_module, name, height).update(images)
 

@@ -47,7 +47,7 @@ def shown_condition(batch: Mapping[str, Any]) -> Tensor:
 def shown_columns(batch: Mapping[str, Any], generated: Generated, count: int) -> dict[str, Tensor]:
     """Return the first samples as columns: input, the parts, image and truth, each (count, 3, H, W) on the CPU.
 
-    The residual r comes as 0.5 + r / 2, as all else in units of [-1, 1].
+    The GAN residual r (thesis Eq. 5.1) comes as 0.5 + r / 2, as all else in units of [-1, 1].
     """
     columns = {"input": shown_condition(batch)}
     columns |= {name: to_unit_range(part) for name, part in generated.parts.items()}

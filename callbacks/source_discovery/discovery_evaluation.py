@@ -17,7 +17,7 @@ from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, tr
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import (
     UNCLUSTERED,
-    DiscoveryScores,
+    SourceDiscoveryScores,
     attribution_accuracy,
     majorities,
     scores_of_all,
@@ -164,7 +164,7 @@ def labels_of(names: Sequence[str], sources: Sequence[str]) -> np.ndarray:
     return np.array([numbers[name] for name in names], np.int64)
 
 
-def _scores(method: str, scores: DiscoveryScores, scored: int, present: int, size: int) -> list[Result]:
+def _scores(method: str, scores: SourceDiscoveryScores, scored: int, present: int, size: int) -> list[Result]:
     def row(metric: str, value: float, count: int) -> Result:
         return Result(
             "sources", metric, method, image_size=size, value=float(value), standard_error=math.nan, count=count

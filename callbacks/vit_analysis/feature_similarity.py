@@ -17,12 +17,12 @@ from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_tensors
 
-RESIDUAL = ("attention_skip", "attention_branch", "mlp_skip", "mlp_branch")
-KINDS = ("cls", "spatial", "norms", *RESIDUAL)
+RESIDUAL_PATHS = ("attention_skip", "attention_branch", "mlp_skip", "mlp_branch")
+KINDS = ("cls", "spatial", "norms", *RESIDUAL_PATHS)
 
 
 class FeatureSimilarity(LayerEvaluation):
-    """Gram matrices of the images of each batch for minibatch CKA, and norms of the residual paths.
+    """Gram matrices of the images of each batch for minibatch CKA, and norms of skips and branches.
 
     For every block: the class token; all spatial tokens of an image as one vector, not averaged; the outputs of both
     layer norms; what either addition adds up, the path around the layer ("skip") and the one through it ("branch"), of
@@ -67,7 +67,7 @@ class FeatureSimilarity(LayerEvaluation):
 
         def look(view: BlockView) -> None:
             shown = {"cls": [view.cls], "spatial": [view.patches], "norms": [view.parts["norm1"], view.parts["norm2"]]}
-            shown |= {name: [view.parts[name]] for name in RESIDUAL}
+            shown |= {name: [view.parts[name]] for name in RESIDUAL_PATHS}
             for kind, features in shown.items():
                 grams[kind] += [gram_matrix(x) for x in features]
             for path, own in ratios.items():

@@ -47,7 +47,7 @@ class BoxedImage:
     boxes: Tensor
 
 
-class DiscoveryDataset(Dataset):
+class ObjectDiscoveryDataset(Dataset):
     """Annotated images at one size.
 
     Args:
@@ -71,7 +71,7 @@ class DiscoveryDataset(Dataset):
         return {"image": to_tensor(squash(image, self.size)), "boxes": boxes, "image_id": sample.image_id}
 
 
-class DiscoveryDataModule(EvaluationDataModule):
+class ObjectDiscoveryData(EvaluationDataModule):
     """Base of the discovery data sets: batches of task "discovery".
 
     A batch holds "image" (B, 3, S, S) float32 RGB in [0, 1]; "boxes", a list of B tensors (N_i, 4) float32 xyxy in
@@ -87,23 +87,23 @@ class DiscoveryDataModule(EvaluationDataModule):
         self.images: list[BoxedImage] = []
 
     @override
-    def dataset(self, size: int) -> DiscoveryDataset:
-        return DiscoveryDataset(self.images, size, self.truncate_boxes)
+    def dataset(self, size: int) -> ObjectDiscoveryDataset:
+        return ObjectDiscoveryDataset(self.images, size, self.truncate_boxes)
 
     @staticmethod
     @override
     def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Stack images and list everything else."""
         return {
-            "task": DiscoveryDataModule.task,
+            "task": ObjectDiscoveryData.task,
             "image": torch.stack([sample["image"] for sample in samples]),
             "boxes": [sample["boxes"] for sample in samples],
             "image_id": [sample["image_id"] for sample in samples],
         }
 
 
-class VOCDiscovery(DiscoveryDataModule):
-    """PASCAL VOC 2007 or 2012 for object discovery (thesis section 8.3.3), see ``DiscoveryDataModule``.
+class VOCDiscovery(ObjectDiscoveryData):
+    """PASCAL VOC 2007 or 2012 for object discovery (thesis section 8.3.3), see ``ObjectDiscoveryData``.
 
     Boxes of all objects of all classes count, as in LOST and TokenCut, whose protocol this is.
 
@@ -195,10 +195,10 @@ def voc_boxes(annotation: Path, drop_hard: bool = False) -> Tensor:
     return torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
 
 
-class COCO20k(DiscoveryDataModule):
+class COCO20k(ObjectDiscoveryData):
     """COCO20k, 19,817 images of COCO train2014, for object discovery (thesis section 8.3.3).
 
-    See ``DiscoveryDataModule`` for the batches. Images and annotations are paired by image id. Boxes of crowds are
+    See ``ObjectDiscoveryData`` for the batches. Images and annotations are paired by image id. Boxes of crowds are
     left out, and the others are rounded to whole pixels, as in LOST and TokenCut, whose protocol this is.
 
     Args:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from datamodules.common.loading import eval_loader, step_generator, train_loader
 from datamodules.dense.davis import DAVIS2017
-from datamodules.dense.object_discovery import DiscoveryDataModule
+from datamodules.dense.object_discovery import ObjectDiscoveryData
 from datamodules.dense.spair import SPair71k
 from datamodules.images.image_folder import FilesToPredict, ImageFiles, ImageFolder
 from datamodules.images.views import RandomViews
@@ -148,7 +148,12 @@ class SceneWorld(LightningDataModule):
             "keypoints": (self.pairs, lambda i, s: scene_pair(world, i, size, s), SPair71k.collate, 8),
             "warps": (self.pairs, lambda i, s: _warp_pair(world, i, size, s), _collate_warps, 8),
             "video": (self.videos, lambda i, s: scene_video(world, i, size, self.frames, s), DAVIS2017.collate, 1),
-            "discovery": (self.discoveries, lambda i, s: _discovery(world, i, size, s), DiscoveryDataModule.collate, 8),
+            "discovery": (
+                self.discoveries,
+                lambda i, s: _object_discovery(world, i, size, s),
+                ObjectDiscoveryData.collate,
+                8,
+            ),
         }
         loaders = {}
         for task in tasks:
@@ -172,7 +177,7 @@ def _collate_warps(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return SPair71k.collate(samples) | {"task": "warps"}
 
 
-def _discovery(world: int, index: int, size: int, side: int) -> dict[str, Any]:
+def _object_discovery(world: int, index: int, size: int, side: int) -> dict[str, Any]:
     scene: Scene = render_scene(world, index, size, most_objects=2)
     boxes = scene.boxes
     boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] * (side / size)

@@ -134,7 +134,7 @@ def as_sample(item: AnnotatedImage, with_masks: bool) -> Sample:
 
 
 def truth_of(item: AnnotatedImage) -> dict[str, Any]:
-    """Return all annotations of a picture, in pixels of the original: what detections are held against.
+    """Return all annotations of a picture, in pixels of the original: what detections are compared with.
 
     Returns:
         "boxes" (N, 4) float32 xyxy, "labels" (N,) int64, "ignored" (N,) bool, "areas" (N,) float32 px², "ids" (N,)

@@ -31,7 +31,7 @@ Truth = bool | Literal["auto"]
 
 
 @dataclass
-class Found:
+class SourceFiles:
     """Files with the names of their sources, None where they are unknown.
 
     Attributes:
@@ -53,9 +53,9 @@ class Found:
         self.names.append(name)
         self.rounds.append(arrival)
 
-    def without(self, left_out: set[Path]) -> "Found":
+    def without(self, left_out: set[Path]) -> "SourceFiles":
         """Return the files but those that are named."""
-        kept = Found()
+        kept = SourceFiles()
         for each in zip(self.paths, self.sources, self.names, self.rounds, strict=True):
             if each[0] not in left_out:
                 kept.add(*each)
@@ -67,7 +67,7 @@ def option(name: str, value: str = "<folder>") -> str:
     return f"--data.init_args.{name}={value}"
 
 
-def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: bool) -> Found:
+def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: bool) -> SourceFiles:
     """Return the images below the sub-folders of a folder that are classes, all of them if ``classes`` is None.
 
     Raises:
@@ -76,7 +76,7 @@ def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: 
     """
     remedies = [f"Give the folder that holds one folder for each known source as {option('labelled')}", COPY_SOME]
     paths = find_images(folder, name="The labelled set", expected=LABELLED_TREE, remedies=remedies)
-    found = Found()
+    found = SourceFiles()
     for path in paths:
         inner = path.relative_to(folder)
         if len(inner.parts) > 1:
@@ -112,13 +112,13 @@ def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: 
     return found
 
 
-def find_discovery(
+def find_discovery_images(
     folder: Path,
     arrivals: Mapping[int, Sequence[Path]],
     truth: Truth,
     classes: Sequence[str] | None,
     skip_unreadable: bool,
-) -> Found:
+) -> SourceFiles:
     """Return the images to be discovered, by the round in which they come and then by name.
 
     Args:
@@ -134,7 +134,7 @@ def find_discovery(
         UserError: a class that does not exist, ``truth`` of images that lie in no sub-folder, two images of one name,
             or nothing that is there in round 1.
     """
-    later = Found()
+    later = SourceFiles()
     for arrival, folders in sorted(arrivals.items()):
         for place in folders:
             remedies = [f"Mend the folder of round {arrival} in {option('arrivals', '{...}')}", COPY_SOME]
@@ -154,7 +154,7 @@ def find_discovery(
             f" move them into the folder of their source, or give {option('truth', 'false')} without discovery_classes"
         )
     known = not loose if truth == "auto" else truth
-    first = Found()
+    first = SourceFiles()
     for path in paths:
         inner = path.relative_to(folder)
         first.add(path, inner.parts[0] if len(inner.parts) > 1 else None, inner.as_posix())
@@ -162,7 +162,7 @@ def find_discovery(
     if later.paths:
         coming = {os.path.realpath(path) for path in later.paths}
         first = first.without({path for path in first.paths if os.path.realpath(path) in coming})
-    found = Found()
+    found = SourceFiles()
     for part in (first, later):
         for each in sorted(zip(part.rounds, part.names, part.paths, part.sources, strict=True), key=lambda x: x[:2]):
             found.add(each[2], each[3] if known else None, each[1], each[0])
@@ -179,7 +179,7 @@ def find_discovery(
     return found
 
 
-def _chosen(found: Found, folder: Path, classes: Sequence[str] | None, name: str) -> Found:
+def _chosen(found: SourceFiles, folder: Path, classes: Sequence[str] | None, name: str) -> SourceFiles:
     """Return the files of the classes that were asked for."""
     if classes is None:
         return found
@@ -203,7 +203,7 @@ def _chosen(found: Found, folder: Path, classes: Sequence[str] | None, name: str
     return found.without({path for path, each in zip(found.paths, found.sources, strict=True) if each not in wanted})
 
 
-def readable(found: Found, folder: Path) -> Found:
+def readable(found: SourceFiles, folder: Path) -> SourceFiles:
     """Return the files that can be read, and report the others; call it on all processes."""
     bad = unreadable_images(found.paths)
     if bad:
@@ -212,7 +212,7 @@ def readable(found: Found, folder: Path) -> Found:
     return found.without(set(bad))
 
 
-def check_leaks(labelled: Found, discovery: Found) -> None:
+def check_leaks(labelled: SourceFiles, discovery: SourceFiles) -> None:
     """Warn, on the first process, of what would give the source away or make the evaluation look better than it is.
 
     Files that are in both sets are found by their size and then their first and last four kilobytes. The formats of
@@ -253,7 +253,7 @@ def _digest(path: Path) -> tuple[int, bytes]:
         return size, hashlib.blake2b(head + file.read(ends)).digest()
 
 
-def _formats(found: Found, source: str) -> set[str]:
+def _formats(found: SourceFiles, source: str) -> set[str]:
     paths = [path for path, each in zip(found.paths, found.sources, strict=True) if each == source][:PEEKED]
     formats = set()
     for path in paths:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import find_images
 from datamodules.common.loading import eval_loader, train_loader
-from datamodules.sources.folders import Found, check_leaks, find_discovery, find_labelled, option, readable
+from datamodules.sources.folders import SourceFiles, check_leaks, find_discovery_images, find_labelled, option, readable
 from datamodules.sources.pictures import (
     Augment,
     PictureFiles,
@@ -30,7 +30,7 @@ LEAST_SIZE = 8  # pixels; a smaller picture has no fingerprint
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedPictures:
     """All pictures of a run.
 
     Attributes:
@@ -139,7 +139,7 @@ class SourceImages(LightningDataModule):
         self.root = None if root is None else Path(root).expanduser()
         self.chosen, self.discovery_chosen = _distinct(classes), _distinct(discovery_classes)
         self.skip_unreadable, self.seed = skip_unreadable, seed
-        self._collected: Collected | None = None
+        self._collected: CollectedPictures | None = None
         self._clusters = np.empty(0, np.int64)
 
     @override
@@ -167,16 +167,16 @@ class SourceImages(LightningDataModule):
         self.real = frozenset(filter(self.is_real, self.sources) if self.named_real is None else self.named_real)
         self._collected = found
 
-    def collect(self) -> Collected:
+    def collect(self) -> CollectedPictures:
         """Return all pictures of the run."""
         labelled = find_labelled(self.labelled, self.chosen, self.skip_unreadable)
-        discovery = find_discovery(
+        discovery = find_discovery_images(
             self.discovery, self.arrivals, self.known_truth, self.discovery_chosen, self.skip_unreadable
         )
         check_leaks(labelled, discovery)
         classes = tuple(sorted({str(source) for source in labelled.sources}))
         truth = [source for source in discovery.sources if source is not None]
-        return Collected(
+        return CollectedPictures(
             classes=classes,
             labelled=PictureFiles(labelled.paths, self.image_size),
             labels=np.array([classes.index(str(source)) for source in labelled.sources], np.int64),
@@ -259,7 +259,7 @@ class SourceImages(LightningDataModule):
         return self._pictures.discovery[index]
 
     @property
-    def _pictures(self) -> Collected:
+    def _pictures(self) -> CollectedPictures:
         assert self._collected is not None, "setup comes first"
         return self._collected
 
@@ -275,7 +275,7 @@ class SourceImages(LightningDataModule):
     def _to_predict(self) -> PicturesToPredict:
         if self.root is None:
             raise UserError(f"predict needs a folder of images: {option('root')}")
-        found = Found()
+        found = SourceFiles()
         for path in find_images(self.root):
             found.add(path, None, str(path))
         if self.skip_unreadable:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from datamodules.procedural.sources.sources import SETTINGS, is_real, render_source
-from datamodules.sources.images import LEAST_SIZE, Collected, SourceImages
+from datamodules.sources.images import LEAST_SIZE, CollectedPictures, SourceImages
 from datamodules.sources.pictures import Augment
 from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
@@ -133,7 +133,7 @@ class SourceWorld(SourceImages):
         self.images, self.discovery_images, self.setting = images, discovery_images, setting
 
     @override
-    def collect(self) -> Collected:
+    def collect(self) -> CollectedPictures:
         """Render all pictures, or find them in the folders."""
         if not self.rendered:
             return super().collect()
@@ -143,7 +143,7 @@ class SourceWorld(SourceImages):
         coming = [(arrival, name) for arrival in sorted(rounds) for name in sorted(rounds[arrival])]
         count = self.discovery_images
         width = len(str(count - 1))  # leading zeros, so that names sort as numbers do
-        return Collected(
+        return CollectedPictures(
             classes=classes,
             labelled=self._rendered([(name, 0) for name in classes], self.images),
             labels=np.repeat(np.arange(len(classes)), self.images),

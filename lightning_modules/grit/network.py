@@ -11,7 +11,7 @@ from typing_extensions import override
 from networks.gan.adain import AdaIN
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.noise import NoiseInjection
-from networks.gan.residual import ResidualDown
+from networks.gan.residual_blocks import ResidualDown
 from networks.generated import Generated
 from visionscapes.errors import UserError
 

@@ -27,7 +27,7 @@ class Proposing(Protocol):
         """Return the proposals to detect in, in pixels of the original pictures if ``rescale``."""
 
 
-class Common(Proposing):
+class CommonRPN(Proposing):
     """C-RPN: one RPN on the features of both views, side by side."""
 
     @override
@@ -43,7 +43,7 @@ class Common(Proposing):
         return detector.rpn_head.predict(concatenated(f_o, f_a), samples, rescale=rescale)
 
 
-class Original(Proposing):
+class OriginalRPN(Proposing):
     """An ordinary RPN on the picture itself, whose regions serve both views (table 3.4, row 6)."""
 
     @override
@@ -59,7 +59,7 @@ class Original(Proposing):
         return detector.rpn_head.predict(f_o, samples, rescale=rescale)
 
 
-class Both(Proposing):
+class SeparateRPNs(Proposing):
     """An ordinary RPN on each view, whose regions are put together (section 3.5.2.4).
 
     Args:
@@ -95,10 +95,10 @@ class Both(Proposing):
 
 
 PROPOSALS: dict[str, Proposing] = {
-    "common": Common(),
-    "original": Original(),
-    "both": Both(1.0),
-    "both_halved": Both(0.5),
+    "common": CommonRPN(),
+    "original": OriginalRPN(),
+    "both": SeparateRPNs(1.0),
+    "both_halved": SeparateRPNs(0.5),
 }
 
 

@@ -1,4 +1,4 @@
-"""BEiT (Bao et al., ICLR 2022; thesis 2.7.1.2): the visual tokens of hidden patches are guessed from the others."""
+"""BEiT (Bao et al., ICLR 2022; thesis 2.7.1.2): the visual tokens of hidden patches are predicted from the others."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any

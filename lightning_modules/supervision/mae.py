@@ -1,4 +1,4 @@
-"""Masked autoencoder (He et al., CVPR 2022; thesis 2.7.1.2): three quarters of a picture are guessed from the rest."""
+"""Masked autoencoder (He et al., CVPR 2022; thesis 2.7.1.2): three quarters of a picture are painted from the rest."""
 
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ class MAE(LightningModule):
         lr_floor: share of ``lr`` at the end.
 
     Raises:
-        UserError: ``mask_ratio`` leaves nothing to see or to guess, the ViT has no absolute positions or not just one
+        UserError: ``mask_ratio`` leaves nothing to see or to predict, the ViT has no absolute positions or not just one
             class token, its image is not square, or a width is not a multiple of 4; in training, images of another size
             than the ViT's.
     """
@@ -90,7 +90,7 @@ class MAE(LightningModule):
         patches = h * w
         if not 0 < int(patches * (1 - mask_ratio)) < patches:
             raise UserError(
-                f"mask_ratio {mask_ratio} leaves nothing to see or to guess of {patches} patches: choose one like 0.75"
+                f"mask_ratio {mask_ratio} leaves nothing to see or predict of {patches} patches: choose one like 0.75"
             )
         # lightly's wrapper has a mask token, which MAE's encoder never uses: if it were trained, DDP would wait for it.
         unused = nn.Parameter(torch.zeros(1, 1, vit.embed_dim), requires_grad=False)
@@ -114,12 +114,12 @@ class MAE(LightningModule):
             (len(images), self.encoder.sequence_length), self.mask_ratio, device=images.device
         )
         seen = self.encoder.encode(images, idx_keep=shown)
-        painted = self.guess(seen, shown, hidden)
+        painted = self.predict_hidden(seen, shown, hidden)
         loss = masked_pixel_loss(painted, images, hidden - 1, self.patch_size, self.normalise_patches)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
-    def guess(self, seen: Tensor, shown: Tensor, hidden: Tensor) -> Tensor:
+    def predict_hidden(self, seen: Tensor, shown: Tensor, hidden: Tensor) -> Tensor:
         """Return what the decoder paints in the hidden patches.
 
         Args:
@@ -160,12 +160,12 @@ def masked_pixel_loss(
     """Return the mean squared error of the hidden patches' pixels (He et al., section 3, "reconstruction target").
 
     Args:
-        painted: (B, M, 3 p^2), the guess.
+        painted: (B, M, 3 p^2), the prediction.
         images: (B, 3, S, S).
         hidden: (B, M) int64, which patches those are, row by row from 0.
         patch_size: p in pixels.
         normalise_patches: compare with pixels that have mean 0 and (unbiased) variance 1 within their patch, which
-            makes about 1 the loss of a guess of nothing but zeros.
+            makes about 1 the loss of a prediction of nothing but zeros.
     """
     wanted = get_at_index(patchify(images, patch_size), hidden)
     if normalise_patches:

@@ -9,7 +9,7 @@ from typing_extensions import override
 from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.minibatch_stddev import MinibatchStddev
-from networks.gan.residual import ResidualDown, leaky_relu
+from networks.gan.residual_blocks import ResidualDown, leaky_relu
 from visionscapes.errors import UserError
 
 

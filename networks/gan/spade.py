@@ -11,7 +11,7 @@ from typing_extensions import override
 from networks.batch_norm import GlobalBatchNorm
 from networks.gan.equalized import EqualizedConv2d
 from networks.gan.instance_norm import instance_norm
-from networks.gan.residual import leaky_relu
+from networks.gan.residual_blocks import leaky_relu
 
 Norm = Literal["instance", "batch"]
 Resize = Literal["nearest", "area"]

@@ -68,7 +68,7 @@ def faces(tmp_path_factory):
 
 
 def check_results(run, expected):
-    """Hold the files of a run against those that its callbacks promise."""
+    """Compare the files of a run with those that its callbacks promise."""
     assert {name.removesuffix(".csv") for name in names(run / "results")} == expected | {"summary.md"}
     reconstruction = values(run, "reconstruction")
     assert 0 < reconstruction["L1", "image"] < 255

@@ -74,7 +74,9 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def discovery_loaders(count: int = 6, sizes: tuple[int, ...] = (32,), batch_size: int = 2) -> dict[str, DataLoader]:
+def object_discovery_loaders(
+    count: int = 6, sizes: tuple[int, ...] = (32,), batch_size: int = 2
+) -> dict[str, DataLoader]:
     return {
         f"discovery@{size}": DataLoader(Objects(count, size), batch_size=batch_size, collate_fn=collate)
         for size in sizes

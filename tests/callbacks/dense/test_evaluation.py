@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
 from metrics.estimate import Estimate
-from tests.helpers.dense_case import Objects, Pooled, TinyModule, discovery_loaders, run_test
+from tests.helpers.dense_case import Objects, Pooled, TinyModule, object_discovery_loaders, run_test
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
@@ -61,7 +61,7 @@ def test_features_are_those_offered_in_the_order_asked_for():
 def test_every_image_counts_once_for_each_method_and_size(tmp_path):
     callback = Blueness(["base", "bilinear"])
     other = DataLoader([{"task": "other", "image": torch.full((1, 3, 32, 32), 9.0)}], collate_fn=lambda batch: batch[0])
-    loaders = {"other": other, **discovery_loaders(5, (32, 16))}
+    loaders = {"other": other, **object_discovery_loaders(5, (32, 16))}
     trainer = run_test(tmp_path, [callback], loaders)
     rows = {(row.method, row.image_size): row for row in callback.results}
     assert rows.keys() == {(method, size) for method in ("base", "bilinear") for size in (32, 16)}
@@ -88,7 +88,7 @@ def test_every_epoch_starts_anew_and_the_sanity_check_has_no_result(tmp_path):
 
     callback, seen = Blueness(["base"]), []
     trainer = quiet_trainer(tmp_path, [callback], num_sanity_val_steps=2)
-    (loader,) = discovery_loaders(5).values()
+    (loader,) = object_discovery_loaders(5).values()
     trainer.fit(Trained(), loader, [loader])
     assert seen == [(True, []), (False, [5])]
     trainer.validate(TinyModule(), [loader], verbose=False)

@@ -6,13 +6,13 @@ from torch.utils.data import DataLoader
 
 from callbacks.dense.feature_pictures import ImageFeatures, PrincipalComponentPicture, SelfSimilarityPicture
 from callbacks.results.figures import LARGEST_PNG, new_figure, save_figure
-from tests.helpers.dense_case import TinyModule, discovery_loaders, run_test
+from tests.helpers.dense_case import TinyModule, object_discovery_loaders, run_test
 from tests.helpers.quiet_trainer import quiet_trainer
 
 
 @pytest.mark.parametrize("picture", [SelfSimilarityPicture, PrincipalComponentPicture])
 def test_writes_one_picture_for_every_size(tmp_path, picture):
-    run_test(tmp_path, [picture(images=3, methods=["base", "bilinear"])], discovery_loaders(6, (32, 64)))
+    run_test(tmp_path, [picture(images=3, methods=["base", "bilinear"])], object_discovery_loaders(6, (32, 64)))
     files = sorted((tmp_path / "pictures").iterdir())
     assert [file.name for file in files] == [f"{picture.name}_32.png", f"{picture.name}_64.png"]
     for file in files:
@@ -40,7 +40,9 @@ def test_takes_no_more_images_than_asked_and_no_other_task(tmp_path):
             drawn.append(len(rows))
             return super().draw(rows)
 
-    run_test(tmp_path, [Counting(images=3), Counting(images=3, task="other")], discovery_loaders(6, batch_size=2))
+    run_test(
+        tmp_path, [Counting(images=3), Counting(images=3, task="other")], object_discovery_loaders(6, batch_size=2)
+    )
     assert drawn == [3]
 
 

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Subset
 from callbacks.dense.object_discovery import ObjectDiscovery
 from callbacks.dense.scale_invariance import ScaleInvariance
 from callbacks.results.result_table import ResultTable
-from tests.helpers.dense_case import Objects, TinyModule, collate, discovery_loaders, run_test
+from tests.helpers.dense_case import Objects, TinyModule, collate, object_discovery_loaders, run_test
 from tests.helpers.processes import two_processes
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
@@ -15,7 +15,7 @@ from visionscapes.errors import UserError
 
 def test_finds_the_objects_at_every_size(tmp_path):
     callback = ObjectDiscovery()
-    trainer = run_test(tmp_path, [callback], discovery_loaders(5, (32, 64)))
+    trainer = run_test(tmp_path, [callback], object_discovery_loaders(5, (32, 64)))
     figures = {(row.method, row.image_size): row for row in callback.results}
     assert set(figures) == {(method, size) for method in ("base", "bilinear", "useless") for size in (32, 64)}
     for size in (32, 64):
@@ -30,7 +30,7 @@ def test_finds_the_objects_at_every_size(tmp_path):
 
 def test_threshold_and_methods_are_options(tmp_path):
     callback = ObjectDiscovery(methods=["useless"], iou_threshold=0.05)
-    run_test(tmp_path, [callback], discovery_loaders(3))
+    run_test(tmp_path, [callback], object_discovery_loaders(3))
     assert [(row.method, row.value) for row in callback.results] == [("useless", 1.0)]
 
 
@@ -59,7 +59,7 @@ def one_rank(rank, root):
 @pytest.mark.slow
 def test_two_processes_count_every_image_once(tmp_path):
     callback = ObjectDiscovery()
-    run_test(tmp_path / "one", [callback], discovery_loaders(7, (32,)))
+    run_test(tmp_path / "one", [callback], object_discovery_loaders(7, (32,)))
     two_processes(one_rank, str(tmp_path))
     first, second = ({row[:3]: row[3:] for row in torch.load(tmp_path / f"{rank}.pt")} for rank in range(2))
     assert first == second

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from callbacks.dense.scale_invariance import ScaleInvariance, resize
 from metrics.cka import MinibatchCKA
-from tests.helpers.dense_case import Objects, Pooled, discovery_loaders, run_test
+from tests.helpers.dense_case import Objects, Pooled, object_discovery_loaders, run_test
 from visionscapes.errors import UserError
 
 
 def test_figures_picture_and_pooling_of_batches(tmp_path):
     callback = ScaleInvariance(scales=[32, 8, 16], batch_size=4, methods=["base", "bilinear"])
-    run_test(tmp_path, [callback], discovery_loaders(9, (16, 32), batch_size=2))
+    run_test(tmp_path, [callback], object_discovery_loaders(9, (16, 32), batch_size=2))
     values = {(row.method, row.metric): row for row in callback.results}
     assert set(values) == {(m, f"CKA {a}->{b}") for m in ("base", "bilinear") for a, b in [(8, 16), (8, 32), (16, 32)]}
 
@@ -35,7 +35,7 @@ def test_figures_picture_and_pooling_of_batches(tmp_path):
 
 def test_limit_and_last_incomplete_batch(tmp_path):
     callback = ScaleInvariance(scales=[16, 32], batch_size=16, limit=5, methods=["base"])
-    run_test(tmp_path, [callback], discovery_loaders(9, batch_size=3))
+    run_test(tmp_path, [callback], object_discovery_loaders(9, batch_size=3))
     assert [row.count for row in callback.results] == [5]
 
 
@@ -58,7 +58,7 @@ def test_the_limit_counts_the_images_of_all_processes(processes, limit):
 def test_says_when_no_image_fits(tmp_path, count, size):
     callback = ScaleInvariance(scales=[16, 32], methods=["base"])
     with pytest.warns(UserWarning, match="images of 32 px"):
-        run_test(tmp_path, [callback], discovery_loaders(count, (size,)))
+        run_test(tmp_path, [callback], object_discovery_loaders(count, (size,)))
     assert callback.results == []
 
 

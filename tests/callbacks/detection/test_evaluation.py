@@ -16,7 +16,7 @@ from callbacks.detection.lvis_evaluation import LVISEvaluation
 from callbacks.detection.proposal_recall import ProposalRecall
 from callbacks.detection.voc_evaluation import VOCEvaluation
 from tests.callbacks.detection.cases import FakeData, FakeDetector, as_batch, fuzzed, image, run_test
-from tests.helpers.dense_case import TinyModule, discovery_loaders
+from tests.helpers.dense_case import TinyModule, object_discovery_loaders
 from tests.helpers.processes import two_processes
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
@@ -65,7 +65,7 @@ def test_columns_point_to_the_pictures():
 def test_other_tasks_are_left_alone(tmp_path, callback):
     trainer = quiet_trainer(tmp_path, [callback()])
     data = FakeData([], frequencies=FREQUENCIES)
-    data.test_dataloader = lambda: discovery_loaders(2)["discovery@32"]
+    data.test_dataloader = lambda: object_discovery_loaders(2)["discovery@32"]
     trainer.test(FakeDetector([]), datamodule=data, verbose=False)
     assert not trainer.callback_metrics
     assert not (tmp_path / "results").exists()
@@ -80,7 +80,7 @@ def test_a_module_that_detects_nothing_is_named(tmp_path, callback):
 
 def test_another_datamodule_is_named(tmp_path):
     with pytest.raises(UserError, match="LVISEvaluation needs a datamodule of object detection"):
-        quiet_trainer(tmp_path, [LVISEvaluation()]).test(TinyModule(), discovery_loaders(2), verbose=False)
+        quiet_trainer(tmp_path, [LVISEvaluation()]).test(TinyModule(), object_discovery_loaders(2), verbose=False)
 
 
 def test_checkpoints_can_follow_it_and_the_sanity_check_does_not_count(tmp_path):
@@ -121,7 +121,7 @@ def one_rank(rank, root):
         trainer = one_of_two(f"{root}/{name}", [*callbacks, DetectionPicture(2)])
         data = FakeData(mine, frequencies=FREQUENCIES, known=(0,))
         if not mine:  # this rank has a batch of another task only
-            data.test_dataloader = lambda: discovery_loaders(1)["discovery@32"]
+            data.test_dataloader = lambda: object_discovery_loaders(1)["discovery@32"]
         trainer.test(FakeDetector(images), datamodule=data, verbose=False)
         logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
         torch.save([[str(row) for each in callbacks for row in each.results], logged], f"{root}/{name}-{rank}.pt")

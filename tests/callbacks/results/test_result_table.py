@@ -20,7 +20,7 @@ from callbacks.results.result import Result
 from callbacks.results.result_table import ResultTable, result_tables, summary
 from callbacks.results.terminal import print_tables
 from callbacks.source_discovery.out_of_distribution_evaluation import OutOfDistributionEvaluation
-from tests.helpers.dense_case import TinyModule, discovery_loaders, run_test
+from tests.helpers.dense_case import TinyModule, object_discovery_loaders, run_test
 
 PROTOCOLS: list[Any] = [
     COCOEvaluation,
@@ -178,7 +178,7 @@ def test_the_title_says_which_pairs_or_videos_there_were():
 
 def test_collects_prints_and_writes_after_a_test(tmp_path, capsys):
     callbacks = [ResultTable(metrics=["CorLoc"]), ObjectDiscovery(), Complexity(image_sizes=[32])]
-    run_test(tmp_path, callbacks, discovery_loaders(4, (32, 64)))
+    run_test(tmp_path, callbacks, object_discovery_loaders(4, (32, 64)))
     out, summary = capsys.readouterr().out, (tmp_path / "results" / "summary.md").read_text()
     assert "Object discovery: CorLoc (%)" in out
     assert "GMACs" not in out
@@ -208,14 +208,14 @@ def test_every_callback_with_a_protocol_and_results_is_shown(tmp_path, capsys):
     class Other(Callback):
         results = ("no results of a protocol",)
 
-    run_test(tmp_path, [ResultTable(), Evaluation(), Other()], discovery_loaders(2))
+    run_test(tmp_path, [ResultTable(), Evaluation(), Other()], object_discovery_loaders(2))
     out = capsys.readouterr().out
     assert "Recall of proposals at 800 px (%)" in out
     assert "83.0 ± 0.1" in out
 
 
 def test_nothing_to_show(tmp_path, capsys):
-    run_test(tmp_path, [ResultTable()], discovery_loaders(2))
+    run_test(tmp_path, [ResultTable()], object_discovery_loaders(2))
     assert "±" not in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
 
@@ -228,7 +228,7 @@ class Logging(TinyModule):
 
 def test_what_a_module_logs_is_not_hidden(tmp_path, capsys):
     """It was, as Lightning's own table is left out for this one."""
-    run_test(tmp_path, [ResultTable(metrics=["CorLoc"])], discovery_loaders(2), Logging())
+    run_test(tmp_path, [ResultTable(metrics=["CorLoc"])], object_discovery_loaders(2), Logging())
     out = capsys.readouterr().out
     assert ["test/accuracy", "0.625"] in [line.split() for line in out.splitlines()]
     assert "| test/accuracy       | 0.625 |" in (tmp_path / "results" / "summary.md").read_text()
@@ -236,7 +236,7 @@ def test_what_a_module_logs_is_not_hidden(tmp_path, capsys):
 
 
 def test_what_a_protocol_covers_is_not_printed_twice(tmp_path, capsys):
-    run_test(tmp_path, [ResultTable(metrics=["none"]), ObjectDiscovery()], discovery_loaders(4), Logging())
+    run_test(tmp_path, [ResultTable(metrics=["none"]), ObjectDiscovery()], object_discovery_loaders(4), Logging())
     out = capsys.readouterr().out
     assert "test/accuracy" in out
     assert "discovery/" not in out

@@ -5,7 +5,7 @@ import pytest
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.sources import folders as source_folders
-from datamodules.sources.folders import Found, check_leaks, duplicates, find_discovery, find_labelled
+from datamodules.sources.folders import SourceFiles, check_leaks, duplicates, find_discovery_images, find_labelled
 from tests.helpers.image_files import save_photo, truncate
 from visionscapes.errors import UserError
 
@@ -22,7 +22,7 @@ def save(root, *names):
 
 
 def discovery(folder, arrivals=None, truth="auto", classes=None, skip_unreadable=False):
-    return find_discovery(folder, arrivals or {}, truth, classes, skip_unreadable)
+    return find_discovery_images(folder, arrivals or {}, truth, classes, skip_unreadable)
 
 
 def test_labelled_images_are_those_of_the_sub_folders(tmp_path):
@@ -152,7 +152,7 @@ def test_unreadable_files_are_left_out_and_named(tmp_path, caplog):
 
 
 def listed(root, *names):
-    found = Found()
+    found = SourceFiles()
     for name in names:
         found.add(root / name, name.split("/")[0], name)
     return found

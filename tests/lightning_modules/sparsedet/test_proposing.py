@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from lightning_modules.sparsedet.proposing import PROPOSALS, Both, widened
+from lightning_modules.sparsedet.proposing import PROPOSALS, SeparateRPNs, widened
 from lightning_modules.sparsedet.views import concatenated, two_views
 from networks.detection.build import setup_mmdet
 from networks.detection.configs import read_config
@@ -124,14 +124,14 @@ def scored(*scores):
 )
 def test_halves_are_the_most_certain_regions(share, expected):
     first, second = scored(0.1, 0.9, 0.3, 0.5), scored(0.8, 0.2, 0.7)
-    (joined,) = Both(share).together([first], [second])
+    (joined,) = SeparateRPNs(share).together([first], [second])
     torch.testing.assert_close(joined.scores, torch.tensor(expected))
     torch.testing.assert_close(joined.bboxes[:, 0], joined.scores)
 
 
 def test_half_of_one_region_and_of_none():
     first, second = scored(0.4), scored(0.4)[:0]
-    (joined,) = Both(0.5).together([first], [second])
+    (joined,) = SeparateRPNs(0.5).together([first], [second])
     assert joined.scores.tolist() == pytest.approx([0.4])
 
 

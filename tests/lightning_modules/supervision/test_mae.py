@@ -56,11 +56,11 @@ def test_loss_of_knowing_nothing_and_of_knowing_everything():
 
 
 class Watched(MAE):
-    """Keeps what the ViT is given and what is guessed."""
+    """Keeps what the ViT is given and what is predicted."""
 
-    def guess(self, seen, shown, hidden):
+    def predict_hidden(self, seen, shown, hidden):
         self.seen, self.shown, self.hidden = seen, shown, hidden
-        return super().guess(seen, shown, hidden)
+        return super().predict_hidden(seen, shown, hidden)
 
 
 @pytest.mark.parametrize(("ratio", "visible"), [(0.75, 4), (0.5, 8)])
@@ -91,7 +91,7 @@ def test_the_vit_does_not_see_hidden_patches():
     other = loss_of(made, changed)
     assert torch.equal(made.hidden, hidden)
     assert torch.equal(made.seen, seen), "not a bit of them"
-    assert not torch.equal(other, loss_of(made, images)), "but they are what is guessed"
+    assert not torch.equal(other, loss_of(made, images)), "but they are what is predicted"
     top, left = (8 * side for side in divmod(int(made.shown[0, 1]) - 1, 4))
     images[0, :, top : top + 8, left : left + 8] = 0
     loss_of(made, images)
@@ -112,12 +112,12 @@ def test_only_hidden_patches_are_compared():
     for b in range(4):
         assert touched[b].nonzero().flatten().tolist() == sorted(hidden[b].tolist())
     # The module's masks are the same: it draws one random number for every place of the sequence.
-    wanted = masked_pixel_loss(made.guess(*seen(made, images, order)), made.normalise(images), hidden, 8)
+    wanted = masked_pixel_loss(made.predict_hidden(*seen(made, images, order)), made.normalise(images), hidden, 8)
     torch.testing.assert_close(loss_of(made, images), wanted)
 
 
 def seen(made, images, order):
-    """Return the arguments of ``guess``, the ViT applied with its own ``forward`` to a shorter sequence."""
+    """Return the arguments of ``predict_hidden``, the ViT applied with its own ``forward`` to a shorter sequence."""
     places = order.argsort(1)
     shown, vit = places[:, :5], made.encoder.vit
     tokens = vit.patch_embed(made.normalise(images)).flatten(1, 2)
@@ -134,10 +134,10 @@ def test_the_decoder_puts_patches_back_where_they_were():
     shown, hidden = torch.cat([torch.zeros(3, 1).long(), places[:, :6]], 1), places[:, 6:]
     features = torch.rand(3, 7, 16)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    guess = made.guess(features, shown, hidden)
-    torch.testing.assert_close(made.guess(features[:, order], shown[:, order], hidden), guess)
-    assert not torch.allclose(made.guess(features[:, order], shown, hidden), guess, atol=1e-4)
-    torch.testing.assert_close(made.guess(features, shown, hidden.flip(1)), guess.flip(1))
+    guess = made.predict_hidden(features, shown, hidden)
+    torch.testing.assert_close(made.predict_hidden(features[:, order], shown[:, order], hidden), guess)
+    assert not torch.allclose(made.predict_hidden(features[:, order], shown, hidden), guess, atol=1e-4)
+    torch.testing.assert_close(made.predict_hidden(features, shown, hidden.flip(1)), guess.flip(1))
 
 
 def test_positions_are_fixed_sines_and_cosines():

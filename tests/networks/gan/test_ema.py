@@ -4,7 +4,7 @@ from torch import nn
 
 from networks.gan.ema import moving_average
 from networks.gan.noise import NoiseInjection
-from networks.gan.residual import ResidualUp
+from networks.gan.residual_blocks import ResidualUp
 from networks.gan.spade import SPADEResidualBlock
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
-from networks.gan.residual import ResidualBlock, ResidualDown, ResidualUp, leaky_relu, upsample
+from networks.gan.residual_blocks import ResidualBlock, ResidualDown, ResidualUp, leaky_relu, upsample
 
 
 def scaled(layer: nn.Module) -> torch.Tensor:
