@@ -52,5 +52,5 @@ def test_without_truth_there_is_nothing_to_compare(tmp_path):
 
 
 def test_numbers_that_are_none():
-    with pytest.raises(UserError, match="1 or more"):
+    with pytest.raises(UserError, match=r"k is \[0\]; each of its values has to be at least 1"):
         ClusteringBaseline(k=[0])

@@ -278,9 +278,17 @@ def test_half_precision(model, args):
     assert half.item() == pytest.approx(loss_of(made, pictures()).item(), rel=0.05)
 
 
-@pytest.mark.parametrize("more", [{"mask_ratio": 0.0}, {"mask_ratio": 1.0}, {"min_block": 7}, {"min_block": 0}])
-def test_masks_that_cannot_be(more):
-    with pytest.raises(UserError, match="no block of"):
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"mask_ratio": 0.0}, "mask_ratio is 0.0; it has to be above 0 and below 1"),
+        ({"mask_ratio": 1.0}, "mask_ratio is 1.0; it has to be above 0 and below 1"),
+        ({"min_block": 7}, "no block of 7"),
+        ({"min_block": 0}, "min_block is 0; it has to be at least 1"),
+    ],
+)
+def test_masks_that_cannot_be(more, message):
+    with pytest.raises(UserError, match=message):
         module(**more)
 
 
