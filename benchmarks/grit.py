@@ -44,6 +44,7 @@ from visionscapes.files import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
 REACH = 0.7
+NARROW = {"generator": {"base": 8, "most": 32}, "discriminator": {"base": 2048}}
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,19 @@ class Settings:
     rounds: int = 3
     inference: tuple[int, ...] = (1, 4, 16, 64)
     resolutions: tuple[int, ...] = (64, 128, 256, 512)
-    narrow: dict[str, Any] = field(default_factory=lambda: {"base": 8, "most": 32, "discriminator_base": 2048})
+    narrow: dict[str, Any] = field(default_factory=lambda: NARROW)
     few: int = 2
     largest: int = 512
     device: str = "cpu"
 
 
-TINY = {"image_size": 32, "base": 4, "most": 8, "downs": 2, "style_dim": 8, "discriminator_base": 128}
+TINY = {
+    "image_size": 32,
+    "generator": {"base": 4, "most": 8, "downs": 2, "style_dim": 8},
+    "discriminator": {"base": 128},
+}
 QUICK = Settings(
-    changes=TINY | {"penalty_every": 2},
+    changes=TINY | {"adversarial": {"penalty_every": 2}},
     batch=2,
     batches=2,
     rounds=2,
@@ -94,7 +99,10 @@ def configured() -> dict[str, Any]:
 def model(settings: Settings, **changes: Any) -> GRIT:
     """Return the model of configs/grit.yaml, with the same weights every time."""
     torch.manual_seed(0)
-    return GRIT(**configured()["model"]["init_args"] | settings.changes | changes).to(settings.device)
+    options = configured()["model"]["init_args"]
+    for name, value in [*settings.changes.items(), *changes.items()]:
+        options[name] = options.get(name, {}) | value if isinstance(value, dict) else value
+    return GRIT(**options).to(settings.device)
 
 
 def faces(settings: Settings, image_size: int, batch: int) -> FaceWorld:
@@ -175,7 +183,7 @@ def step(settings: Settings) -> dict[str, Any]:
     The adversarial loss is not compared: in the plain way the discriminator has stepped before.
     """
     module = model(settings)
-    every = module.penalty_every
+    every = module.adversarial.penalty_every
     data = faces(settings, module.hparams["image_size"], settings.batch)
     turns = TakingTurns(BareLoop(module, data.train_dataloader()), every, settings.device)
     trainer(settings, every * (settings.rounds + 1), turns).fit(module, datamodule=data)
@@ -202,7 +210,7 @@ def arrangements(settings: Settings, every: int) -> dict[str, Arrangement]:
 def breakdown(settings: Settings) -> dict[str, Any]:
     """Return seconds of a step of every arrangement, and their ratios to the plain one."""
     module = model(settings)
-    every = module.penalty_every
+    every = module.adversarial.penalty_every
     batches = faces(settings, module.hparams["image_size"], settings.batch).train_dataloader()
     loops = {name: BareLoop(module, batches, each) for name, each in arrangements(settings, every).items()}
     variants = {name: _steps(loop, every) for name, loop in loops.items()}
@@ -282,7 +290,7 @@ def resolution(settings: Settings) -> dict[str, Any]:
             if number > 1:
                 spent[number % 2 == 0].append(time.perf_counter() - start)
         with_penalty, without = (statistics.median(spent[kind]) for kind in (True, False))
-        every = module.penalty_every
+        every = module.adversarial.penalty_every
         mean = (with_penalty + (every - 1) * without) / every
         figures = {"mean": mean, "with penalty": with_penalty, "without": without}
         seconds[str(size)] = {name: round(value, 5) for name, value in figures.items()}

@@ -49,11 +49,10 @@ class BareLoop:
         self.generator, self.discriminator = (each.to(self.device, memory_format=self.format) for each in copies)
         if arrangement.compile:
             self.generator.compile()
-        self.average = copy.deepcopy(module.generator).to(self.device) if self.settings["ema"] else None
+        self.average = copy.deepcopy(module.generator).to(self.device) if self.settings["optimizer"]["ema"] else None
+        adam = self.settings["optimizer"]
         self.optimizers = [
-            torch.optim.Adam(
-                network.parameters(), self.settings["lr"], (self.settings["beta1"], self.settings["beta2"])
-            )
+            torch.optim.Adam(network.parameters(), adam["lr"], (adam["beta1"], adam["beta2"]))
             for network in (self.generator, self.discriminator)
         ]
 
@@ -108,7 +107,7 @@ class BareLoop:
             losses = {"discriminator": F.softplus(-of_real).mean() + F.softplus(of_fake).mean()}
         if due:
             (slope,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
-            weight = self.arrangement.penalty_every * self.settings["r1"] / 2
+            weight = self.arrangement.penalty_every * self.settings["adversarial"]["r1"] / 2
             losses["r1"] = weight * slope.square().sum((1, 2, 3)).mean()
         return losses
 
@@ -123,7 +122,7 @@ class BareLoop:
         """Move the average of the generator, if there is one."""
         if self.average is not None:
             for average, value in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                average.lerp_(value, 1 - self.settings["ema"])
+                average.lerp_(value, 1 - self.settings["optimizer"]["ema"])
 
     def autocast(self, wanted: bool = True) -> AbstractContextManager[Any]:
         """Return the context in which to compute."""

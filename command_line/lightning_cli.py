@@ -43,7 +43,8 @@ from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
 from command_line.help import SUBCOMMANDS, config_files
 from command_line.literals import PARSER_MODE, read_none_as_null
-from command_line.messages import PACKAGES, explain, exported
+from command_line.messages import PACKAGES, explain, exported, group_options
+from command_line.old_names import model_of, notice, read_old_names
 from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 from visionscapes.errors import UserError
 from visionscapes.files import write_text
@@ -150,13 +151,17 @@ class CommandLine(LightningCLI):
             if word in ("--resume", "--test_after_fit") and following.startswith("-"):
                 args[index] = f"{word}=true"
         import_named_classes(args)
+        args, old_names = read_old_names(args)
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             options = [action.dest for action in self._subcommand_parsers[args[0]]._actions]
+            options += group_options(model_of(args))
             raise UserError(explain(error.message, options)) from None
         except OmegaConfBaseException as error:
             raise UserError(f"a ${{...}} in a configuration file has no value: {str(error).splitlines()[0]}") from None
+        if old_names:
+            _say(notice(old_names))
 
     @override
     def _parse_ckpt_path(self) -> None:

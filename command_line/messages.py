@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,15 @@ def arguments_of(class_path: str) -> list[str]:
     return [name for name in dict.fromkeys(found) if name != "self"]
 
 
+def group_options(name: str) -> list[str]:
+    """Return the options in groups of a module of this repository, as "model.stages.k"; none if it has no groups."""
+    if name not in exported(PACKAGES[0]):
+        return []
+    parameters = inspect.signature(getattr(import_module(PACKAGES[0]), name)).parameters.values()
+    groups = [each for each in parameters if is_dataclass(each.default)]
+    return [f"model.{group.name}.{field.name}" for group in groups for field in fields(group.default)]  # type: ignore[arg-type]
+
+
 def explain(message: str, options: Iterable[str]) -> str:
     """Return the parser's message as one readable line.
 
@@ -94,10 +104,14 @@ def _unknown_option(words: list[str], options: list[str]) -> str:
         return f"{words[0]!r} is no option: values follow their option, as in --trainer.max_epochs 3"
     key = word.lstrip("-").split("=")[0]
     first, dot, rest = key.partition(".")
+    # The parser of a class' own arguments leaves out whose they are.
+    if any(option.startswith(f"model.{first}.") for option in options):
+        first, dot, rest = "model", ".", key
+        key = f"model.{key}"
     # The arguments of a class are no options of the parser, only their first part is.
     of_classes = [f"{name}.{rest}" for name in ("model", "data")] if dot and first not in ("model", "data") else []
     suggestion = did_you_mean(key, [*options, *of_classes]).replace("mean ", "mean --").replace(" or ", " or --")
-    return f"unknown option {word.split('=')[0]}{suggestion}"
+    return f"unknown option {word[: len(word) - len(word.lstrip('-'))]}{key}{suggestion}"
 
 
 def _unknown_argument(key: str, class_path: str, option: str) -> str:

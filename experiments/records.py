@@ -15,6 +15,7 @@ import yaml
 from experiments.tables import FOLDER, FigureSource, Run
 from visionscapes.errors import UserError
 from visionscapes.files import write_text
+from visionscapes.renamed_options import old_name, with_old_names
 
 ROOT = FOLDER.parent
 COLUMNS = {"metric", "method", "image_size", "value", "standard_error", "count"}  # of a run's figures
@@ -65,22 +66,40 @@ def run_id(run: Run, scale: str, seed: int) -> str:
     """Return the name of a run with a seed: readable, and another whenever command, configs or arguments are others."""
     identity = json.dumps([scale, _identity(run)])
     words = [scale, *(Path(config).stem for config in run.configs)]
-    words += [f"{key.rpartition('.')[2]}_{Path(value).name}" for key, value in run.overrides]
+    words += [f"{key.rpartition('.')[2]}_{Path(value).name}" for key, value in _overrides(run)]
     readable = re.sub(r"[^\w.-]+", "_", "-".join(words))[:60]
     return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}-seed{seed}"
 
 
 def _identity(run: Run) -> list[Any]:
     checkpoints = [[argument, _identity(source)] for argument, source in run.checkpoints]
-    return [run.command, run.configs, run.overrides, checkpoints]
+    return [run.command, run.configs, _overrides(run), checkpoints]
+
+
+def _overrides(run: Run) -> list[tuple[str, str]]:
+    """Return the overrides by the names that their options had first, so that a run stays the same under new names."""
+    named = [(old_name(key), value) for key, value in run.overrides]
+    return named if named == list(run.overrides) else sorted(named)
 
 
 def digest_of(path: Path) -> str:
-    """Return a short digest of a file's content; for YAML of what it says, so that a comment does not count."""
+    """Return a short digest of a file's content; for YAML of what it says, so that a comment does not count.
+
+    Nor does it count whether options have their first names or those of today.
+    """
     content = path.read_bytes()
     if path.suffix == ".yaml":
-        content = json.dumps(yaml.safe_load(content), sort_keys=True, default=str).encode()
+        content = json.dumps(_with_old_names(yaml.safe_load(content)), sort_keys=True, default=str).encode()
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _with_old_names(content: Any) -> Any:
+    """Return a configuration with the options of its module as they were called first."""
+    model = content.get("model") if isinstance(content, Mapping) else None
+    if not isinstance(model, Mapping) or not isinstance(model.get("init_args"), Mapping):
+        return content
+    name = str(model.get("class_path")).rpartition(".")[2]
+    return {**content, "model": {**model, "init_args": with_old_names(name, model["init_args"])}}
 
 
 def inputs_of(run: Run, root: Path = ROOT) -> dict[str, str]:

@@ -9,8 +9,7 @@ from tests.helpers.option_values import exported_classes, options, outside, vali
 from visionscapes.checks import check_value
 from visionscapes.errors import UserError
 
-UNDECLARED = {"GANDiscovery", "GRIT", "Pix2PixHD", "SPADE"}
-CLASSES = [cls for cls in exported_classes() if cls.__name__ not in UNDECLARED]
+CLASSES = exported_classes()
 REFUSALS = [
     pytest.param(cls, name, id=f"{cls.__name__}.{name}")
     for cls in CLASSES

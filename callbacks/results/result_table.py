@@ -139,7 +139,7 @@ def _table(title: str, columns: Mapping[str, tuple[MetricKind, list[Result]]], r
         best = _best(kind, rows) if ranked and len(methods) > 1 else None
         for method in methods:
             cells[method].append(_cell(by_method.get(method), kind, best))
-    return Table(title + UNIT * all(shares), ["method", *header], list(cells.items()), ranked)
+    return Table(title + UNIT * all(shares), ["method", *header], list(cells.items()), ranked=ranked)
 
 
 def _best(kind: MetricKind, rows: list[Result]) -> Result | None:

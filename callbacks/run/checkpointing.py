@@ -17,6 +17,7 @@ from typing_extensions import override
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
+from visionscapes.renamed_options import groups_of, with_new_names
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -214,10 +215,22 @@ def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list
         checkpoint: as read from the file; its ``hyper_parameters`` are compared.
         model: ``class_path`` and ``init_args`` of this run.
     """
-    then = dict(checkpoint.get("hyper_parameters") or {})
-    now = {"_class_path": model.get("class_path"), **(model.get("init_args") or {})}
+    options = checkpoint.get("hyper_parameters") or {}
+    name = str(options.get("_class_path")).rpartition(".")[2]
+    then = _without_groups(with_new_names(name, options))
+    now = _without_groups({"_class_path": model.get("class_path"), **(model.get("init_args") or {})})
     shared = [key for key in then if key in now and then[key] != now[key]]
     return [f"{key.replace('_class_path', 'class')} {then[key]} there, {now[key]} here" for key in shared]
+
+
+def _without_groups(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those of a group as "group.option"; a dictionary that is an option itself stays whole."""
+    groups = groups_of(str(options.get("_class_path")).rpartition(".")[2])
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        inside = isinstance(value, Mapping) and name in groups
+        found |= {f"{name}.{each}": one for each, one in value.items()} if inside else {name: value}
+    return found
 
 
 def _others(path: Path) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
@@ -15,16 +14,19 @@ from typing_extensions import override
 
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
-from lightning_modules.gan_discovery.network import AttributionNetwork
+from lightning_modules.gan_discovery.network import AttributionNetwork, AttributionNetworkOptions
 from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
 from lightning_modules.gan_discovery.stage_results import StageResults, computed_anew, digest
 from lightning_modules.gan_discovery.stages import Stages
+from lightning_modules.grouped_options import GroupedOptions
+from visionscapes.checks import AnyInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.options import group_of
 from visionscapes.processes import from_first, gather_objects, overwrite_by_first
 from visionscapes.seeding import derived_seed
 
 
-class GANDiscovery(LightningModule):
+class GANDiscovery(GroupedOptions):
     """Attributes images to known sources and groups the others by source, in rounds of training and discovery.
 
     One ``fit`` runs all rounds. A round trains the network on the labelled images and those clustered so far (Eq.
@@ -35,13 +37,8 @@ class GANDiscovery(LightningModule):
     ``callbacks.StageFiles``.
 
     Args:
-        backbone: of timm (4.3.1), or "plain_cnn" (`networks.plain_cnn`).
-        weights: of the backbone: "timm" (as the official code), a local file, or None for random ones.
-        backbone_args: further arguments of ``timm.create_model``.
-        hidden: width of the first two fully connected layers (4.5.1).
-        dim: of the features (4.3.1).
-        dropout: probability (4.5.1).
-        most_classes: sources and clusters that the classifier has room for.
+        network: what the network is made of.
+        stages: how the stages of a round work.
         rounds: of training and discovery (4.3.3).
         epochs: of the first round (4.3.1).
         epochs_later: of every other round (4.3.1).
@@ -50,24 +47,6 @@ class GANDiscovery(LightningModule):
         freeze_from: round from which the backbone is kept but for its last stage (4.5.8.1); None: never.
         exact_norms: before a discovery, take the statistics of batch norms from all training images instead of a
             running average. Costs a pass without gradients; worth it where the rate is high and batches are small.
-        method: "discovery", or "reclustering", which clusters everything anew in each round and has no other stage
-            (4.5.7.3, table 4.16).
-        k: clusters of k-means (4.3.1), one number for all rounds or one a round (table 4.15).
-        hashes: H of the WTA hash (4.3.1).
-        window: K of the WTA hash (4.3.1).
-        percentile: of the distances within a class, its threshold (4.5.1, table 4.17).
-        inside: distance that attribution looks at, "hamming" or "cosine" (table 4.13).
-        members: of a class that its threshold is computed from; all if None.
-        rule: who may attribute what, see ``attribution.attribute``.
-        scale: of features before k-means, see ``overclustering.over_cluster``.
-        merge_distance: between centroids: "wta" (4.2.5.1), "cosine" (table 4.14) or "euclidean" (official default).
-        components: of the graph: "strong" (4.2.5.1) or "weak".
-        merging: whether clusters are merged (table 4.20).
-        repeats: further times that merging and refining follow each other in a round (table 4.19).
-        epsilon: share of a cluster that has to fire, or it is dissolved (4.3.1, table 4.18).
-        tau: members that a cluster has to keep (4.3.1, table 4.18).
-        max_negatives: images that a cluster's SVM is told are not of it; all others if None, as in the thesis.
-        jobs: processes that refine.
         seed: of hashes, k-means and classifiers; that of the run if None.
 
     Raises:
@@ -77,80 +56,27 @@ class GANDiscovery(LightningModule):
 
     def __init__(
         self,
-        backbone: str = "resnet50",
-        weights: str | None = None,
-        backbone_args: dict[str, Any] | None = None,
-        hidden: int = 512,
-        dim: int = 128,
-        dropout: float = 0.5,
-        most_classes: int = 4096,
-        rounds: int = 4,
-        epochs: int = 50,
-        epochs_later: int = 100,
-        lr: float = 1e-4,
+        network: AttributionNetworkOptions = AttributionNetworkOptions(),
+        stages: Stages = Stages(),
+        rounds: PositiveInt = 4,
+        epochs: PositiveInt = 50,
+        epochs_later: PositiveInt = 100,
+        lr: PositiveFloat = 1e-4,
         balance: Literal["sets", "classes"] = "sets",
-        freeze_from: int | None = None,
+        freeze_from: PositiveInt | None = None,
         exact_norms: bool = False,
-        method: Literal["discovery", "reclustering"] = "discovery",
-        k: int | list[int] = 500,
-        hashes: int = 2048,
-        window: int = 2,
-        percentile: float = 0.9,
-        inside: Literal["hamming", "cosine"] = "hamming",
-        members: int | None = 4000,
-        rule: Literal["thesis", "official"] = "thesis",
-        scale: Literal["none", "standard"] = "none",
-        merge_distance: Literal["wta", "cosine", "euclidean"] = "wta",
-        components: Literal["strong", "weak"] = "strong",
-        merging: bool = True,
-        repeats: int = 0,
-        epsilon: float = 0.5,
-        tau: int = 100,
-        max_negatives: int | None = None,
-        jobs: int = 1,
-        seed: int | None = None,
+        seed: AnyInt | None = None,
     ):
+        check_options(GANDiscovery, locals())
+        network, stages = group_of(GANDiscovery, "network", network), group_of(GANDiscovery, "stages", stages)
+        stages.check_rounds(rounds)
         super().__init__()
         self.save_hyperparameters()
-        counts = {"rounds": rounds, "epochs": epochs, "epochs_later": epochs_later, "most_classes": most_classes}
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"{name} is {value}; it has to be at least 1")
-        if lr <= 0:
-            raise UserError(f"lr {lr} is not positive: give a learning rate above 0, such as --model.lr 0.0001")
-        self.network = AttributionNetwork(
-            backbone,
-            weights,
-            backbone_args or {},
-            classes=1,
-            most_classes=most_classes,
-            hidden=hidden,
-            dim=dim,
-            dropout=dropout,
-        )
+        self.keep_plain_hyperparameters()
+        self.stages, self.network = stages, AttributionNetwork(network, classes=1)
         self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
         self.balance, self.freeze_from, self.exact_norms = balance, freeze_from, exact_norms
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
-        self.stages = Stages(
-            method=method,
-            k=tuple(k) if isinstance(k, list) else (k,) * rounds,
-            hashes=hashes,
-            window=window,
-            percentile=percentile,
-            inside=inside,
-            members=members,
-            rule=rule,
-            scale=scale,
-            merge_distance=merge_distance,
-            components=components,
-            merging=merging,
-            repeats=repeats,
-            epsilon=epsilon,
-            tau=tau,
-            max_negatives=max_negatives,
-            jobs=jobs,
-        )
-        self.stages.check(rounds)
         self.labels = np.zeros(0, dtype=np.int64)  # of the discovery images present, after the last round that ended
         self.attributor: Attributor | None = None
         self.finished = 0  # rounds

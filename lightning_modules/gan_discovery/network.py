@@ -1,5 +1,6 @@
 """The network that tells sources apart: a backbone, three fully connected layers and a classifier that changes."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +9,37 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from networks.timm_backbones import create_backbone
+from visionscapes.checks import PositiveInt, ShareBelowOne, check_options
 from visionscapes.errors import UserError
+
+
+@dataclass(frozen=True)
+class AttributionNetworkOptions:
+    """What the network that tells sources apart is made of.
+
+    Args:
+        backbone: of timm (4.3.1), or "plain_cnn" (`networks.plain_cnn`).
+        weights: of the backbone: "timm" (as the official code), a local file, or None for random ones.
+        backbone_args: further arguments of ``timm.create_model``.
+        hidden: width of the first two fully connected layers (4.5.1).
+        dim: width of the third, the features (4.3.1).
+        dropout: probability (4.5.1).
+        most_classes: sources and clusters that the classifier has room for.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    backbone: str = "resnet50"
+    weights: str | None = None
+    backbone_args: dict[str, Any] | None = None
+    hidden: PositiveInt = 512
+    dim: PositiveInt = 128
+    dropout: ShareBelowOne = 0.5
+    most_classes: PositiveInt = 4096
+
+    def __post_init__(self) -> None:
+        check_options(AttributionNetworkOptions, vars(self))
 
 
 class AttributionNetwork(nn.Module):
@@ -22,36 +53,21 @@ class AttributionNetwork(nn.Module):
     checkpoints need not know.
 
     Args:
-        backbone: of timm, such as "resnet50", or "plain_cnn".
-        weights: "timm" for the published ones, a local file, or None for random ones.
-        backbone_args: further arguments of ``timm.create_model``.
+        options: what it is made of.
         classes: in use at the start.
-        most_classes: that may ever be in use.
-        hidden: width of the first two layers.
-        dim: width of the third, the features.
-        dropout: probability.
 
     Raises:
         UserError: timm has no such model, or weights cannot be read or do not fit.
     """
 
-    def __init__(
-        self,
-        backbone: str,
-        weights: str | None,
-        backbone_args: dict[str, Any],
-        classes: int,
-        most_classes: int,
-        hidden: int = 512,
-        dim: int = 128,
-        dropout: float = 0.5,
-    ):
+    def __init__(self, options: AttributionNetworkOptions, classes: int):
         super().__init__()
-        created: Any = create_backbone(backbone, weights, backbone_args)
+        hidden, dim = options.hidden, options.dim
+        created: Any = create_backbone(options.backbone, options.weights, options.backbone_args or {})
         self.backbone = created
         widths = [created.num_features, hidden, hidden, dim]
         layers = [
-            nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
+            nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(options.dropout))
             for before, after in pairwise(widths)
         ]
         self.layers = nn.Sequential(*layers)
@@ -59,7 +75,7 @@ class AttributionNetwork(nn.Module):
             if isinstance(layer, nn.Linear):  # torch's own weights would make the features 15 times as small
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
-        self.classifier = nn.Linear(dim, most_classes)
+        self.classifier = nn.Linear(dim, options.most_classes)
         self.classes, self.dim = classes, dim
 
         self.to(memory_format=torch.channels_last)  # up to twice as fast, on CPUs too
@@ -85,7 +101,7 @@ class AttributionNetwork(nn.Module):
         if classes > len(self.classifier.bias):
             raise UserError(
                 f"{classes} sources and clusters are more than the {len(self.classifier.bias)} that the classifier was "
-                "made for: lower --model.init_args.k"
+                "made for: lower --model.init_args.stages.k"
             )
         self.classes = classes
         bound = self.dim**-0.5

@@ -196,7 +196,7 @@ def run_round(
         say: is told of progress.
     """
     known = len(names)
-    stager = Stager(labelled, discovery, labels, known=known, stages=stages, k=stages.k[number - 1], seed=seed)
+    stager = Stager(labelled, discovery, labels, known=known, stages=stages, k=stages.clusters_of(number), seed=seed)
     inputs = digest(
         str((asdict(stages), seed)), labelled.features, labelled.label, discovery.features, discovery.logits
     )

@@ -1,49 +1,74 @@
-"""How the stages of a round work: every value that ``GANDiscovery`` hands on to them."""
+"""How the stages of a round work: the options of `GANDiscovery` called ``--model.stages.<option>``."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from lightning_modules.gan_discovery.detectors import Distance
 from lightning_modules.gan_discovery.merging import Components
+from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, ShareBelowOne, check_options
 from visionscapes.errors import UserError
+
+Two = Annotated[int, Bounds(least=2)]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """How the stages of a round work; see ``GANDiscovery`` for every value, of which ``k`` has one a round."""
+    """How the stages of a round work.
 
-    method: Literal["discovery", "reclustering"]
-    k: tuple[int, ...]
-    hashes: int
-    window: int
-    percentile: float
-    inside: Distance
-    members: int | None
-    rule: Literal["thesis", "official"]
-    scale: Literal["none", "standard"]
-    merge_distance: Literal["wta", "cosine", "euclidean"]
-    components: Components
-    merging: bool
-    repeats: int
-    epsilon: float
-    tau: int
-    max_negatives: int | None
-    jobs: int
+    Args:
+        method: "discovery", or "reclustering", which clusters everything anew in each round and has no other stage
+            (4.5.7.3, table 4.16).
+        k: clusters of k-means (4.3.1), one number for all rounds or one a round (table 4.15).
+        hashes: H of the WTA hash (4.3.1).
+        window: K of the WTA hash (4.3.1).
+        percentile: of the distances within a class, its threshold (4.5.1, table 4.17).
+        inside: distance that attribution looks at, "hamming" or "cosine" (table 4.13).
+        members: of a class that its threshold is computed from; all if None.
+        rule: who may attribute what, see ``attribution.attribute``.
+        scale: of features before k-means, see ``overclustering.over_cluster``.
+        merge_distance: between centroids: "wta" (4.2.5.1), "cosine" (table 4.14) or "euclidean" (official default).
+        components: of the graph: "strong" (4.2.5.1) or "weak".
+        merging: whether clusters are merged (table 4.20).
+        repeats: further times that merging and refining follow each other in a round (table 4.19).
+        epsilon: share of a cluster that has to fire, or it is dissolved (4.3.1, table 4.18).
+        tau: members that a cluster has to keep (4.3.1, table 4.18).
+        max_negatives: images that a cluster's SVM is told are not of it; all others if None, as in the thesis.
+        jobs: clusters that are refined at the same time.
 
-    def check(self, rounds: int) -> None:
-        """Refuse values that make no sense.
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    method: Literal["discovery", "reclustering"] = "discovery"
+    k: Two | list[Two] = 500
+    hashes: PositiveInt = 2048
+    window: Two = 2
+    percentile: Annotated[float, Bounds(above=0, below=1)] = 0.9
+    inside: Distance = "hamming"
+    members: PositiveInt | None = 4000
+    rule: Literal["thesis", "official"] = "thesis"
+    scale: Literal["none", "standard"] = "none"
+    merge_distance: Literal["wta", "cosine", "euclidean"] = "wta"
+    components: Components = "strong"
+    merging: bool = True
+    repeats: NonNegativeInt = 0
+    epsilon: ShareBelowOne = 0.5
+    tau: PositiveInt = 100
+    max_negatives: PositiveInt | None = None
+    jobs: PositiveInt = 1
+
+    def __post_init__(self) -> None:
+        check_options(Stages, vars(self))
+
+    def check_rounds(self, rounds: int) -> None:
+        """Check that ``k`` goes with the number of rounds.
 
         Raises:
-            UserError: says which.
+            UserError: it has one value a round, and there are more or fewer rounds.
         """
-        least = {"hashes": 1, "window": 2, "repeats": 0, "tau": 1, **{f"k[{n}]": 2 for n in range(len(self.k))}}
-        values = asdict(self) | {f"k[{n}]": value for n, value in enumerate(self.k)}
-        for name, smallest in least.items():
-            if values[name] < smallest:
-                raise UserError(f"{name} is {values[name]}; it has to be at least {smallest}")
-        if len(self.k) != rounds:
-            raise UserError(f"k has {len(self.k)} values for {rounds} rounds: give one number, or one a round")
-        if not 0 < self.percentile < 1:
-            raise UserError(f"percentile is {self.percentile}; it has to be between 0 and 1, such as 0.9")
-        if not 0 <= self.epsilon < 1:
-            raise UserError(f"epsilon is {self.epsilon}; it has to be in [0, 1)")
+        if isinstance(self.k, list) and len(self.k) != rounds:
+            raise UserError(f"Stages.k has {len(self.k)} values for {rounds} rounds: give one number, or one a round")
+
+    def clusters_of(self, number: int) -> int:
+        """Return k of a round, counted from 1."""
+        return self.k[number - 1] if isinstance(self.k, list) else self.k

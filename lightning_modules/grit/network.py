@@ -1,6 +1,7 @@
 """GRIT's networks: a style encoder and a U-Net whose decoder gives a reconstruction and a GAN residual."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.noise import NoiseInjection
 from networks.gan.residual_blocks import ResidualDown
 from networks.generated import Generated
+from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 
 SLOPE = 0.2
@@ -126,6 +128,41 @@ class UpBlock(nn.Module):
         return self.second(self.first(x, style, noise[0]), style, noise[1])
 
 
+@dataclass(frozen=True)
+class GRITGeneratorOptions:
+    """What GRIT's generator is made of; the rows of table 5.4 are ``noise`` and ``residual``.
+
+    Args:
+        style_dim: of the style code z^s (5.5.1.1).
+        base: feature maps of the first layers of the encoders (5.5.1.1).
+        most: feature maps at most, of the discriminator too (5.5.1.1).
+        downs: down blocks of the encoders and up blocks of the decoder (5.5.1.1).
+        noise: add spatial noise in every up block (5.2.3; table 5.4).
+        residual: give a reconstruction and a residual (5.2.1); otherwise a single image, as the ablation of table 5.4.
+        composition: C of Eq. 5.1: "sum", or "cnn", a small network that the thesis found worse and less stable.
+        content_fc: end E^C in a fully connected layer to ``style_dim``, and begin the decoder with another.
+        style_condition: show E^S the condition too, as LSR's encoders are.
+        full_resolution_skip: whether the last up block gets features of E^C; in LSR's U-Net it does not.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    style_dim: PositiveInt = 512
+    base: PositiveInt = 64
+    most: PositiveInt = 512
+    downs: PositiveInt = 6
+    noise: bool = True
+    residual: bool = True
+    composition: Literal["sum", "cnn"] = "sum"
+    content_fc: bool = False
+    style_condition: bool = False
+    full_resolution_skip: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(GRITGeneratorOptions, vars(self))
+
+
 class GRITGenerator(nn.Module):
     """G with E^S: an image as the composition of a reconstruction and a GAN residual (Eq. 5.1).
 
@@ -135,17 +172,8 @@ class GRITGenerator(nn.Module):
 
     Args:
         condition_channels: of I^A.
-        image_size: S in pixels, a multiple of 2^(downs + 1).
-        style_dim: of z^s (5.5.1.1).
-        base: feature maps of the first layers (5.5.1.1).
-        most: feature maps at most (5.5.1.1).
-        downs: down blocks and up blocks (5.5.1.1).
-        noise: add spatial noise in every up block (5.2.3).
-        residual: give a reconstruction and a residual; otherwise a single image, as the ablation of table 5.4 has it.
-        composition: C of Eq. 5.1: "sum", or "cnn", a small network that the thesis found worse and less stable.
-        content_fc: end E^C in a fully connected layer to ``style_dim``, and begin the decoder with another.
-        style_condition: show E^S the condition too, as LSR's encoders are.
-        full_resolution_skip: whether the last up block gets features of E^C; in LSR's U-Net it does not.
+        image_size: S in pixels, a multiple of 2^downs from 2^(downs + 1) on.
+        options: what it is made of.
 
     Raises:
         UserError: an ``image_size`` that the blocks cannot halve to at least 2 pixels.
@@ -155,38 +183,33 @@ class GRITGenerator(nn.Module):
         self,
         condition_channels: int,
         image_size: int = 256,
-        style_dim: int = 512,
-        base: int = 64,
-        most: int = 512,
-        downs: int = 6,
-        noise: bool = True,
-        residual: bool = True,
-        composition: Literal["sum", "cnn"] = "sum",
-        content_fc: bool = False,
-        style_condition: bool = False,
-        full_resolution_skip: bool = True,
+        options: GRITGeneratorOptions = GRITGeneratorOptions(),
     ):
         super().__init__()
+        base, most, downs, style_dim = options.base, options.most, options.downs, options.style_dim
         if image_size < 2 ** (downs + 1) or image_size % 2**downs:
             raise UserError(
                 f"image_size {image_size} cannot be halved {downs} times to at least 2 whole pixels, which instance "
                 f"norm needs: give a multiple of {2**downs} from {2 ** (downs + 1)} on, or fewer down blocks "
-                "(--model.init_args.downs)"
+                "(--model.init_args.generator.downs)"
             )
-        self.image_size, self.residual, self.style_condition = image_size, residual, style_condition
-        style_channels = 3 + condition_channels * style_condition
+        self.image_size, self.residual = image_size, options.residual
+        self.style_condition = options.style_condition
+        style_channels = 3 + condition_channels * options.style_condition
         self.style_encoder = StyleEncoder(style_channels, image_size, style_dim, base=base, most=most, downs=downs)
         self.content_encoder = Encoder(condition_channels, base, most, downs=downs, norm="instance")
         sizes = widths(base, most, downs)
         self.bottleneck = (sizes[-1], image_size // 2**downs)
-        self.content_fc = _through_a_code(*self.bottleneck, style_dim) if content_fc else None
+        self.content_fc = _through_a_code(*self.bottleneck, style_dim) if options.content_fc else None
         self.up_blocks = nn.ModuleList()
         for place in reversed(range(downs)):
-            skip = sizes[place] if place or full_resolution_skip else 0
-            self.up_blocks.append(UpBlock(sizes[place + 1], skip, sizes[place], style_dim=style_dim, noise=noise))
-        self.full_resolution_skip = full_resolution_skip
-        self.head = EqualizedConv2d(base, 6 if residual else 3, 3, gain=1.0)
-        self.composition = _fusing_network() if residual and composition == "cnn" else None
+            skip = sizes[place] if place or options.full_resolution_skip else 0
+            self.up_blocks.append(
+                UpBlock(sizes[place + 1], skip, sizes[place], style_dim=style_dim, noise=options.noise)
+            )
+        self.full_resolution_skip = options.full_resolution_skip
+        self.head = EqualizedConv2d(base, 6 if options.residual else 3, 3, gain=1.0)
+        self.composition = _fusing_network() if options.residual and options.composition == "cnn" else None
 
     def noise_shapes(self) -> list[tuple[int, int]]:
         """Return height and width of every noise map that `forward` takes, in order."""

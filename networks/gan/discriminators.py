@@ -1,7 +1,9 @@
 """Discriminators that give an image one logit: StyleGAN's and the residual one of StyleGAN2 and LSR."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -10,6 +12,7 @@ from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.minibatch_stddev import MinibatchStddev
 from networks.gan.residual_blocks import ResidualDown, leaky_relu
+from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 
 
@@ -102,6 +105,41 @@ class ResidualDiscriminator(nn.Module):
         """
         _check_size(x, self.image_size)
         return self.head(leaky_relu(self.blocks(leaky_relu(self.from_image(x)))))
+
+
+@dataclass(frozen=True)
+class DiscriminatorOptions:
+    """What a discriminator of one logit is made of.
+
+    Args:
+        architecture: "stylegan", StyleGAN's (thesis 5.5.1.1), or "residual", StyleGAN2's, as in LSR's code.
+        base: feature maps at resolution r are ``base`` / r, up to a maximum.
+        stddev_group: images that the minibatch standard deviation compares; None for none (LSR's code).
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    architecture: Literal["stylegan", "residual"] = "stylegan"
+    base: PositiveInt = 16384
+    stddev_group: PositiveInt | None = 4
+
+    def __post_init__(self) -> None:
+        check_options(DiscriminatorOptions, vars(self))
+
+    def build(self, in_channels: int, image_size: int, most: int) -> nn.Module:
+        """Return the discriminator.
+
+        Args:
+            in_channels: of image and condition together.
+            image_size: S in pixels.
+            most: feature maps at most.
+
+        Raises:
+            UserError: an ``image_size`` that the architecture does not allow.
+        """
+        kind = StyleGANDiscriminator if self.architecture == "stylegan" else ResidualDiscriminator
+        return kind(in_channels, image_size, base=self.base, most=most, group=self.stddev_group)
 
 
 class _Head(nn.Module):

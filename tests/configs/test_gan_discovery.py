@@ -16,9 +16,9 @@ CONFIG, ONLINE = "configs/paper/gan_discovery.yaml", "configs/paper/gan_discover
 SMALL = [
     *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     *("--trainer.log_every_n_steps=1", "--data.init_args.image_size=16", "--data.init_args.batch_size=32"),
-    *("--data.init_args.num_workers=0", "--model.init_args.backbone=plain_cnn", "--model.init_args.weights=null"),
-    *("--model.init_args.epochs=1", "--model.init_args.epochs_later=1", "--model.init_args.hidden=16"),
-    *("--model.init_args.hashes=32", "--model.init_args.k=4", "--model.init_args.tau=1", "--model.init_args.jobs=1"),
+    *("--data.init_args.num_workers=0", "--model.network.backbone=plain_cnn", "--model.network.weights=null"),
+    *("--model.init_args.epochs=1", "--model.init_args.epochs_later=1", "--model.network.hidden=16"),
+    *("--model.stages.hashes=32", "--model.stages.k=4", "--model.stages.tau=1", "--model.stages.jobs=1"),
     "--model.init_args.lr=0.001",
 ]
 
@@ -86,7 +86,8 @@ def test_online_sources_come_in_the_order_of_section_4_5_2(fit, tmp_path):
 def test_values_are_those_of_the_thesis():
     content = yaml.safe_load((ROOT / CONFIG).read_text())
     model, data = content["model"]["init_args"], content["data"]["init_args"]
+    stages = model["stages"]
     assert (data["image_size"], data["batch_size"]) == (256, 256)
     assert (model["epochs"], model["epochs_later"], model["lr"], model["rounds"]) == (50, 100, 1e-4, 4)
-    assert (model["hashes"], model["window"], model["percentile"]) == (2048, 2, 0.9)
-    assert (model["k"], model["epsilon"], model["tau"]) == (500, 0.5, 100)
+    assert (stages["hashes"], stages["window"], stages["percentile"]) == (2048, 2, 0.9)
+    assert (stages["k"], stages["epsilon"], stages["tau"]) == (500, 0.5, 100)

@@ -118,19 +118,21 @@ def test_values_are_those_of_the_thesis_and_of_the_official_codes(config):
     model, data = content["model"]["init_args"], content["data"]["init_args"]
     assert model["image_size"] == data["image_size"] == (512 if "512" in config else 256)
     assert content["trainer"]["max_epochs"] == 200
+    rates = model["optimizer"]
     assert (model["classes"], model.get("condition_channels")) == ((None, 1) if "handbags" in config else (19, None))
     callbacks = {each["class_path"]: each.get("init_args", {}) for each in content["trainer"]["callbacks"]}
     assert callbacks["callbacks.ReconstructionEvaluation"] == {"window": "uniform", "lpips_weights": "download"}
     assert callbacks["callbacks.FrechetDistance"] == {"inception_weights": "download"}
     if "/grit" in config:
-        assert (model["base"], model["most"], model["downs"], model["style_dim"]) == (64, 512, 6, 512)
-        assert (model["lr"], model["beta1"], model["beta2"], model["decay_epochs"]) == (1e-3, 0, 0.999, 1)
+        generator = model["generator"]
+        assert [generator[name] for name in ("base", "most", "downs", "style_dim")] == [64, 512, 6, 512]
+        assert (rates["lr"], rates["beta1"], rates["beta2"], rates["decay_epochs"]) == (1e-3, 0, 0.999, 1)
         assert model["lambda_rec"] == 30
         assert callbacks["callbacks.NoiseVariation"]["draws"] == 20
     else:  # the defaults are those of the official codes
         lr, betas, decay = (2e-4, (0.5, 0.999), 100) if "pix2pixhd" in config else (2e-4, (0, 0.9), 0)
-        assert (model["lr"], (model["beta1"], model["beta2"]), model["decay_epochs"]) == (lr, betas, decay)
-        assert (model["lambda_features"], model["lambda_vgg"], model["vgg_weights"]) == (10, 10, "torchvision")
+        assert (rates["lr"], (rates["beta1"], rates["beta2"]), rates["decay_epochs"]) == (lr, betas, decay)
+        assert model["matching"] == {"lambda_features": 10, "lambda_vgg": 10, "vgg_weights": "torchvision"}
 
 
 # ------------------------------------------------------------------------------------------------------- predict

@@ -22,8 +22,8 @@ def training(runs, name, *more):
     """Return the words of a training of two epochs of four batches, with noise that is soon strong."""
     few = words(FEW_FACES | {"images": 16, "flip": "true"}, "data")
     more = [
-        "--model.lr=0.01",
-        "--model.penalty_every=3",
+        "--model.optimizer.lr=0.01",
+        "--model.adversarial.penalty_every=3",
         "--trainer.max_epochs=2",
         "--test_after_fit=false",
         "--trainer.callbacks=[]",
@@ -98,9 +98,9 @@ def test_interrupted_in_an_epoch_and_resumed(uninterrupted, tmp_path, monkeypatc
 
 
 def test_interrupted_between_accumulated_batches_and_resumed(tmp_path, monkeypatch):
-    words = training(tmp_path, "stopped", "--model.accumulate=2")
+    words = training(tmp_path, "stopped", "--model.optimizer.accumulate=2")
     stopped_before_step(3, monkeypatch, words)
-    whole = run_here(training(tmp_path, "whole", "--model.accumulate=2"))
+    whole = run_here(training(tmp_path, "whole", "--model.optimizer.accumulate=2"))
     assert_same_training(run_here([*words, "--resume=true"]), whole)
 
 
@@ -120,8 +120,12 @@ def test_killed_in_an_epoch_and_resumed(uninterrupted, tmp_path):
 @pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
 def test_two_processes_train_as_one_with_their_batches_together(tmp_path, strategy):
     """Without what depends on a process' own samples or random numbers."""
-    exact = ["--model.noise=false", "--model.discriminator=residual", "--model.stddev_group=null"]
-    exact += ["--model.lr=0.001", "--model.penalty_every=2"]
+    exact = [
+        "--model.generator.noise=false",
+        "--model.discriminator.architecture=residual",
+        "--model.discriminator.stddev_group=null",
+    ]
+    exact += ["--model.optimizer.lr=0.001", "--model.adversarial.penalty_every=2"]
     one = run_here(training(tmp_path, "one", *exact))
     shared = ["--trainer.devices=2", f"--trainer.strategy={strategy}", "--data.batch_size=2"]
     status, errors = run_apart(training(tmp_path, "two", *exact, *shared))
@@ -138,6 +142,6 @@ def test_two_processes_train_as_one_with_their_batches_together(tmp_path, strate
 
 def weights_at_the_start(runs, *more):
     """Return the weights of a training that has almost no learning rate."""
-    return checkpoint(run_here(training(runs, "start", *more, "--model.lr=1e-12", "--trainer.max_epochs=1")))[
+    return checkpoint(run_here(training(runs, "start", *more, "--model.optimizer.lr=1e-12", "--trainer.max_epochs=1")))[
         "state_dict"
     ]

@@ -1,6 +1,7 @@
 """The tables of chapter 4: printed numbers, what they say of the claims, and whether runs are what the rows say."""
 
 import re
+from functools import reduce
 
 import pytest
 import yaml
@@ -130,8 +131,9 @@ def test_every_override_changes_something(scale):
             for part in ("model", "data"):
                 content[part] = content.get(part, {}) | own.get(part, {}).get("init_args", {})
         for key, text in run.overrides:
-            part, _, option = key.split(".")
-            assert content[part].get(option) != yaml.safe_load(text), run.name
+            part, _, *places = key.split(".")
+            before = reduce(lambda value, place: value.get(place, {}), places, content[part])
+            assert before != yaml.safe_load(text), run.name
 
 
 def test_embedded_runs_are_shared():
@@ -146,10 +148,10 @@ def test_embedded_runs_are_shared():
 
 @pytest.mark.parametrize("scale", RUNS)
 def test_options_are_those_of_the_row(scale):
-    options = yaml.safe_load((ROOT / DEFAULTS[scale]).read_text())["model"]["init_args"]
+    options = yaml.safe_load((ROOT / DEFAULTS[scale]).read_text())["model"]["init_args"]["stages"]
 
     def value(run, option):
-        given = dict(run.overrides).get(f"model.init_args.{option}")
+        given = dict(run.overrides).get(f"model.init_args.stages.{option}")
         return yaml.safe_load(given) if given else options.get(option, {"repeats": 0, "epsilon": 0.5}.get(option))
 
     for row, run in ((key[0], cell.runs[0]) for key, cell in TABLES["table_4_17"].grids[scale].cells.items()):

@@ -126,8 +126,8 @@ def test_runs_are_what_the_rows_say(name, scale):
     for run in GRIDS[name, scale].runs.values():
         given = {key.removeprefix("model.init_args."): yaml.safe_load(text) for key, text in run.overrides}
         wanted = {
-            "U-Net": {"noise": False, "residual": False},
-            "+ spatial noise": {"residual": False},
+            "U-Net": {"generator.noise": False, "generator.residual": False},
+            "+ spatial noise": {"generator.residual": False},
             "VGG": {"reconstruction": "vgg"},
         }
         assert given == wanted.get(run.name, {})
@@ -226,8 +226,8 @@ def test_small_runs_have_a_figure_for_every_cell(tmp_path):
         "data.init_args.batch_size": "4",
         "data.init_args.test_images": "8",
         "data.init_args.texture_draws": "2",
-        "model.init_args.base": "4",
-        "model.init_args.most": "8",
+        "model.init_args.generator.base": "4",
+        "model.init_args.generator.most": "8",
         "trainer.max_epochs": "1",
         "trainer.check_val_every_n_epoch": "1",
         "trainer.enable_progress_bar": "false",

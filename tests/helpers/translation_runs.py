@@ -7,9 +7,18 @@ QUIET = [
 ]
 # Networks that a CPU trains in milliseconds.
 SMALL = {
-    "grit": {"style_dim": 8, "base": 4, "most": 8, "downs": 2, "discriminator_base": 128},
-    "pix2pixhd": {"base": 4, "downs": 2, "blocks": 1, "discriminator_base": 4, "lambda_vgg": 0},
-    "spade": {"base": 4, "hidden": 4, "style_dim": 8, "discriminator_base": 4, "lambda_vgg": 0},
+    "grit": {
+        **{"generator.style_dim": 8, "generator.base": 4, "generator.most": 8, "generator.downs": 2},
+        "discriminator.base": 128,
+    },
+    "pix2pixhd": {
+        **{"generator.base": 4, "generator.downs": 2, "generator.blocks": 1},
+        **{"discriminator.base": 4, "matching.lambda_vgg": 0},
+    },
+    "spade": {
+        **{"generator.base": 4, "generator.hidden": 4, "generator.style_dim": 8},
+        **{"discriminator.base": 4, "matching.lambda_vgg": 0},
+    },
 }
 FEW_FACES = {"images": 8, "test_images": 3, "image_size": SIZE, "batch_size": 4, "texture_draws": 2}
 

@@ -1,5 +1,6 @@
 """The generator of Pix2PixHD with a style encoder per semantic label: a baseline of thesis tables 5.1 to 5.3."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from networks.gan.conditions import one_hot
+from visionscapes.checks import NonNegativeInt, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 
@@ -99,6 +101,29 @@ class LabelStyleEncoder(nn.Module):
             return torch.einsum("bkc,bkhw->bchw", region_means(features, sources), targets)
 
 
+@dataclass(frozen=True)
+class Pix2PixHDGeneratorOptions:
+    """What Pix2PixHD's generator and its style encoder are made of.
+
+    Args:
+        style_channels: numbers of the style of a label.
+        base: channels of the generator at full resolution.
+        downs: how many times the resolution is halved, in the generator and in the encoder.
+        blocks: residual blocks.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    style_channels: PositiveInt = 3
+    base: PositiveInt = 64
+    downs: PositiveInt = 4
+    blocks: NonNegativeInt = 9
+
+    def __post_init__(self) -> None:
+        check_options(Pix2PixHDGeneratorOptions, vars(self))
+
+
 class Pix2PixHDGenerator(nn.Module):
     """Pix2PixHD-like: the global generator on the condition and the style laid out over it.
 
@@ -113,26 +138,22 @@ class Pix2PixHDGenerator(nn.Module):
 
     Args:
         condition_channels: of the one-hot label map, or of the edges.
-        style_channels: numbers of a style.
-        base: channels at full resolution.
-        downs: how many times the resolution is halved, in the generator and in the encoder.
-        blocks: residual blocks.
+        options: what it is made of.
         style_base: channels of the encoder at full resolution.
     """
 
     def __init__(
         self,
         condition_channels: int,
-        style_channels: int = 3,
-        base: int = 64,
-        downs: int = 4,
-        blocks: int = 9,
+        options: Pix2PixHDGeneratorOptions = Pix2PixHDGeneratorOptions(),
         style_base: int = 16,
     ):
         super().__init__()
-        self.downs = downs
-        self.encoder = LabelStyleEncoder(style_channels, style_base, downs)
-        self.generator = EncoderDecoder(condition_channels + style_channels, 3, base, downs=downs, blocks=blocks)
+        self.downs, styles = options.downs, options.style_channels
+        self.encoder = LabelStyleEncoder(styles, style_base, options.downs)
+        self.generator = EncoderDecoder(
+            condition_channels + styles, 3, options.base, downs=options.downs, blocks=options.blocks
+        )
 
     @override
     def forward(self, condition: Tensor, style_image: Tensor, labels: Tensor | None = None) -> Tensor:

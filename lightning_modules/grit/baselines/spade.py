@@ -6,15 +6,22 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.grit.baselines.pix2pixhd import matching_losses
-from lightning_modules.grit.baselines.spade_network import SPADEGenerator, kl_divergence, sample_style
-from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
+from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions
+from lightning_modules.grit.baselines.matching import MatchingOptions, MatchingTranslation, PatchDiscriminatorOptions
+from lightning_modules.grit.baselines.spade_network import (
+    SPADEGenerator,
+    SPADEGeneratorOptions,
+    kl_divergence,
+    sample_style,
+)
+from lightning_modules.paired_translation import Translated, channels_of
 from networks.gan.patch_discriminator import MultiScaleDiscriminator
 from networks.generated import Generated
-from networks.perceptual import VGGPerceptual
+from visionscapes.checks import ImageSize, NonNegativeFloat, PositiveInt, check_options
+from visionscapes.options import group_of
 
 
-class SPADE(PairedTranslation):
+class SPADE(MatchingTranslation):
     """Translates with spatially adaptive normalisation and a variational image encoder (Park et al., CVPR 2019).
 
     Hinge loss, feature matching and a perceptual loss, all on the one output, and the divergence of the styles from
@@ -25,70 +32,56 @@ class SPADE(PairedTranslation):
         classes: labels of the label maps; None for conditions that are images.
         condition_channels: of conditions that are images; None with label maps.
         image_size: S in pixels.
-        style_dim: numbers of a style.
-        base: channels of the generator at full resolution.
-        hidden: channels of the layer between the condition and its scales and shifts.
-        discriminator_base: channels of the first layer of the discriminators.
-        scales: discriminators, each at half the resolution of the last.
-        lambda_features: weight of feature matching.
-        lambda_vgg: weight of the perceptual loss; 0 leaves it out.
+        generator: what the generator is made of.
+        discriminator: what the discriminators are made of.
+        matching: how much images are asked to be like the truth in features.
         lambda_kl: weight of the divergence of the styles.
-        vgg_weights: see `networks.perceptual.VGGPerceptual`.
-        lr: learning rate; that of the generator is half of it, that of the discriminator twice as much.
-        beta1: of Adam.
-        beta2: of Adam.
-        ema: see `PairedTranslation`.
-        decay_epochs: epochs at the end in which the rates fall to 0; none by default in the official code.
-        accumulate: see `PairedTranslation`.
-        channels_last: see `PairedTranslation`.
-        compile: see `PairedTranslation`.
+        adversarial: the game of generator and discriminators.
+        optimizer: Adam; the rate of the generator is half of ``lr``, that of the discriminator twice as much. It does
+            not fall, as by default in the official code.
+        hardware: what makes it faster.
 
     Raises:
-        UserError: see `PairedTranslation`; VGG's weights cannot be had.
+        UserError: a value out of its range, or both or none of ``classes`` and ``condition_channels``; VGG's weights
+            cannot be had.
     """
+
+    rates = (0.5, 2.0)  # TTUR
 
     def __init__(
         self,
-        classes: int | None = 19,
-        condition_channels: int | None = None,
-        image_size: int = 256,
-        style_dim: int = 256,
-        base: int = 64,
-        hidden: int = 128,
-        discriminator_base: int = 64,
-        scales: int = 2,
-        lambda_features: float = 10.0,
-        lambda_vgg: float = 10.0,
-        lambda_kl: float = 0.05,
-        vgg_weights: str | None = "torchvision",
-        lr: float = 2e-4,
-        beta1: float = 0.0,
-        beta2: float = 0.9,
-        ema: float | None = None,
-        decay_epochs: float = 0.0,
-        accumulate: int = 1,
-        channels_last: bool = False,
-        compile: bool = False,
+        classes: PositiveInt | None = 19,
+        condition_channels: PositiveInt | None = None,
+        image_size: ImageSize = 256,
+        generator: SPADEGeneratorOptions = SPADEGeneratorOptions(),
+        discriminator: PatchDiscriminatorOptions = PatchDiscriminatorOptions(),
+        matching: MatchingOptions = MatchingOptions(),
+        lambda_kl: NonNegativeFloat = 0.05,
+        adversarial: AdversarialOptions = AdversarialOptions(gan_loss="hinge"),
+        optimizer: OptimizerOptions = OptimizerOptions(lr=2e-4, beta2=0.9, decay_epochs=0.0, decay_floor=0.0),
+        hardware: HardwareOptions = HardwareOptions(),
     ):
+        check_options(SPADE, locals())
         channels = channels_of(classes, condition_channels)
+        generator, discriminator = (
+            group_of(SPADE, "generator", generator),
+            group_of(SPADE, "discriminator", discriminator),
+        )
+        adversarial, optimizer = group_of(SPADE, "adversarial", adversarial), group_of(SPADE, "optimizer", optimizer)
+        matching, hardware = group_of(SPADE, "matching", matching), group_of(SPADE, "hardware", hardware)
         super().__init__(
-            SPADEGenerator(channels, image_size, style_dim, base=base, hidden=hidden),
-            MultiScaleDiscriminator(channels + 3, discriminator_base, scales=scales, norm="spectral"),
-            classes,
+            SPADEGenerator(channels, image_size, generator),
+            MultiScaleDiscriminator(channels + 3, discriminator.base, scales=discriminator.scales, norm="spectral"),
+            classes=classes,
             condition_channels=channels,
-            gan_loss="hinge",
-            lr=(lr / 2, lr * 2),
-            betas=(beta1, beta2),
-            ema=ema,
-            decay_epochs=decay_epochs,
-            decay_floor=0.0,
-            accumulate=accumulate,
-            channels_last=channels_last,
-            compile=compile,
+            adversarial=adversarial,
+            optimizer=optimizer,
+            hardware=hardware,
         )
         self.save_hyperparameters()
-        self.lambda_features, self.lambda_vgg, self.lambda_kl = lambda_features, lambda_vgg, lambda_kl
-        self._perceptual = [VGGPerceptual(vgg_weights)] if lambda_vgg else []
+        self.keep_plain_hyperparameters()
+        self.lambda_kl, self.matching = lambda_kl, matching
+        self._perceptual = list(self.matching.perceptual())
 
     @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:
@@ -100,7 +93,7 @@ class SPADE(PairedTranslation):
     @override
     def generator_losses(self, condition: Tensor, truth: Tensor, translated: Translated) -> dict[str, Tensor]:
         """Return the terms of Pix2PixHD, and the divergence of the styles (Park et al. 2019, appendix A)."""
-        losses = matching_losses(self, condition, truth, translated.generated.image)
+        losses = self.matching_losses(condition, truth, translated.generated.image)
         return losses | {"divergence": self.lambda_kl * kl_divergence(*translated.code)}
 
     @override

@@ -1,5 +1,6 @@
 """The generator of SPADE with a variational image encoder: a baseline of thesis tables 5.1 to 5.3."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
 from networks.gan.spade import SPADEResidualBlock
+from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 
 SMALLEST = 4  # px a side of the encoder's last maps
@@ -50,6 +52,27 @@ class ImageEncoder(nn.Module):
         return self.mean(features).float(), self.log_variance(features).float()
 
 
+@dataclass(frozen=True)
+class SPADEGeneratorOptions:
+    """What SPADE's generator and its encoder are made of.
+
+    Args:
+        style_dim: numbers of a style.
+        base: channels at full resolution, and of the encoder's first convolution.
+        hidden: channels of the layer between the condition and its scales and shifts.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    style_dim: PositiveInt = 256
+    base: PositiveInt = 64
+    hidden: PositiveInt = 128
+
+    def __post_init__(self) -> None:
+        check_options(SPADEGeneratorOptions, vars(self))
+
+
 class SPADEGenerator(nn.Module):
     """SPADE-like, also called GauGAN: a style becomes a small map that grows under a condition.
 
@@ -64,9 +87,7 @@ class SPADEGenerator(nn.Module):
     Args:
         condition_channels: of the one-hot label map, or of the edges.
         image_size: H = W, px.
-        style_dim: numbers of a style.
-        base: channels at full resolution, and of the encoder's first convolution.
-        hidden: channels of the layer between the condition and its scales and shifts.
+        options: what it is made of.
         start: H = W of the first map, px.
         norm: the normalisation that the condition modulates; "batch" in the paper.
 
@@ -78,9 +99,8 @@ class SPADEGenerator(nn.Module):
         self,
         condition_channels: int,
         image_size: int,
-        style_dim: int = 256,
-        base: int = 64,
-        hidden: int = 128,
+        options: SPADEGeneratorOptions = SPADEGeneratorOptions(),
+        *,
         start: int = 4,
         norm: Literal["instance", "batch"] = "batch",
     ):
@@ -89,13 +109,13 @@ class SPADEGenerator(nn.Module):
             raise UserError(f"SPADE at {image_size} px: use a power of two from {2 * SMALLEST} on")
         if start < 1 or start & (start - 1) or start > image_size:
             raise UserError(f"SPADE starting at {start} px: use a power of two of at most {image_size}, as 4 or 8")
-        self.start = start
+        self.start, base, style_dim = start, options.base, options.style_dim
         doublings = (image_size // start).bit_length() - 1
         widths = [min(base * 2**place, 16 * base) for place in reversed(range(doublings + 1))]
         self.encoder = ImageEncoder(image_size, style_dim, base)
         self.first = nn.Linear(style_dim, widths[0] * start**2)
         self.blocks = nn.ModuleList(
-            SPADEResidualBlock(inner, outer, condition_channels, hidden=hidden, norm=norm, spectral=True)
+            SPADEResidualBlock(inner, outer, condition_channels, hidden=options.hidden, norm=norm, spectral=True)
             for inner, outer in pairwise([widths[0], *widths])
         )
         self.last = nn.Conv2d(base, 3, 3, padding=1)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.gan_discovery.network import AttributionNetwork
+from lightning_modules.gan_discovery.network import AttributionNetwork, AttributionNetworkOptions
 from visionscapes.errors import UserError
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -9,7 +9,7 @@ IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def network(backbone: str = "plain_cnn", **options) -> AttributionNetwork:
     torch.manual_seed(0)
-    return AttributionNetwork(backbone, None, {}, classes=3, most_classes=10, **options).eval()
+    return AttributionNetwork(AttributionNetworkOptions(backbone, most_classes=10, **options), classes=3).eval()
 
 
 @pytest.mark.parametrize("backbone", ["plain_cnn", "test_resnet", "resnet18", "mobilenetv2_035", "test_vit"])
@@ -90,7 +90,7 @@ def test_freezing_leaves_the_last_stage_and_what_follows(backbone, last):
 def test_features_keep_their_size_through_the_layers():
     """With torch's own weights each layer would shrink them by the square root of six."""
     torch.manual_seed(0)
-    layers = AttributionNetwork("resnet50", None, {}, 2, 2).eval().layers
+    layers = AttributionNetwork(AttributionNetworkOptions("resnet50", most_classes=2), classes=2).eval().layers
     features = torch.randn(64, 2048)
     ratio = layers(features).square().mean() / features.square().mean()
     assert 0.3 < ratio < 3

@@ -26,25 +26,7 @@ from tests.lightning_modules.gan_discovery.cases import are_contiguous, blobs
 from visionscapes.errors import UserError
 
 KNOWN = 3
-STAGES = Stages(
-    method="discovery",
-    k=(8, 8),
-    hashes=128,
-    window=2,
-    percentile=0.9,
-    inside="hamming",
-    members=None,
-    rule="thesis",
-    scale="standard",
-    merge_distance="wta",
-    components="strong",
-    merging=True,
-    repeats=0,
-    epsilon=0.5,
-    tau=5,
-    max_negatives=None,
-    jobs=1,
-)
+STAGES = Stages(k=8, hashes=128, members=None, scale="standard", tau=5)
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
@@ -67,7 +49,7 @@ def one_round(
     labelled: Labelled, features: np.ndarray, labels: np.ndarray, seed: int, k: int = 8, tau: int = 5, **options
 ) -> dict[str, np.ndarray]:
     """Return the labels after each stage of a round."""
-    ended, _ = round_of(labelled, features, labels, seed, k=(k,), tau=tau, **options)
+    ended, _ = round_of(labelled, features, labels, seed, k=k, tau=tau, **options)
     return {stage.name: stage.labels for stage in ended.stages}
 
 

@@ -11,6 +11,7 @@ from callbacks.source_discovery.stage_files import StageFiles
 from datamodules.sources.world import SourceWorld
 from lightning_modules.gan_discovery.module import GANDiscovery
 from lightning_modules.gan_discovery.rounds import Round
+from visionscapes.renamed_options import with_new_names
 
 SMALL = {"backbone": "test_resnet", "hidden": 16, "dim": 16, "most_classes": 64, "hashes": 64, "lr": 1e-3, "k": 8}
 FAST = {"rounds": 2, "epochs": 2, "epochs_later": 2, "tau": 2, "epsilon": 0.0, "seed": 0, "percentile": 0.1}
@@ -34,7 +35,8 @@ def world(**options: Any) -> SourceWorld:
 
 
 def module(**options: Any) -> GANDiscovery:
-    return GANDiscovery(**{**SMALL, **FAST, **options})  # type: ignore[arg-type]
+    """Return a small module; options may stand outside their groups, for brevity."""
+    return GANDiscovery(**with_new_names("GANDiscovery", {**SMALL, **FAST, **options}))
 
 
 def trainer(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:

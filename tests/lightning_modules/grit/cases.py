@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_modules.grit.module import GRIT
+from visionscapes.renamed_options import with_new_names
 
 SIZE, CLASSES = 16, 4
 SMALL: dict[str, Any] = {
@@ -43,8 +44,9 @@ def loader_of(count: int = 8, batch_size: int = 4, seed: int = 0) -> DataLoader:
 
 
 def grit(**changes: Any) -> GRIT:
+    """Return a small GRIT; options may stand outside their groups, for brevity."""
     torch.manual_seed(0)
-    return GRIT(**SMALL | changes)
+    return GRIT(**with_new_names("GRIT", SMALL | changes))
 
 
 def with_noise(module: Any, strength: float = 0.5) -> Any:

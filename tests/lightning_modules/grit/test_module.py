@@ -6,8 +6,9 @@ from lightning_modules.grit.baselines.pix2pixhd import Pix2PixHD
 from lightning_modules.grit.baselines.spade import SPADE
 from lightning_modules.grit.module import GRIT
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
-from tests.lightning_modules.grit.cases import CLASSES, SIZE, SMALL, batch_of, fit, grit, loader_of, weights_of
+from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, fit, grit, loader_of, weights_of
 from visionscapes.errors import UserError
+from visionscapes.renamed_options import with_new_names
 
 
 def losses_of(module, batch):
@@ -78,21 +79,25 @@ def test_defaults_are_those_of_the_thesis():
     import inspect
 
     defaults = {name: each.default for name, each in inspect.signature(GRIT).parameters.items()}
-    said = {"classes": 19, "style_dim": 512, "base": 64, "most": 512, "downs": 6, "lambda_rec": 30.0, "lr": 1e-3}
-    said |= {"beta1": 0.0, "beta2": 0.999, "decay_epochs": 1.0, "noise": True, "residual": True, "composition": "sum"}
+    said = {"classes": 19, "lambda_rec": 30.0}
     assert {name: defaults[name] for name in said} == said
+    generator, optimizer = defaults["generator"], defaults["optimizer"]
+    assert (generator.style_dim, generator.base, generator.most, generator.downs) == (512, 64, 512, 6)
+    assert (generator.noise, generator.residual, generator.composition) == (True, True, "sum")
+    assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (1e-3, 0.0, 0.999)
+    assert (optimizer.decay_epochs, optimizer.decay_floor) == (1.0, 0.1)
 
 
 def pix2pixhd(**changes):
     torch.manual_seed(0)
     small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "downs": 2, "blocks": 1, "discriminator_base": 4}
-    return Pix2PixHD(**small | {"scales": 2, "lambda_vgg": 0.0} | changes)
+    return Pix2PixHD(**with_new_names("Pix2PixHD", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
 
 
 def spade(**changes):
     torch.manual_seed(0)
     small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "style_dim": 8, "hidden": 4, "discriminator_base": 4}
-    return SPADE(**small | {"scales": 2, "lambda_vgg": 0.0} | changes)
+    return SPADE(**with_new_names("SPADE", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
 
 
 @pytest.mark.parametrize("make", [pix2pixhd, spade])
@@ -158,4 +163,4 @@ def test_compiling_is_the_generators_alone(monkeypatch):
 
 
 def test_small_is_small():
-    assert sum(each.numel() for each in GRIT(**SMALL).parameters()) < 20_000
+    assert sum(each.numel() for each in grit().parameters()) < 20_000

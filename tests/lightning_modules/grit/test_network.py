@@ -2,18 +2,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_modules.grit.network import GRITGenerator, StyledConvolution, UpBlock, widths
+from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions, StyledConvolution, UpBlock, widths
 from networks.gan.conditions import one_hot
 from networks.gan.noise import draw_noise
 from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, with_noise
 from visionscapes.errors import UserError
 
-SMALL = {"image_size": SIZE, "style_dim": 8, "base": 4, "most": 8, "downs": 2}
+SMALL = {"style_dim": 8, "base": 4, "most": 8, "downs": 2}
 
 
-def generator(**changes):
+def generator(image_size=SIZE, **changes):
     torch.manual_seed(0)
-    return GRITGenerator(CLASSES, **SMALL | changes)
+    return GRITGenerator(CLASSES, image_size, GRITGeneratorOptions(**SMALL | changes))
 
 
 def inputs(count=2):

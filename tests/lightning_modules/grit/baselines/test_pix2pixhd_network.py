@@ -6,6 +6,7 @@ from lightning_modules.grit.baselines.pix2pixhd_network import (
     EncoderDecoder,
     LabelStyleEncoder,
     Pix2PixHDGenerator,
+    Pix2PixHDGeneratorOptions,
     ReflectionResidualBlock,
     region_means,
     regions,
@@ -26,7 +27,8 @@ def batch(seed=0, size=16, classes=CLASSES, number=2):
 
 def small(**changes):
     torch.manual_seed(0)
-    return Pix2PixHDGenerator(CLASSES, **({"base": 4, "downs": 2, "blocks": 2, "style_base": 4} | changes))
+    options = Pix2PixHDGeneratorOptions(**({"base": 4, "downs": 2, "blocks": 2} | changes))
+    return Pix2PixHDGenerator(CLASSES, options, style_base=4)
 
 
 def test_layers_are_those_of_the_paper():
@@ -47,7 +49,7 @@ def test_layers_are_those_of_the_paper():
 
 
 def test_encoder_has_the_published_default_size():
-    encoder = Pix2PixHDGenerator(3, base=1, blocks=0).encoder.network
+    encoder = Pix2PixHDGenerator(3, Pix2PixHDGeneratorOptions(base=1, blocks=0)).encoder.network
     assert encoder[0].out_channels == 16
     assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in encoder) == 4
     assert encoder[-2].out_channels == 3
@@ -146,7 +148,7 @@ def test_edges_have_a_style_on_them_and_one_beside_them(channels):
 @pytest.mark.parametrize("channels", [1, CLASSES])
 def test_another_style_makes_another_image(channels):
     torch.manual_seed(0)
-    network = Pix2PixHDGenerator(channels, base=4, downs=2, blocks=2, style_base=4)
+    network = Pix2PixHDGenerator(channels, Pix2PixHDGeneratorOptions(base=4, downs=2, blocks=2), style_base=4)
     pictures, labels, condition = batch()
     if channels == 1:
         condition = (labels[:, None] == 0).float()

@@ -5,15 +5,22 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl_divergence
 from torch.nn import functional as F
 
-from lightning_modules.grit.baselines.spade_network import ImageEncoder, SPADEGenerator, kl_divergence, sample_style
+from lightning_modules.grit.baselines.spade_network import (
+    ImageEncoder,
+    SPADEGenerator,
+    SPADEGeneratorOptions,
+    kl_divergence,
+    sample_style,
+)
 from visionscapes.errors import UserError
 
 CLASSES = 4
 
 
-def small(**changes):
+def small(image_size=32, start=4, norm="batch", **changes):
     torch.manual_seed(0)
-    return SPADEGenerator(CLASSES, **({"image_size": 32, "style_dim": 6, "base": 4, "hidden": 8} | changes))
+    options = SPADEGeneratorOptions(**({"style_dim": 6, "base": 4, "hidden": 8} | changes))
+    return SPADEGenerator(CLASSES, image_size, options, start=start, norm=norm)
 
 
 def condition(size=32, number=2):

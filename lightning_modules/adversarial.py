@@ -1,0 +1,285 @@
+"""Training a generator against a discriminator: what adversarial methods share, whatever their data and networks."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_modules.grouped_options import GroupedOptions
+from networks.gan.ema import moving_average
+from networks.gan.gradient_penalty import gradient_penalty
+from networks.gan.losses import GAN_LOSSES
+from visionscapes.checks import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    ShareBelowOne,
+    check_options,
+)
+
+Scores = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class AdversarialOptions:
+    """The game of generator and discriminator.
+
+    Args:
+        gan_loss: "logistic" (non-saturating), "hinge" or "least_squares", see ``networks.gan.losses``.
+        r1: weight gamma of the gradient penalty on real images; 0 for none.
+        r2: the same on generated ones.
+        penalty_every: batches from one penalty to the next, which weighs that much more (lazy regularisation).
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    gan_loss: Literal["logistic", "hinge", "least_squares"] = "logistic"
+    r1: NonNegativeFloat = 0.0
+    r2: NonNegativeFloat = 0.0
+    penalty_every: PositiveInt = 1
+
+    def __post_init__(self) -> None:
+        check_options(AdversarialOptions, vars(self))
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How both networks step: Adam, and its learning rate over the training.
+
+    Args:
+        lr: learning rate.
+        beta1: of Adam.
+        beta2: of Adam.
+        warmup: steps in which the rate rises from 0.
+        decay_epochs: epochs at the end in which the rate falls linearly; all of them if there are fewer.
+        decay_floor: share of the rate that it falls to.
+        clip: largest absolute value of an element of a gradient; None for no limit.
+        accumulate: batches whose gradients are added up for a step.
+        ema: decay of the moving average of the generator, which then generates; None for none.
+
+    Raises:
+        UserError: a value that makes no sense.
+    """
+
+    lr: PositiveFloat = 1e-3
+    beta1: ShareBelowOne = 0.0
+    beta2: ShareBelowOne = 0.999
+    warmup: NonNegativeInt = 0
+    decay_epochs: NonNegativeFloat = 1.0
+    decay_floor: Share = 0.1
+    clip: PositiveFloat | None = None
+    accumulate: PositiveInt = 1
+    ema: Share | None = None
+
+    def __post_init__(self) -> None:
+        check_options(OptimizerOptions, vars(self))
+
+
+@dataclass(frozen=True)
+class HardwareOptions:
+    """What makes training faster on some hardware, and no difference to what is computed.
+
+    Args:
+        channels_last: store feature maps with the channels last, which convolutions in bfloat16 are quicker with.
+        compile: compile the generator with ``torch.compile``; the discriminator's penalty needs second derivatives,
+            which compiled code has not.
+    """
+
+    channels_last: bool = False
+    compile: bool = False
+
+
+class AdversarialModule(GroupedOptions):
+    """Base of the methods that train a generator against a discriminator, both from one forward pass a batch.
+
+    A ``training_step`` takes the losses of both networks, `discriminator_terms` and those of the generator with the
+    discriminator `frozen`, and hands them to `learn`. Both are taken before either network steps, as in LSR's code, so
+    that accumulated batches are one large batch. Lightning counts both steps: ``trainer.global_step`` is twice the
+    number of batches.
+
+    Args:
+        generator: the network that makes images.
+        discriminator: gives logits of images, or lists of features by scale whose last is the logits.
+        adversarial: the game of the two.
+        optimizer: how both step.
+        hardware: what makes it faster.
+
+    Attributes:
+        rates: what the learning rate is multiplied by for the generator and for the discriminator.
+    """
+
+    generator: Any
+    discriminator: Any
+    rates: tuple[float, float] = (1.0, 1.0)
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        adversarial: AdversarialOptions,
+        optimizer: OptimizerOptions,
+        hardware: HardwareOptions,
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        self.adversarial, self.optimizer = adversarial, optimizer
+        self.generator, self.discriminator = generator, discriminator
+        self.gan_loss = GAN_LOSSES[adversarial.gan_loss]
+        self.memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
+        for network in (generator, discriminator):
+            network.to(memory_format=self.memory_format)
+        self.average = None if self.optimizer.ema is None else moving_average(generator, self.optimizer.ema)
+        if hardware.compile:
+            generator.compile()
+
+    @property
+    def shown(self) -> Any:
+        """The generator that generates: the moving average where there is one."""
+        return self.generator if self.average is None else self.average.module
+
+    # ------------------------------------------------------------------------------------------------- losses
+
+    def discriminator_terms(self, scores: Scores, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return the adversarial loss of the discriminator and its gradient penalties (Mescheder et al. 2018), by name.
+
+        Args:
+            scores: what the discriminator says of images, given whatever else it sees.
+            real: images (B, 3, S, S).
+            fake: generated ones, without their history.
+        """
+        options, due = self.adversarial, self._batches() % self.adversarial.penalty_every == 0
+        real, of_real = self._judged(scores, real, due and options.r1 > 0)
+        fake, of_fake = self._judged(scores, fake, due and options.r2 > 0)
+        pairs = list(zip(logits(of_real), logits(of_fake), strict=True))
+        losses = {"discriminator": mean([self.gan_loss.discriminator(ours, theirs) for ours, theirs in pairs])}
+        weight = options.penalty_every / 2
+        if due and options.r1 > 0:
+            losses["r1"] = weight * options.r1 * mean([gradient_penalty(each, real) for each, _ in pairs])
+        if due and options.r2 > 0:
+            losses["r2"] = weight * options.r2 * mean([gradient_penalty(each, fake) for _, each in pairs])
+        right = mean([((ours > 0).float().mean() + (theirs < 0).float().mean()) / 2 for ours, theirs in pairs])
+        self.log("train/discriminator_accuracy", right, batch_size=len(real))
+        return losses
+
+    def adversarial_loss(self, scores: Any) -> Tensor:
+        """Return the generator's adversarial loss for what the discriminator says of its images, mean over scales."""
+        return mean([self.gan_loss.generator(each) for each in logits(scores)])
+
+    def _judged(self, scores: Scores, image: Tensor, penalised: bool) -> tuple[Tensor, Any]:
+        """Return images and what the discriminator says of them, such that it can be differentiated by them."""
+        if not penalised:
+            return image, scores(image)
+        image = image.detach().requires_grad_()
+        # Derivatives of derivatives are taken in float32, whatever the precision of the training.
+        with torch.autocast(self.device.type, enabled=False):
+            return image, scores(image)
+
+    # ----------------------------------------------------------------------------------------------- learning
+
+    def learn(self, losses: dict[str, Tensor], batch_idx: int, batch_size: int) -> None:
+        """Go one batch further down the losses of both networks, and log each.
+
+        Args:
+            losses: scalars by name, none of which has a gradient for both networks.
+            batch_idx: of the batch in its epoch.
+            batch_size: for the log.
+        """
+        # Neither network's loss reaches the other, so one backward pass serves both; DDP allows for no second one.
+        self.manual_backward(torch.stack(list(losses.values())).sum() / self.optimizer.accumulate)
+        if self.trainer.is_last_batch or (batch_idx + 1) % self.optimizer.accumulate == 0:
+            self.step()
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=batch_size)
+
+    def step(self) -> None:
+        """Step both networks, the moving average and the rates."""
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
+            if self.optimizer.clip is not None:
+                scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+                if scaler is not None:  # of float16: its gradients are multiples of the true ones until it steps
+                    scaler.unscale_(optimizer.optimizer)
+                self.clip_gradients(optimizer.optimizer, self.optimizer.clip, "value")
+            optimizer.step()
+            optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
+            scheduler.step()
+
+    @override
+    def configure_optimizers(self) -> Any:
+        """Return Adam for the generator and for the discriminator, each with its schedule."""
+        networks, options = (self.generator, self.discriminator), self.optimizer
+        optimizers = [
+            torch.optim.Adam(
+                [each for each in network.parameters() if each.requires_grad],
+                lr=factor * options.lr,
+                betas=(options.beta1, options.beta2),
+            )
+            for network, factor in zip(networks, self.rates, strict=True)
+        ]
+        steps, of_epoch = self._all_steps()
+        decaying = min(options.decay_epochs * of_epoch, steps)
+
+        def share(step: int) -> float:
+            rising = min(1.0, (step + 1) / (options.warmup + 1))
+            return rising * final_decay(step, steps, decaying, floor=options.decay_floor)
+
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, share) for optimizer in optimizers]
+
+    def _batches(self) -> int:
+        """Return how many training batches came before this one, over all epochs."""
+        return self.trainer.fit_loop.epoch_loop.total_batch_idx
+
+    def _all_steps(self) -> tuple[float, int]:
+        """Return the steps of the whole training, infinite if the trainer does not say, and those of an epoch."""
+        self.trainer.fit_loop.setup_data()
+        of_epoch = math.ceil(self.trainer.num_training_batches / self.optimizer.accumulate)
+        epochs, most = self.trainer.max_epochs, self.trainer.max_steps
+        steps = of_epoch * epochs if epochs is not None and epochs >= 0 else math.inf
+        if most >= 0:  # counts the steps of both optimisers
+            steps = min(steps, most / 2)
+        return steps, of_epoch
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without leaving any in its parameters."""
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    for each in parameters:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in parameters:
+            each.requires_grad_(True)
+
+
+def logits(scores: Any) -> list[Tensor]:
+    """Return the logits of every scale of a discriminator's answer."""
+    return [scores] if isinstance(scores, Tensor) else [scale[-1] for scale in scores]
+
+
+def mean(values: list[Tensor]) -> Tensor:
+    """Return the mean of scalars."""
+    return torch.stack(values).mean()
+
+
+def final_decay(step: int, steps: float, decaying: float, floor: float) -> float:
+    """Return the share of the learning rate: 1, and in the last ``decaying`` steps linearly down to ``floor``.
+
+    Thesis 5.5.1.2: "linearly decay the learning rate by a factor of 10 during the last epoch".
+    """
+    if decaying <= 0 or math.isinf(steps):
+        return 1.0
+    return 1 - (1 - floor) * min(1.0, max(0.0, (step - (steps - decaying)) / decaying))
