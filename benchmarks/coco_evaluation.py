@@ -7,12 +7,8 @@ alternate between the two in one process. Both begin with the records that callb
 end with precision and recall of every class, threshold and area.
 """
 
-import argparse
 import contextlib
-import datetime
 import io
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,10 +18,10 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.timing import Case, compare, hardware, slug
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Case, compare
 from callbacks.detection.evaluation import EvaluatedImage, columns
 from metrics.coco_average_precision import Curves, coco_curves
-from visionscapes.files import write_json
 
 SIDE = 640  # pixels of the square pictures
 
@@ -161,27 +157,14 @@ def evaluation(settings: Settings) -> Case:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
+    parser = parser_of(__doc__, devices=False)
     parser.add_argument("--rounds", type=int, default=2, help="each takes a minute of pycocotools")
     parser.add_argument("--masks", action="store_true", help="compare masks instead of boxes")
-    parser.add_argument("--output", type=Path, help="folder for the JSON file")
     options = parser.parse_args(arguments)
     settings = Settings(**(asdict(QUICK if options.quick else Settings()) | {"masks": options.masks}))
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware("cpu"),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-        "evaluation": compare(evaluation(settings), options.rounds),
-        "load_average_after": os.getloadavg(),
-    }
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        name = f"coco-evaluation-{slug(report['hardware']['device'])}-{today}.json"
-        write_json(output / name, report)
+    report = new_report(settings)
+    report["evaluation"] = compare(evaluation(settings), options.rounds)
+    finish(report, "coco-evaluation", options)
     return report
 
 

@@ -12,16 +12,12 @@ COCO's evaluation is timed by benchmarks/coco_evaluation.py. Ratios are ours / p
 between the two in one process, because times from different runs on a shared machine say little.
 """
 
-import argparse
 import copy
-import datetime
-import json
-import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +27,13 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.timing import Times, hardware, interleave, slug, summary, synchronise
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Times, interleave, summary, synchronise
 from datamodules.detection.scenes import DetectionScenes
 from datamodules.detection.second_view import SecondView
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.module import SparseDet
 from networks.detection.samples import to_samples
-from visionscapes.files import write_json
 
 SCENES = "configs/detectors/faster_rcnn_scenes.py"
 
@@ -230,22 +226,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     names = ["step", "sparsedet", "loading"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
-    parser.add_argument("--only", nargs="+", default=names, choices=names)
-    parser.add_argument("--output", type=Path, help="folder for the JSON file")
+    parser = parser_of(__doc__, names)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = replace(QUICK if options.quick else Settings(), device=options.device)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware(options.device),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-    }
+    report = new_report(settings, options.device)
     cases: dict[str, Callable[[], dict[str, Any]]] = {
         "step": lambda: step(settings),
         "sparsedet": lambda: sparsedet(settings),
@@ -255,12 +240,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         torch.manual_seed(0)  # how much is mined depends on the weights
         report[name] = cases[name]()
         print(f"{name}: {report[name]}", file=sys.stderr)
-    report["load_average_after"] = os.getloadavg()
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        path = output / f"detection-{slug(report['hardware']['device'])}-{today}.json"
-        write_json(path, report)
+    finish(report, "detection", options)
     return report
 
 

@@ -14,16 +14,12 @@ Ratios are ours / plain, medians over rounds that alternate between the two in o
 numpy allocates in one more run of each; libsvm's own, 200 MB for each cluster that is fitted at the time, is not in it.
 """
 
-import argparse
-import datetime
-import json
-import os
 import resource
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +33,13 @@ from benchmarks.plain_gan_discovery import (
     plain_refine,
     plain_threshold,
 )
-from benchmarks.timing import Case, compare, hardware, slug
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Case, compare
 from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.merging import merge
 from lightning_modules.gan_discovery.overclustering import over_cluster
 from lightning_modules.gan_discovery.refining import refine
 from lightning_modules.gan_discovery.wta import WTAHash
-from visionscapes.files import write_json
 
 
 @dataclass(frozen=True)
@@ -213,26 +209,17 @@ def curves(settings: Settings) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
     names = [*CASES, "curves"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--only", nargs="+", default=names, choices=names)
+    parser = parser_of(__doc__, names, devices=False)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--largest", type=int, help="most images that the curves are measured with")
     parser.add_argument("--jobs", type=int, default=2, help="clusters that are refined at the same time")
     parser.add_argument("--threads", type=int, default=2, help="threads of a matrix product")
-    parser.add_argument("--output", type=Path, help="folder for the JSON file")
     options = parser.parse_args(arguments)
     settings = replace(QUICK if options.quick else Settings(), jobs=options.jobs, threads=options.threads)
     settings = replace(settings, largest=options.largest or settings.largest)
     if sum(count <= settings.largest for count in settings.curve) < 2:
         parser.error(f"--largest has to be at least {settings.curve[1]}: a power law needs two measured sizes")
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware("cpu"),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-    }
+    report = new_report(settings)
     with threadpool_limits(options.threads):
         for name in (name for name in names if name in options.only):
             if name == "curves":
@@ -242,12 +229,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 report[name] = compare(case, options.rounds) | numpy_peaks(case)
             print(f"{name}: {report[name]}", file=sys.stderr)
     report["largest_resident_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    report["load_average_after"] = os.getloadavg()
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        path = output / f"gan-discovery-{slug(report['hardware']['device'])}-{today}.json"
-        write_json(path, report)
+    finish(report, "gan-discovery", options)
     return report
 
 

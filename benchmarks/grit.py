@@ -15,16 +15,12 @@ Times of training are means over as many steps as there are from one penalty to 
 way, medians over rounds that alternate between the ways in one process.
 """
 
-import argparse
-import datetime
-import json
-import os
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +33,10 @@ from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_grit import Arrangement, BareLoop
-from benchmarks.timing import Case, Times, hardware, interleave, peak_memory, slug, summary, synchronise
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Case, Times, interleave, peak_memory, summary, synchronise
 from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
-from visionscapes.files import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
 REACH = 0.7
@@ -312,36 +308,20 @@ CASES: dict[str, Callable[[Settings], dict[str, Any]]] = {
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
-    parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser = parser_of(__doc__, list(CASES))
     parser.add_argument("--rounds", type=int, help="rounds that are timed")
     parser.add_argument("--largest", type=int, help="largest resolution, in pixels, that is run")
-    parser.add_argument("--output", type=Path, help="folder for the JSON file")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = replace(QUICK if options.quick else Settings(), device=options.device)
     settings = replace(settings, rounds=options.rounds or settings.rounds, largest=options.largest or settings.largest)
     if sum(size <= settings.largest for size in settings.resolutions) < 2:
         parser.error(f"--largest has to be at least {settings.resolutions[1]}: growth needs two resolutions")
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware(options.device),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-    }
+    report = new_report(settings, options.device)
     for name in (name for name in CASES if name in options.only):
         report[name] = CASES[name](settings)
         print(f"{name}: {report[name]}", file=sys.stderr)
-    report["load_average_after"] = os.getloadavg()
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        path = output / f"grit-{slug(report['hardware']['device'])}-{today}.json"
-        write_json(path, report)
+    finish(report, "grit", options)
     return report
 
 

@@ -7,16 +7,12 @@ ours / plain, medians over rounds that alternate between the two in one process,
 a shared machine say little.
 """
 
-import argparse
-import datetime
-import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,8 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
-from benchmarks.timing import Case, Times, compare, hardware, interleave, peak_memory, slug, summary, synchronise
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Case, Times, compare, interleave, peak_memory, summary, synchronise
 from callbacks.results.figures import save_figure
 from datamodules.procedural.scenes.scenes import render_scene
 from lightning_modules.lift.module import LiFT
@@ -35,7 +32,6 @@ from networks.dense import AtLargerImage
 from networks.lift_block import Lifted
 from networks.tokencut import discover_box
 from networks.vit_features import ViTFeatures
-from visionscapes.files import write_json
 
 EMBEDDED = {"patch_size": 8, "img_size": 128, "embed_dim": 128, "depth": 4, "num_heads": 4}
 
@@ -281,24 +277,14 @@ def plot(table: dict[str, dict[str, float]], title: str, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
+    parser = parser_of(__doc__)
     parser.add_argument("--only", nargs="+", default=[*CASES, "loop", "cost"], choices=[*CASES, *OTHERS])
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory: it takes new processes")
-    parser.add_argument("--output", type=Path, help="folder for the JSON file and the plot")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = replace(QUICK if options.quick else Settings(), device=options.device)
     only = [*options.only, *(["accelerated"] if options.device == "cuda" and "accelerated" not in options.only else [])]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware(options.device),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-    }
+    report = new_report(settings, options.device)
     for name in (name for name in CASES if name in only):
         rounds = settings.slow_rounds if name == "tokencut" else settings.rounds
         device = "cpu" if name == "tokencut" else options.device
@@ -308,14 +294,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         print(f"{name}: {report[name]['ratio']} of plain (reach {report[name]['reach']})", file=sys.stderr)
     for name in (name for name in OTHERS if name in only):
         report[name] = OTHERS[name](settings)
-    report["load_average_after"] = os.getloadavg()
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        device = slug(report["hardware"]["device"])
-        write_json(output / f"lift-{device}-{today}.json", report)
-        if "cost" in report:
-            plot(report["cost"], f"{report['hardware']['device']}, {today}", output / "lift_cost.png")
+    folder = finish(report, "lift", options)
+    if folder is not None and "cost" in report:
+        plot(report["cost"], f"{report['hardware']['device']}, {report['date']}", folder / "lift_cost.png")
     return report
 
 

@@ -6,13 +6,9 @@ Prints JSON; the full run also writes it to benchmarks/results/. Ratios are ours
 alternate between the two in one process, because times from different runs on a shared machine say little.
 """
 
-import argparse
-import datetime
-import json
-import os
 import statistics
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_vit import plain_aligned, plain_attention, plain_layers, plain_similarity
-from benchmarks.timing import Case, compare, hardware, interleave, peak_memory, slug
+from benchmarks.reports import finish, new_report, parser_of
+from benchmarks.timing import Case, compare, interleave, peak_memory
 from callbacks.vit_analysis.attention_analysis import AttentionAnalysis
 from callbacks.vit_analysis.attention_saliency import AttentionSaliency
 from callbacks.vit_analysis.feature_similarity import FeatureSimilarity
@@ -30,7 +27,6 @@ from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.cka import cka_matrix
 from networks.attention_statistics import aligned_attention
 from networks.vit_layers import BlockView, LayeredViT
-from visionscapes.files import write_json
 
 
 @dataclass(frozen=True)
@@ -229,22 +225,11 @@ OTHERS = {"memory": peak, "cost": cost}
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU")
-    parser.add_argument("--only", nargs="+", default=[*CASES, *OTHERS], choices=[*CASES, *OTHERS])
-    parser.add_argument("--output", type=Path, help="folder for the JSON file")
+    parser = parser_of(__doc__, [*CASES, *OTHERS])
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = replace(QUICK if options.quick else Settings(), device=options.device)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    report: dict[str, Any] = {
-        "date": today,
-        "hardware": hardware(options.device),
-        "settings": asdict(settings),
-        "load_average_before": os.getloadavg(),
-    }
+    report = new_report(settings, options.device)
     for name in (name for name in CASES if name in options.only):
         rounds = settings.slow_rounds if name == "similarity" else settings.rounds
         device = "cpu" if name == "similarity" else options.device
@@ -253,12 +238,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for name in (name for name in OTHERS if name in options.only):
         report[name] = OTHERS[name](settings)
         print(f"{name}: {report[name]}", file=sys.stderr)
-    report["load_average_after"] = os.getloadavg()
-    print(json.dumps(report, indent=2))
-    output = options.output or (None if options.quick else Path(__file__).parent / "results")
-    if output is not None:
-        path = output / f"vit-analysis-{slug(report['hardware']['device'])}-{today}.json"
-        write_json(path, report)
+    finish(report, "vit-analysis", options)
     return report
 
 
