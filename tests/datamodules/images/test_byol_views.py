@@ -2,7 +2,13 @@ import math
 
 import pytest
 import torch
-from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
+from torchvision.transforms.functional import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_saturation,
+    gaussian_blur,
+    rgb_to_grayscale,
+)
 
 from datamodules.images.byol_views import BYOLViews, blurred, jittered, luminance
 from visionscapes.errors import UserError
@@ -94,6 +100,19 @@ def test_saturation_keeps_the_luminance_and_contrast_the_mean():
         before = luminance(batch) if strengths[2] else luminance(batch).mean((2, 3))
         torch.testing.assert_close(kept, before, atol=1e-5, rtol=0)
         assert not torch.allclose(changed, batch)
+
+
+def test_colours_change_step_by_step_as_torchvisions_do():
+    """Every step ends in [0, 1] before the next begins, which shows where the factors are large."""
+    strengths, drawn = [0.9, 0.9, 0.9], generator(2)
+    factors = [1 + strength * (2 * torch.rand(8, 1, 1, 1, generator=drawn) - 1) for strength in strengths]
+    batch = images(8)
+    expected = []
+    for image, *own in zip(batch, *(factor.flatten().tolist() for factor in factors), strict=True):
+        for adjust, factor in zip((adjust_brightness, adjust_contrast, adjust_saturation), own, strict=True):
+            image = adjust(image, factor)
+        expected.append(image)
+    torch.testing.assert_close(jittered(batch, [*strengths, 0], generator(2)), torch.stack(expected), atol=2e-4, rtol=0)
 
 
 def test_hue_turns_by_up_to_its_strength():

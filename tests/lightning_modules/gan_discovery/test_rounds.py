@@ -138,20 +138,20 @@ def test_a_round_is_its_stages_one_after_another(monkeypatch) -> None:
 
 def test_clusters_merge_by_hash_where_detectors_take_cosine_distances(monkeypatch) -> None:
     """Table 4.13: a hash of the labelled features, drawn for the merging alone, with the round's own seed."""
-    monkeypatch.setattr("lightning_modules.gan_discovery.rounds.derived_seed", lambda seed, part: part)
+    monkeypatch.setattr("lightning_modules.gan_discovery.rounds.derived_seed", lambda seed, part: 10 * seed + part)
     features, _ = blobs([40, 40, 40, 50, 50], dim=32, spread=1.0)
     labelled = blobs([30] * KNOWN, dim=32, spread=1.0, seed=9)
     labelled[0][:, 5] = 0  # varies only in the images to discover, so that a hash of those would look at it
     labels = np.full(len(features), -1)
     options = {"inside": "cosine", "scale": "none", "merge_distance": "wta", "hashes": 24, "window": 3}
-    ended, attributor = round_of(labelled, features, labels, 0, k=(24,), tau=1, **options)
+    ended, attributor = round_of(labelled, features, labels, 5, k=24, tau=1, **options)
     assert attributor.transform.hash is None
     after = {stage.name: stage.labels for stage in ended.stages}
     expected = {
         name: merge(features, after["clustering"], KNOWN, KNOWN, distance)
         for name, distance in {
-            "hash": WTAHash.fit(labelled[0], 24, 3, 0),
-            "hash of the images to discover": WTAHash.fit(features, 24, 3, 0),
+            "hash": WTAHash.fit(labelled[0], 24, 3, 50),
+            "hash of the images to discover": WTAHash.fit(features, 24, 3, 50),
             "cosine": "cosine",
         }.items()
     }
