@@ -187,11 +187,11 @@ def test_a_stage_is_taken_from_its_file_for_the_same_inputs_only(tmp_path, monke
     changed = features.copy()
     changed[0, 0] += 1
     round_of(labelled, changed, labels, 0, tmp_path)
-    round_of(labelled, features, labels, 0, tmp_path, k=(7,))
+    round_of(labelled, features, labels, 0, tmp_path, k=7)
     assert len(calls) == 2
     clustering = tmp_path / "rounds" / "1" / "clustering.npz"
     clustering.write_bytes(clustering.read_bytes()[:100])
-    round_of(labelled, features, labels, 0, tmp_path, k=(7,))
+    round_of(labelled, features, labels, 0, tmp_path, k=7)
     assert len(calls) == 3
 
 
