@@ -301,7 +301,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     options = [str(tmp_path / "new"), "--scenes=2", "--test_scenes=1", "--image_size=32"]
     monkeypatch.setattr(sys, "argv", ["detection_scenes", *options])
     with pytest.raises(SystemExit) as end:
-        runpy.run_module("datamodules.detection.scenes", run_name="__main__")
+        runpy.run_module("datamodules.detection_scenes", run_name="__main__")
     assert end.value.code == 0
     paths = [Path(line) for line in capsys.readouterr().out.split()]
     assert [path.name for path in paths] == ["instances_train2017.json", "instances_val2017.json"]
