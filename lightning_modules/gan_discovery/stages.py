@@ -24,7 +24,7 @@ class Stages:
         percentile: of the distances within a class, its threshold (4.5.1, table 4.17).
         inside: distance that attribution looks at, "hamming" or "cosine" (table 4.13).
         members: of a class that its threshold is computed from; all if None.
-        rule: who may attribute what, see ``attribution.attribute``.
+        rule: who may attribute what, see ``attributing.attribute``.
         scale: of features before k-means, see ``overclustering.over_cluster``.
         merge_distance: between centroids: "wta" (4.2.5.1), "cosine" (table 4.14) or "euclidean" (official default).
         components: of the graph: "strong" (4.2.5.1) or "weak".
