@@ -1,5 +1,4 @@
 import contextlib
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError, find_images, read_image, unreadable_images
 from tests.helpers.image_files import AWKWARD, pixels, save_awkward, save_photo, save_photos, truncate
+from tests.helpers.processes import two_processes
 
 
 def test_images_are_found_at_every_depth_and_sorted(tmp_path):
@@ -167,20 +167,16 @@ def test_the_message_survives_a_loading_process():
     assert "Traceback" not in str(error.value)
 
 
-def search_in_a_process(rank, root, found):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{root}/meeting", rank=rank, world_size=2)
-    found.put((rank, unreadable_images(find_images(root))))
+def search_in_a_process(rank, root, meeting):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    bad = unreadable_images(find_images(root))
+    meeting.with_name(f"found-{rank}.txt").write_text("\n".join(map(str, bad)))
     torch.distributed.destroy_process_group()
 
 
 def test_processes_agree_on_the_unreadable_images(tmp_path):
-    save_photos(tmp_path, 5)
-    bad = [truncate(save_photo(tmp_path / "bad" / f"{k}.png", 100, 100)) for k in range(6)]
-    context = multiprocessing.get_context("fork")  # spawned processes would import torch again
-    found = context.Queue()
-    processes = [context.Process(target=search_in_a_process, args=(rank, tmp_path, found)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    assert sorted(found.get(timeout=60) for _ in processes) == [(0, bad), (1, bad)]
-    for process in processes:
-        process.join()
+    save_photos(tmp_path / "images", 5)
+    bad = [truncate(save_photo(tmp_path / "images" / "bad" / f"{k}.png", 100, 100)) for k in range(6)]
+    two_processes(search_in_a_process, tmp_path / "images", tmp_path / "meeting")
+    for rank in range(2):
+        assert (tmp_path / f"found-{rank}.txt").read_text().split("\n") == list(map(str, bad))
