@@ -52,7 +52,9 @@ def test_a_second_forward_is_all_that_differs():
     """Without noise both arrangements train alike, in twice as many passes."""
     passes, trained = {}, {}
     for forwards in (1, 2):
-        loop = BareLoop(model(QUICK, noise=False), faces(QUICK, 32, 2).train_dataloader(), Arrangement(forwards))
+        loop = BareLoop(
+            model(QUICK, generator={"noise": False}), faces(QUICK, 32, 2).train_dataloader(), Arrangement(forwards)
+        )
         seen = passes[forwards] = []
         loop.generator.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         for _ in range(3):

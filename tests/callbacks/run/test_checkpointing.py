@@ -88,3 +88,17 @@ def test_differences_are_those_of_shared_arguments():
     changed = differences(then, {"class_path": "a.B", "init_args": {"lr": 0.2}})
     assert changed == ["class a.A there, a.B here", "lr 0.1 there, 0.2 here"]
     assert differences({}, {"class_path": "a.A", "init_args": {}}) == []
+
+
+def test_options_in_groups_are_compared_one_by_one_whatever_they_were_called():
+    name = "lightning_modules.GANDiscovery"
+    now = {"class_path": name, "init_args": {"lr": 1, "stages": {"k": 60, "tau": 9}, "network": {"hidden": 2}}}
+    old = {"_class_path": name, "lr": 1, "k": 60, "tau": 8, "hidden": 2}
+    new = {"_class_path": name, "lr": 2, "stages": {"k": 60, "tau": 8}}
+    assert differences({"hyper_parameters": old}, now) == ["stages.tau 8 there, 9 here"]
+    assert differences({"hyper_parameters": new}, now) == ["lr 2 there, 1 here", "stages.tau 8 there, 9 here"]
+    other = {"_class_path": "lightning_modules.ViTs", "models": {"a": {"weights": 1}}}
+    found = differences(
+        {"hyper_parameters": other}, {"class_path": "lightning_modules.ViTs", "init_args": {"models": {}}}
+    )
+    assert found == ["models {'a': {'weights': 1}} there, {} here"]
