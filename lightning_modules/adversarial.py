@@ -132,6 +132,7 @@ class AdversarialModule(GroupedOptions):
         super().__init__()
         self.automatic_optimization = False
         self.adversarial, self.optimizer = adversarial, optimizer
+        self.accumulate = optimizer.accumulate  # what callbacks.ReproducibleSteps asks a module that steps by itself
         self.generator, self.discriminator = generator, discriminator
         self.gan_loss = GAN_LOSSES[adversarial.gan_loss]
         self.memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
@@ -194,8 +195,8 @@ class AdversarialModule(GroupedOptions):
             batch_size: for the log.
         """
         # Neither network's loss reaches the other, so one backward pass serves both; DDP allows for no second one.
-        self.manual_backward(torch.stack(list(losses.values())).sum() / self.optimizer.accumulate)
-        if self.trainer.is_last_batch or (batch_idx + 1) % self.optimizer.accumulate == 0:
+        self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
+        if self.trainer.is_last_batch or (batch_idx + 1) % self.accumulate == 0:
             self.step()
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=batch_size)
@@ -244,7 +245,7 @@ class AdversarialModule(GroupedOptions):
     def _all_steps(self) -> tuple[float, int]:
         """Return the steps of the whole training, infinite if the trainer does not say, and those of an epoch."""
         self.trainer.fit_loop.setup_data()
-        of_epoch = math.ceil(self.trainer.num_training_batches / self.optimizer.accumulate)
+        of_epoch = math.ceil(self.trainer.num_training_batches / self.accumulate)
         epochs, most = self.trainer.max_epochs, self.trainer.max_steps
         steps = of_epoch * epochs if epochs is not None and epochs >= 0 else math.inf
         if most >= 0:  # counts the steps of both optimisers
