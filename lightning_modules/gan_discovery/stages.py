@@ -66,9 +66,9 @@ class Stages:
         Raises:
             UserError: it has one value a round, and there are more or fewer rounds.
         """
-        if isinstance(self.k, list) and len(self.k) != rounds:
+        if not isinstance(self.k, int) and len(self.k) != rounds:
             raise UserError(f"Stages.k has {len(self.k)} values for {rounds} rounds: give one number, or one a round")
 
     def clusters_of(self, number: int) -> int:
         """Return k of a round, counted from 1."""
-        return self.k[number - 1] if isinstance(self.k, list) else self.k
+        return self.k if isinstance(self.k, int) else self.k[number - 1]
