@@ -43,7 +43,7 @@ from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
 from command_line.help import SUBCOMMANDS, config_files
 from command_line.literals import PARSER_MODE, read_none_as_null
-from command_line.messages import PACKAGES, explain, exported, group_options
+from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
 from command_line.old_names import model_of, notice, read_old_names
 from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
 from visionscapes.errors import UserError
@@ -176,6 +176,9 @@ class CommandLine(LightningCLI):
         """
         if self._get(self.config, "trainer").default_root_dir is not None:
             raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
+        for group in groups_of(self._get(self.config, "model").class_path):
+            if self._model_arguments().get(group, {}) is None:
+                raise UserError(f"--model.{group} is null: give some of its options, or leave it out for its defaults")
         files = [Path(str(path)) for path in self._get(self.config, "config") or []]
         method = method_of(files, self._get(self.config, "model").class_path)
         resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
@@ -212,15 +215,22 @@ class CommandLine(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
-        """Build module, datamodule and trainer, and let a class say itself what is wrong with its arguments."""
+        """Build module, datamodule and trainer, and let a class say itself what is wrong with its arguments.
+
+        Raises:
+            UserError: what a class says of a value.
+        """
         try:
             super().instantiate_classes()
-        except ValueError as error:
+        except (ValueError, UserError) as error:
             # The parser tries null in place of the class as well, and hides the first complaint behind the second.
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__
-            raise (cause or error) from error.__cause__
+            if cause is None:
+                raise
+            class_path = self._get(self.config, "model").class_path
+            raise UserError(with_full_name(str(cause), class_path)) from error.__cause__
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -59,9 +59,28 @@ def group_options(name: str) -> list[str]:
     """Return the options in groups of a module of this repository, as "model.stages.k"; none if it has no groups."""
     if name not in exported(PACKAGES[0]):
         return []
-    parameters = inspect.signature(getattr(import_module(PACKAGES[0]), name)).parameters.values()
-    groups = [each for each in parameters if is_dataclass(each.default)]
-    return [f"model.{group.name}.{field.name}" for group in groups for field in fields(group.default)]  # type: ignore[arg-type]
+    groups = groups_of(f"{PACKAGES[0]}.{name}")
+    return [f"model.{group}.{field.name}" for group, kind in groups.items() for field in fields(kind)]
+
+
+def groups_of(class_path: str) -> dict[str, type]:
+    """Return the dataclasses of the groups of options that a class takes, by the name of the group."""
+    module, _, name = class_path.rpartition(".")
+    parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
+    return {each.name: type(each.default) for each in parameters if is_dataclass(each.default)}
+
+
+def with_full_name(message: str, class_path: str) -> str:
+    """Return a message about an option in a group, which begins with its dataclass, with the option's full name.
+
+    Args:
+        message: such as "Stages.k is 0; it has to be at least 2".
+        class_path: of the class that takes the group.
+    """
+    for group, kind in groups_of(class_path).items():
+        if message.startswith(f"{kind.__name__}."):
+            return f"{class_path.rpartition('.')[2]}.{group}{message.removeprefix(kind.__name__)}"
+    return message
 
 
 def explain(message: str, options: Iterable[str]) -> str:
@@ -90,7 +109,7 @@ def explain(message: str, options: Iterable[str]) -> str:
         return _required(found[1])
     if found := re.search(r"File does not exist: '([^']+)'", message):
         return f"there is no file {found[1]}{did_you_mean(found[1], configs())}"
-    if found := re.search(r'Parser key "(\w+)":\s+Expected an? ([^\n]+)\. Got value: ([^\n]+)', message):
+    if found := re.search(r'Parser key "([\w.]+)":\s+Expected an? ([^\n]+)\. Got value: ([^\n]+)', message):
         return _wrong_value(key if key == found[1] else f"{key}.{found[1]}", [found[2]], found[3])
     expected, given = re.findall(r"Expected an? (?!path but)([^\n]+)", message), re.search("Given value: (.*)", message)
     if expected and given:

@@ -1,5 +1,6 @@
 """Old names of options, on the command line and in YAML files: they are read as what they are called now, and told."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from jsonargparse import get_loader, set_loader
 from typing_extensions import override
 
 from command_line.literals import PARSER_MODE, NoneIsNull
-from visionscapes.renamed_options import new_name, with_new_names
+from visionscapes.renamed_options import MODEL, new_name, with_new_names
 
 PREFIXES = ("--model.init_args.", "--model.")
 
@@ -31,9 +32,20 @@ class OldNames(NoneIsNull):
     def __call__(self, text: str) -> Any:
         """Return the value of ``text``."""
         value = super().__call__(text)
+        if isinstance(value, dict):
+            value = {self._renewed_key(key, each): each for key, each in value.items()}
         if isinstance(value, dict) and isinstance(value.get("model"), dict):
             return {**value, "model": self._renewed(value["model"])}
         return self._renewed(value) if isinstance(value, dict) and "class_path" in value else value
+
+    def _renewed_key(self, key: Any, value: Any) -> Any:
+        """Return a key with dots, such as "model.init_args.lr", with the new name of the option."""
+        if not isinstance(key, str) or not key.startswith(MODEL):
+            return key
+        option = key.removeprefix(MODEL)
+        new = new_name(self.model, option, value)
+        self.told |= _changed({option: new})
+        return MODEL + new
 
     def _renewed(self, model: dict[str, Any]) -> dict[str, Any]:
         options = model.get("init_args")
@@ -64,6 +76,10 @@ def read_old_names(args: list[str]) -> tuple[list[str], dict[str, str]]:
             continue
         option, equals, value = word.removeprefix(prefix).partition("=")
         following = args[place + 1] if place + 1 < len(args) else ""
+        if option == "init_args" and equals and (given := _mapping(value)):
+            told |= _changed({old: new_name(model, old, each) for old, each in given.items()})
+            words[place] = f"{prefix}init_args={json.dumps(with_new_names(model, given))}"
+            continue
         new = new_name(model, option.removesuffix("+"), value if equals else following)
         words[place] = f"{prefix}{new}{'+' * option.endswith('+')}{equals}{value}"
         told |= _changed({option.removesuffix("+"): new})

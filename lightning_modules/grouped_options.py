@@ -1,6 +1,7 @@
 """Modules whose options stand in groups: what their checkpoints hold, and how those of earlier versions are read."""
 
 import io
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -26,12 +27,16 @@ class GroupedOptions(LightningModule):
         Args:
             checkpoint_path: path of the checkpoint, or an open file.
             args: see ``LightningModule.load_from_checkpoint``.
-            kwargs: likewise; among them options that win over those of the checkpoint.
+            kwargs: likewise; among them options that win over those of the checkpoint, of a group perhaps only some.
         """
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
         options = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {}
-        checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = with_new_names(cls.__name__, options)
+        known, given = with_new_names(cls.__name__, options), with_new_names(cls.__name__, kwargs)
+        for name, group in given.items():
+            if isinstance(group, Mapping) and isinstance(known.get(name), Mapping):
+                given[name] = {**known[name], **group}  # what is not given is as it was, not as by default
+        checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = known
         file = io.BytesIO()
         torch.save(checkpoint, file)
         file.seek(0)
-        return super().load_from_checkpoint(file, *args, **kwargs)
+        return super().load_from_checkpoint(file, *args, **given)

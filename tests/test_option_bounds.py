@@ -62,7 +62,7 @@ def test_defaults_are_within_their_bounds(cls):
             ["--trainer.callbacks+=callbacks.SampleGrid", "--trainer.callbacks.images=0"],
             "SampleGrid.images is 0; it has to be at least 1",
         ),
-        ("gan_discovery", ["--model.stages.k=0"], "Stages.k is 0; it has to be at least 2"),
+        ("gan_discovery", ["--model.stages.k=0"], "GANDiscovery.stages.k is 0; it has to be at least 2"),
         ("sparsedet", ["--model.warmup_steps=-1"], "SparseDet.warmup_steps is -1; it has to be at least 0"),
         (
             "sparsedet",

@@ -97,7 +97,7 @@ class GRIT(PairedTranslation):
         """Return the terms of Eq. 5.2, and that of the style code (5.5.1.2)."""
         image, parts = translated.generated
         reconstruction = parts.get("reconstruction", image)  # without a residual the one output is both
-        return {  # Eq. 5.2, summed by `training_step`
+        return {  # Eq. 5.2, summed by `learn` of lightning_modules/adversarial.py
             "adversarial": self.adversarial_loss(self.scores(condition, image)),
             "reconstruction": self.lambda_rec * self.reconstruction_loss(reconstruction, truth),
             "style": self.lambda_z * code_penalty(translated.code),

@@ -80,6 +80,11 @@ def test_files_with_old_names(tmp_path, capsys):
     generator = found["generator"]
     assert (generator["base"], generator["most"], generator["downs"]) == (4, 32, 3)
     assert (found["discriminator"]["architecture"], found["adversarial"]["r1"]) == ("residual", 3.0)
+    dotted = tmp_path / "dotted.yaml"
+    dotted.write_text(yaml.safe_dump({"model.init_args.lr": 0.5}))
+    in_one = '--model.init_args={"warmup": 3}'
+    found_too = printed(capsys, f"--config={whole}", f"--config={dotted}", in_one)["optimizer"]
+    assert (found_too["lr"], found_too["warmup"]) == (0.5, 3)
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump({"model": {**old, "init_args": found}, "data": data}))
     assert printed(capsys, f"--config={again}") == found
@@ -89,9 +94,12 @@ def test_files_with_old_names(tmp_path, capsys):
     ("word", "message"),
     [
         ("--model.stages.tua=3", "error: unknown option --model.stages.tua: did you mean --model.stages.tau?"),
-        ("--model.tau=0", "Stages.tau is 0; it has to be at least 1"),
-        ("--model.network.dropout=1", "AttributionNetworkOptions.dropout is 1.0; it has to be at least 0 and below 1"),
+        ("--model.tau=0", "GANDiscovery.stages.tau is 0; it has to be at least 1"),
+        ("--model.network.dropout=1", "GANDiscovery.network.dropout is 1.0; it has to be at least 0 and below 1"),
         ("--model.rounds=0", "GANDiscovery.rounds is 0; it has to be at least 1"),
+        ("--model.stages=null", "error: --model.stages is null: give some of its options, or leave it out"),
+        ("--model.stages.tau=abc", "error: model.stages.tau: 'abc' is not int"),
+        ("--model.stages.merging=7", "error: model.stages.merging: '7' is not bool"),
     ],
 )
 def test_mistakes_are_told_in_one_line(word, message, capsys, tmp_path):

@@ -56,6 +56,13 @@ def test_options_given_here_win_over_those_of_the_checkpoint(tmp_path):
     assert GANDiscovery.load_from_checkpoint(path, stages={"tau": 9}).stages.tau == 9
 
 
+def test_old_names_given_here_win_too_and_the_rest_of_a_group_is_as_in_the_checkpoint(tmp_path):
+    path = saved(grit(ema=0.5, lr=0.25, penalty_every=3), tmp_path / "grit.ckpt")
+    for given in ({"lr": 0.125}, {"optimizer": {"lr": 0.125}}):
+        found = GRIT.load_from_checkpoint(path, **given)
+        assert (found.optimizer.lr, found.optimizer.ema, found.adversarial.penalty_every) == (0.125, 0.5, 3)
+
+
 def test_what_an_old_checkpoint_could_not_say_is_as_in_its_method(tmp_path):
     """The rate of Pix2PixHD falls to 0, that of GRIT to a tenth; neither was an option."""
     path = saved(Pix2PixHD(image_size=16, generator={"base": 2, "downs": 1, "blocks": 1}, **FEW), tmp_path / "old.ckpt")

@@ -199,3 +199,17 @@ def test_bfloat16_and_channels_last():
         made = network(condition, network.style(image, condition))
     assert made.image.dtype == torch.float32
     assert (made.image - exact).abs().mean() < 0.1 * exact.abs().mean()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_block_takes_its_noise_maps_in_the_order_of_its_convolutions(place):
+    torch.manual_seed(0)
+    block = UpBlock(4, 0, 4, style_dim=3, noise=True)
+    for layer, weight in ((block.first, place == 0), (block.second, place == 1)):
+        for parameter in layer.noise.parameters():
+            torch.nn.init.constant_(parameter, float(weight))
+    x, style, plain = torch.randn(1, 4, 4, 4), torch.randn(1, 3), [torch.zeros(1, 1, 8, 8)] * 2
+    heard = [[*plain[:k], torch.randn(1, 1, 8, 8), *plain[k + 1 :]] for k in range(2)]
+    silent = block(x, None, style, plain)
+    changed = [not torch.allclose(block(x, None, style, maps), silent) for maps in heard]
+    assert changed == [place == 0, place == 1], "only the map of the convolution that listens makes a difference"
