@@ -1,6 +1,7 @@
 """The commands ``python -m datamodules.<name>``, which stand in modules of their own so that their names stay."""
 
 import runpy
+import signal
 import sys
 
 import pytest
@@ -11,6 +12,14 @@ COMMANDS = (
     "datamodules.sparse_annotations",
     "datamodules.voc_detection",
 )
+
+
+@pytest.fixture(autouse=True)
+def handler_restored():
+    """Put back what SIGTERM does: a command that runs in this process would have it end the process for good."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
