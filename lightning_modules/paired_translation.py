@@ -16,6 +16,7 @@ from lightning_modules.adversarial import (
     OptimizerOptions,
     frozen,
 )
+from networks.companion import Companion
 from networks.gan.conditions import one_hot
 from networks.generated import Generated
 from visionscapes.errors import UserError
@@ -67,7 +68,7 @@ class PairedTranslation(AdversarialModule):
     ):
         super().__init__(generator, discriminator, adversarial=adversarial, optimizer=optimizer, hardware=hardware)
         self.classes, self.condition_channels = classes, condition_channels
-        self._perceptual: list[nn.Module] = []  # in a list, so that its weights are no part of checkpoints
+        self._perceptual: Companion | None = None
 
     # ------------------------------------------------------------------------------------------- what differs
 

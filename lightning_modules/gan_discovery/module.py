@@ -54,6 +54,8 @@ class GANDiscovery(GroupedOptions):
             that has discovered nothing yet.
     """
 
+    _class_counts: Tensor
+
     def __init__(
         self,
         network: AttributionNetworkOptions = AttributionNetworkOptions(),
@@ -77,6 +79,7 @@ class GANDiscovery(GroupedOptions):
         self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
         self.balance, self.freeze_from, self.exact_norms = balance, freeze_from, exact_norms
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.register_buffer("_class_counts", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.labels = np.zeros(0, dtype=np.int64)  # of the discovery images present, after the last round that ended
         self.attributor: Attributor | None = None
         self.finished = 0  # rounds
@@ -116,7 +119,7 @@ class GANDiscovery(GroupedOptions):
         data = self.sources()
         data.relabel(self.labels)
         self._counts = data.counts()
-        self._class_counts = torch.from_numpy(data.class_counts(self.network.classes))
+        self._class_counts = torch.from_numpy(data.class_counts(self.network.classes)).to(self.device)
 
     @property
     def round(self) -> int:
@@ -141,7 +144,7 @@ class GANDiscovery(GroupedOptions):
         """Return Eq. 4.1, or the loss of the official code."""
         if self.balance == "sets":
             return set_balanced_cross_entropy(logits, labels, discovered, self._counts)
-        return class_balanced_cross_entropy(logits, labels, self._class_counts.to(logits.device))
+        return class_balanced_cross_entropy(logits, labels, self._class_counts)
 
     @override
     def on_train_epoch_start(self) -> None:

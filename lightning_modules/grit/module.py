@@ -11,6 +11,7 @@ from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, O
 from lightning_modules.grit.loss import code_penalty, pixel_loss
 from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions
 from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
+from networks.companion import Companion
 from networks.gan.discriminators import DiscriminatorOptions
 from networks.gan.noise import draw_noise
 from networks.generated import Generated
@@ -84,7 +85,7 @@ class GRIT(PairedTranslation):
         self.keep_plain_hyperparameters()
         self.noise = generator.noise
         self.lambda_rec, self.lambda_z = lambda_rec, lambda_z
-        self._perceptual = [VGGPerceptual(vgg_weights)] if reconstruction == "vgg" else []
+        self._perceptual = Companion(VGGPerceptual(vgg_weights)) if reconstruction == "vgg" else None
 
     @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:
@@ -105,8 +106,8 @@ class GRIT(PairedTranslation):
 
     def reconstruction_loss(self, reconstruction: Tensor, truth: Tensor) -> Tensor:
         """Return L_rec of Eq. 5.2: the mean absolute difference, or the perceptual loss of table 5.5."""
-        if self._perceptual:
-            return self._perceptual[0].to(self.device)(reconstruction, truth)
+        if self._perceptual is not None:
+            return self._perceptual(reconstruction, truth)
         return pixel_loss(reconstruction, truth)
 
     @override

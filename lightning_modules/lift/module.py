@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 from typing_extensions import override
 
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
+from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
@@ -61,7 +62,7 @@ class LiFT(LightningModule):
         # Kept out of the module's parameters: only a yardstick for the evaluation.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self._untrained = [_block_for(backbone, use_image).requires_grad_(False).eval()]
+            self._untrained = Companion(_block_for(backbone, use_image))
 
     @override
     def on_predict_start(self) -> None:
@@ -120,11 +121,10 @@ class LiFT(LightningModule):
 
     def dense_features(self) -> dict[str, nn.Module]:
         """Return what LiFT is compared with, and LiFT (tables 8.2, 8.8, 8.9)."""
-        untrained = self._untrained[0].to(self.device)
         return {
             "base": self.backbone,
             "bilinear": Upsampled(self.backbone),
-            "random LiFT": Lifted(self.backbone, untrained),
+            "random LiFT": Lifted(self.backbone, self._untrained.network),
             "LiFT": Lifted(self.backbone, self.block),
             "2x LiFT": Lifted(self.backbone, self.block, times=2),
             "ViT at 2S": AtLargerImage(self.backbone),

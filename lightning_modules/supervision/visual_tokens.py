@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from lightly.models.utils import normalize_mean_var, patchify
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.companion import Companion
 from networks.weights import read_state_dict
 from visionscapes.checks import Bounds, ImageSize, NumpySeed, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -223,16 +224,15 @@ class ScriptedEncoder(VisualTokens):
         except (RuntimeError, ValueError) as error:
             raise UserError(f"'{path}' cannot be read as TorchScript ({error}); save it with torch.jit.save") from error
         self.path, self.image_size, self.margin = path, image_size, margin
-        self._encoder: list[Any] = [encoder.eval()]  # in a list, or every checkpoint would hold its weights
+        self._encoder = Companion(encoder)
 
     @torch.no_grad()
     @override
     def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
-        self._encoder[0] = self._encoder[0].to(images.device)
         size = (self.image_size, self.image_size)
         resized = F.interpolate(images.float(), size=size, mode="bicubic", antialias=True).clamp(0, 1)
         with torch.autocast(images.device.type, enabled=False):
-            logits = self._encoder[0]((1 - 2 * self.margin) * resized + self.margin)
+            logits = self._encoder((1 - 2 * self.margin) * resized + self.margin)
         if tuple(logits.shape[1:]) != (self.vocabulary, *grid):
             raise UserError(
                 f"'{self.path}' gives {tuple(logits.shape[1:])} for {size[1]}x{size[0]} pixels where vocabulary and "

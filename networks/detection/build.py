@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from networks.detection import configs
 from networks.detection.checkpoints import load_backbone, load_detector
+from networks.detection.devices import follow_devices
 from networks.detection.mask_pasting import mend_pasting
 from networks.detection.ops import ensure_ops
 from networks.detection.precision import keep_coordinates_exact
@@ -42,6 +43,7 @@ def setup_mmdet() -> None:
     if importlib.util.find_spec("pkg_resources") is None:
         _find_packages_without_setuptools()
     mend_pasting()
+    follow_devices()
     for name in OUR_MODELS:
         if importlib.util.find_spec(name):
             importlib.import_module(name)
@@ -154,8 +156,6 @@ def _mend(detector: Any) -> None:
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
     keep_coordinates_exact(detector)
-    if hasattr(detector, "teacher_model"):
-        detector.data_preprocessor.register_forward_hook(functools.partial(_move_teacher, detector.teacher_model))
     if getattr(detector, "as_two_stage", False):
         detector.encoder.register_forward_hook(functools.partial(_check_queries, detector.num_queries))
     for module in detector.modules():
@@ -192,11 +192,6 @@ def _refuse(model: Mapping[str, Any]) -> None:
             f"the teacher's weights '{teacher}' are not a file: fetch them and override 'teacher_ckpt' with their "
             "path, or with null for an untrained teacher"
         )
-
-
-def _move_teacher(teacher: nn.Module, preprocessor: Any, inputs: Any, output: Any) -> None:
-    """Distilling detectors hide their teacher from torch, so that it stays behind when they are moved."""
-    teacher.to(output["inputs"].device)
 
 
 def _allow_one_image(convolution: Any, inputs: Any) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.paired_translation import PairedTranslation
+from networks.companion import Companion
 from networks.gan.patch_discriminator import MultiScaleDiscriminator, feature_matching
 from networks.perceptual import VGGPerceptual
 from visionscapes.checks import NonNegativeFloat, PositiveInt, check_options
@@ -50,13 +51,13 @@ class MatchingOptions:
     def __post_init__(self) -> None:
         check_options(MatchingOptions, vars(self))
 
-    def perceptual(self) -> list[VGGPerceptual]:
+    def perceptual(self) -> Companion | None:
         """Return the network of the perceptual loss; none where it has no weight.
 
         Raises:
             UserError: its weights cannot be had.
         """
-        return [VGGPerceptual(self.vgg_weights)] if self.lambda_vgg else []
+        return Companion(VGGPerceptual(self.vgg_weights)) if self.lambda_vgg else None
 
 
 class MatchingTranslation(PairedTranslation):
@@ -80,6 +81,6 @@ class MatchingTranslation(PairedTranslation):
             "adversarial": self.adversarial_loss(of_image),
             "features": self.matching.lambda_features * feature_matching(of_truth, of_image),
         }
-        if self._perceptual:
-            losses["perceptual"] = self.matching.lambda_vgg * self._perceptual[0].to(self.device)(image, truth)
+        if self._perceptual is not None:
+            losses["perceptual"] = self.matching.lambda_vgg * self._perceptual(image, truth)
         return losses

@@ -73,7 +73,7 @@ class Pix2PixHD(MatchingTranslation):
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         self.matching = matching
-        self._perceptual = list(self.matching.perceptual())
+        self._perceptual = self.matching.perceptual()
 
     @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:

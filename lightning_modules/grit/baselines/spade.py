@@ -81,7 +81,7 @@ class SPADE(MatchingTranslation):
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         self.lambda_kl, self.matching = lambda_kl, matching
-        self._perceptual = list(self.matching.perceptual())
+        self._perceptual = self.matching.perceptual()
 
     @override
     def translate(self, batch: Mapping[str, Tensor], condition: Tensor, truth: Tensor) -> Translated:

@@ -165,6 +165,12 @@ def test_an_encoder_in_a_file(scripted):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_an_encoder_in_a_file_goes_where_the_module_goes(scripted):
+    whole = torch.nn.ModuleList([ScriptedEncoder(scripted[1], image_size=32, vocabulary=5)]).double()
+    assert {weight.dtype for weight in whole[0]._encoder.network.parameters()} == {torch.float64}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_the_encoder_sees_another_size_than_the_vit(scripted):
     encoder, path = scripted
     tokens = ScriptedEncoder(path, image_size=16, vocabulary=5, margin=0.0)

@@ -8,6 +8,7 @@ import torch
 
 from networks.detection.build import build_detector
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of, without_gradient
+from tests.helpers.left_behind import left_behind
 
 SIZE = (64, 96)
 PICTURES = [[(8, 8, 56, 48, 0), (40, 20, 90, 60, 1)], [(20, 4, 80, 60, 1), (2, 30, 30, 62, 0)]]
@@ -215,6 +216,7 @@ def check(name, overrides, bf16=False):
         assert found["boxes"].isfinite().all()
         assert (found["labels"] < 2).all()
     assert sum(len(found["boxes"]) for found in detections)
+    assert left_behind(torch.nn.ModuleList([detector]).to("meta"), "meta") == []
 
 
 @pytest.mark.filterwarnings("ignore:the branches for stuff", "ignore:the backbone has no weights")

@@ -41,7 +41,7 @@ def test_the_perceptual_term(tmp_path):
 
 
 def test_without_a_weight_vgg_is_not_asked_for():
-    assert MatchingOptions(lambda_vgg=0.0, vgg_weights="none.pth").perceptual() == []
+    assert MatchingOptions(lambda_vgg=0.0, vgg_weights="none.pth").perceptual() is None
     with pytest.raises(UserError, match="no weights at"):
         MatchingOptions(vgg_weights="none.pth").perceptual()
 
