@@ -5,9 +5,12 @@ used in thesis section 8.3.3 through the authors' code, which these functions fo
 official dense decomposition takes O(N^3) for N cells, Lanczos iterations a few dozen matrix-vector products.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,7 +64,8 @@ def second_eigenvector(similar: NDArray[np.bool_], eps: float = EPS) -> NDArray[
     start = np.random.default_rng(0).standard_normal(count)
     operator = LinearOperator((count, count), matvec=product, dtype=np.float64)
     try:
-        _, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=1e-10, maxiter=50)
+        with _threads().limit(limits=1, user_api="blas"):
+            _, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=1e-10, maxiter=50)
     except ArpackError:  # includes ArpackNoConvergence: clusters so far apart that their eigenvalues nearly coincide
         return dense_second_eigenvector(similar, eps)
     return _oriented(scale * vectors[:, 0])
@@ -124,6 +128,15 @@ def discover_box(features: Tensor, image_size: tuple[int, int], *, tau: float = 
     cells = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
     cell_height, cell_width = image_size[0] / mask.shape[0], image_size[1] / mask.shape[1]
     return cells * torch.tensor([cell_width, cell_height, cell_width, cell_height])
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return the control of the threads that numpy and scipy multiply with.
+
+    One is quicker here: a product with a vector is so short that threads wait for each other longer than they work.
+    """
+    return ThreadpoolController()
 
 
 def _oriented(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.linalg import eigh
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import ThreadpoolController
 from torch.nn import functional as F
 
 from networks.tokencut import dense_second_eigenvector, discover_box, object_mask, second_eigenvector, similar_cells
@@ -80,6 +81,43 @@ def test_clusters_that_share_no_edge():
     for start, stop in [(0, 100), (100, 160), (160, 200)]:
         similar[start:stop, start:stop] = True
     np.testing.assert_allclose(second_eigenvector(similar), dense_second_eigenvector(similar), atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[100, 60, 40], [100, 100], [40] * 8, [150] + [1] * 50, [199, 1]], ids=str)
+@pytest.mark.parametrize("alone", [0, 30])
+def test_graphs_of_many_parts(sizes, alone):
+    """Equal eigenvalues leave the vector open, but not the value; ``alone`` cells are not even like themselves."""
+    similar = np.zeros((sum(sizes) + alone, sum(sizes) + alone), bool)
+    for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        similar[start : start + size, start : start + size] = True
+    affinity = np.where(similar, 1.0, 1e-5)
+    degree = affinity.sum(1)
+    value = eigh(np.diag(degree) - affinity, np.diag(degree), eigvals_only=True)[1]
+    vector = second_eigenvector(similar)
+    np.testing.assert_allclose(degree * vector - affinity @ vector, value * degree * vector, atol=1e-6)
+    assert abs(degree @ vector) < 1e-6 * np.linalg.norm(degree)  # not the known vector, whose value is 0
+    np.testing.assert_array_equal(vector, second_eigenvector(similar))
+
+
+def test_products_take_one_thread_and_leave_the_others_as_they_were(monkeypatch):
+    """Threads would wait for each other longer than they multiply, and decide the last bits of the vector."""
+    import scipy.sparse.linalg as sparse
+
+    solve, seen = sparse.eigsh, []
+    pools = ThreadpoolController().select(user_api="blas")
+    before = [library["num_threads"] for library in pools.info()]
+
+    def spy(*arguments, **options):
+        seen.extend(library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info())
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(sparse, "eigsh", spy)
+    similar = similar_cells(blob_features(28, (5, 6, 15, 20), noise=0.8), 0.2)
+    with pools.limit(limits=2):
+        second_eigenvector(similar)
+    assert seen
+    assert set(seen) == {1}
+    assert [library["num_threads"] for library in pools.info()] == before
 
 
 def test_falls_back_to_the_dense_solution(monkeypatch):
