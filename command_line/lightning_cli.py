@@ -36,6 +36,7 @@ from callbacks.run.checkpointing import (
 from callbacks.run.configured_optimizer import ConfiguredOptimizer
 from callbacks.run.exact_batch_norm import ExactBatchNorm
 from callbacks.run.finite_loss import FiniteLoss
+from callbacks.run.interruption import Interruption
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
 from callbacks.run.run_log import RunLog
@@ -197,6 +198,8 @@ class CommandLine(LightningCLI):
             self.checkpoint = newest_run(self.run_folder.parent)
             if self.checkpoint:
                 _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
+        if resume and not self.checkpoint:
+            self._resumed_step = -1  # whatever an earlier session has logged will be trained again
         if self.checkpoint:
             self._look_at(read_checkpoint(self.checkpoint), resume)
         elif self.subcommand != "fit":
@@ -252,8 +255,13 @@ class CommandLine(LightningCLI):
             "default_root_dir": str(self.run_folder),
             "logger": [RunLog(self.run_folder, self._resumed_step), *given],
             "plugins": plugins,
-            # Requeue is the last to hear of an exception: it saves, when the others are ready for that.
-            "callbacks": [*self._standard_callbacks(config), *_as_list(config.callbacks or []), Requeue()],
+            # The last two are the last to hear of an exception: they save, when the others are ready for that.
+            "callbacks": [
+                *self._standard_callbacks(config),
+                *_as_list(config.callbacks or []),
+                Interruption(),
+                Requeue(),
+            ],
         }
         try:
             return super().instantiate_trainer(**kwargs)

@@ -11,9 +11,11 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
+from callbacks.run.interruption import LeftAtOnce
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
@@ -98,6 +100,24 @@ class Checkpointing(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._batch_ended = False
+        self._under_way = False  # something has been trained or validated that the files do not hold
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the ranking, and what is still to be saved of the step that was reached."""
+        due = {"saved_step": self._last_global_step_saved, "batch_ended": self._batch_ended}
+        return super().state_dict() | due | {"deferred": self._defer_save_until_validation}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the ranking up again if the checkpoint is one of this run; another run's is not this one's."""
+        super().load_state_dict(state_dict)
+        if state_dict.get("dirpath") == self.dirpath:
+            self._last_global_step_saved = state_dict.get("saved_step", 0)
+            self._batch_ended = state_dict.get("batch_ended", False)
+            self._defer_save_until_validation = state_dict.get("deferred", False)
+        else:
+            self.best_model_path = ""
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -108,6 +128,12 @@ class Checkpointing(ModelCheckpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Save if the batch before called for it; ``ReproducibleSteps`` takes care that the new one comes again."""
         self._save_after_batch(trainer, pl_module)
+        self._under_way = True
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that there is something to save from now on."""
+        self._under_way |= not trainer.sanity_checking
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,6 +155,17 @@ class Checkpointing(ModelCheckpoint):
         if self.save_last and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
+    @override
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            self._last_global_step_saved = trainer.global_step  # the file says so itself
+        super()._save_checkpoint(trainer, filepath)
+
+    @override
+    def _should_save_on_exception(self, trainer: Trainer) -> bool:
+        # Before the first batch a run that goes on is still half restored.
+        return self._under_way and super()._should_save_on_exception(trainer)
+
     def _save_after_batch(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._batch_ended and not trainer.sanity_checking:
             self._batch_ended = False
@@ -136,8 +173,8 @@ class Checkpointing(ModelCheckpoint):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what is worth saving: nothing if the weights are spoilt or the disk has just refused."""
-        if isinstance(exception, CheckpointNotSavedError | UntrustedStateError):
+        """Save what is worth saving: nothing if weights are spoilt, the disk has just refused, or it is to be quick."""
+        if isinstance(exception, CheckpointNotSavedError | UntrustedStateError | LeftAtOnce):
             return
         # Saving is collective. SIGTERM reaches every rank at the same step; another exception may be of one rank only,
         # which would then wait for ever for the others.

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks.run.checkpointing import UntrustedStateError
+from callbacks.run.interruption import Interrupted
 from callbacks.run.requeue import Requeued
 from visionscapes.checks import PositiveInt, check_options
 
@@ -59,7 +60,7 @@ class FiniteLoss(Callback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._alone = isinstance(exception, Requeued)
+        self._alone = isinstance(exception, Requeued | Interrupted)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

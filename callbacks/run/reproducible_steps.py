@@ -39,12 +39,17 @@ class ReproducibleSteps(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the loaders where the checkpoint says.
+        """Put the loaders where the checkpoint says, and begin the next epoch where the checkpoint ended one.
 
-        Lightning 2.6 does so when it makes them. A module that asks for ``estimated_stepping_batches`` while it
-        configures its optimisers has them made before the checkpoint is read.
+        Lightning 2.6 places the loaders when it makes them. A module that asks for ``estimated_stepping_batches`` while
+        it configures its optimisers has them made before the checkpoint is read.
         """
-        trainer.fit_loop._load_combined_loader_states()
+        loop = trainer.fit_loop
+        loop._load_combined_loader_states()
+        epochs: Any = loop.epoch_progress.current
+        if loop.restarted_mid_epoch and epochs.processed == epochs.ready:
+            # Lightning has just closed the epoch, and would take the next one for begun: neither counted nor announced.
+            loop.reset_restart_stage()
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -70,6 +75,8 @@ class ReproducibleSteps(Callback):
         """Put right what Lightning 2.6 would repeat or leave out when it resumes from this checkpoint."""
         loops = checkpoint["loops"]["fit_loop"]
         batch, epoch = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
+        # Of a validation that was run again Lightning would believe it was cut short once more.
+        self._count_validation(loops, begun=0)
         ready, processed, completed = (batch["current"][event] for event in ("ready", "processed", "completed"))
         at_epoch_end = epoch["current"]["processed"] > epoch["current"]["completed"]
         epoch_loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
@@ -91,10 +98,10 @@ class ReproducibleSteps(Callback):
         elif processed > completed and fetcher is not None and epoch_loop._should_check_val_fx(fetcher):
             # Lightning would take the validation that follows this batch for done.
             _add(batch, "completed", 1)
-            self._validation_due(loops)
+            self._count_validation(loops, begun=1)
         elif self._validation_cut_short:
             # Lightning would run as many batches as were left, but from the first one.
-            self._validation_due(loops)
+            self._count_validation(loops, begun=1)
         elif at_epoch_end and (trainer.max_steps != -1 or getattr(pl_module, "epoch_end_pending", False)):
             # Lightning would train one batch more in the epoch that is over. The end of its last batch is the same
             # place, and one that Lightning resumes from correctly.
@@ -105,10 +112,10 @@ class ReproducibleSteps(Callback):
             batch["is_last_batch"] &= not getattr(pl_module, "epoch_end_pending", False)
 
     @staticmethod
-    def _validation_due(loops: dict[str, Any]) -> None:
-        """Describe a validation that was interrupted in its first batch: it is run again from the start."""
+    def _count_validation(loops: dict[str, Any], begun: int) -> None:
+        """Describe a validation that is over, or one that was cut short in its first batch: it is run again."""
         progress = loops["epoch_loop.val_loop.batch_progress"]
-        progress["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        progress["total"] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
         progress["current"] = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
 
 

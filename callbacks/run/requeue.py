@@ -11,9 +11,9 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 from typing_extensions import override
 
+from callbacks.run.interruption import save_alone
 from visionscapes.errors import UserError
 
 
@@ -87,10 +87,7 @@ class Requeue(Callback):
         """
         if not isinstance(exception, Requeued):
             return
-        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-        if trainer.state.fn == TrainerFn.FITTING:
-            # Not trainer.save_checkpoint, which waits for the others.
-            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), path)
+        save_alone(trainer)
         for logger in trainer.loggers:
             logger.finalize("success")
         end_at_sigterm()
@@ -100,7 +97,7 @@ class Requeue(Callback):
         if done.returncode != 0:
             raise UserError(
                 f"SLURM does not requeue job {job} ({done.stderr.strip()}). The run is saved: hand it in again with "
-                f"--name {path.parent.parent.name} --resume"
+                f"--name {Path(trainer.default_root_dir).name} --resume"
             )
         while True:  # SLURM ends all processes together; to leave earlier would fill the log with the others' errors.
             time.sleep(1)

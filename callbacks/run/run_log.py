@@ -20,7 +20,7 @@ class RunLog(CSVLogger):
     Args:
         folder: the run folder.
         resumed_step: step of the log at which the checkpoint was saved that the run resumes from. Later rows belong to
-            batches that will be trained again, and are dropped; None keeps every row.
+            batches that will be trained again, and are dropped; None keeps every row, -1 none.
     """
 
     def __init__(self, folder: Path, resumed_step: int | None = None):
@@ -49,11 +49,13 @@ class RunLogWriter(ExperimentWriter):
         self._whole = 0  # bytes of the file that end with a whole row
         path = Path(self.metrics_file_path)
         if path.exists():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                rows = [row for row in reader if resumed_step is None or _step(row) <= resumed_step]
-                self.metrics_keys = list(reader.fieldnames or ())
-            self._rewrite(rows)
+            rows = [row for row in _whole_rows(path) if resumed_step is None or _step(row) <= resumed_step]
+            filled = {name for row in rows for name in _columns(row)}
+            self.metrics_keys = [name for name in (rows[0] if rows else ()) if name in filled]
+            if rows:
+                self._rewrite(rows)
+            else:
+                path.unlink()
             # Whether the step of the checkpoint itself is trained again depends on where in the loop it was saved.
             self._known = {(_step(row), _columns(row)) for row in rows if _step(row) == resumed_step}
 
@@ -88,17 +90,23 @@ class RunLogWriter(ExperimentWriter):
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         with atomic_write(Path(self.metrics_file_path), "w", newline="") as file:
-            writer = csv.DictWriter(file, self.metrics_keys)
+            writer = csv.DictWriter(file, self.metrics_keys, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
         self._whole = Path(self.metrics_file_path).stat().st_size
 
 
+def _whole_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log without one that a crash has cut off, which is the last one and has no line end."""
+    with path.open(newline="") as file:
+        lines = file.readlines()
+    reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+    width = len(reader.fieldnames or ())
+    return [row for row in reader if len(row) == width and (row.get("step") or "").isdigit()]
+
+
 def _step(row: Mapping[str, str]) -> int:
-    try:
-        return int(row["step"])
-    except (KeyError, TypeError, ValueError):
-        return 0  # A row cut off by a crash; harmless.
+    return int(row["step"])
 
 
 def _columns(row: Mapping[str, Any]) -> frozenset[str]:

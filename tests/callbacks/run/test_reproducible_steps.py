@@ -76,6 +76,37 @@ def test_resume_from_any_checkpoint_equals_the_uninterrupted_run(tmp_path, optio
         assert fit(tmp_path, options, ckpt_path=path) == full[events_before:], path.name
 
 
+LIMITED = {"limit_train_batches": 3}
+TWICE = {"epochs": {"max_epochs": 3}, "steps": {"max_steps": 8}}
+
+
+@pytest.mark.parametrize("limit", [{}, LIMITED], ids=["all batches", "part of them"])
+@pytest.mark.parametrize("options", TWICE.values(), ids=TWICE)
+def test_a_second_resume_equals_the_uninterrupted_run(tmp_path, options, limit):
+    """Also the counters in the checkpoints: what they lack after one resume is trained wrongly after the next."""
+    options = options | limit
+    saver = SaveEverywhere()
+    full = fit(tmp_path, options, saver)
+    expected = {(step_of(path), path.stem.partition("-")[2]): path for path, _ in saver.saved}
+    for path, events_before in saver.saved[2:5]:
+        again = SaveEverywhere()
+        (tmp_path / path.stem).mkdir()
+        assert fit(tmp_path / path.stem, options, again, ckpt_path=path) == full[events_before:], path.name
+        for second, _ in again.saved:
+            whole = expected[step_of(second), second.stem.partition("-")[2]]
+            assert loops(second) == loops(whole), (path.name, second.name)
+        second, events_between = again.saved[len(again.saved) // 2]
+        assert fit(tmp_path, options, ckpt_path=second) == full[events_before + events_between :], second.name
+
+
+def step_of(path: Path) -> int:
+    return torch.load(path, weights_only=True)["global_step"]
+
+
+def loops(path: Path) -> dict:
+    return torch.load(path, weights_only=True)["loops"]["fit_loop"]
+
+
 def test_resume_of_a_module_whose_schedule_asks_for_the_number_of_steps(tmp_path):
     """Lightning then makes the loaders before it reads the checkpoint, and would begin the epoch again."""
     saver = SaveEverywhere()

@@ -35,10 +35,26 @@ def test_earlier_sessions_are_kept_up_to_the_checkpoint(tmp_path):
     assert rows(tmp_path)[-2]["val"] == "9.0"
 
 
-def test_a_row_cut_off_by_a_crash_is_no_obstacle(tmp_path):
-    (tmp_path / "metrics.csv").write_text("epoch,loss,step\n0,0.1,0\n0,0.")
-    RunLog(tmp_path, resumed_step=4).log_metrics({"loss": 0.2}, step=5)
-    assert rows(tmp_path)[-1]["loss"] == "0.2"
+@pytest.mark.parametrize("cut", ["0,0.", "0,0.2,1", "0"])
+def test_a_row_cut_off_by_a_crash_is_dropped(tmp_path, cut):
+    (tmp_path / "metrics.csv").write_text(f"epoch,loss,step\n0,0.1,0\n{cut}")
+    RunLog(tmp_path, resumed_step=14).log_metrics({"loss": 0.2}, step=15)
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.1", "0.2"]
+
+
+def test_a_run_that_begins_again_begins_its_log_again(tmp_path):
+    first = RunLog(tmp_path)
+    first.log_metrics({"loss": 1.0, "of the first": 2.0}, step=0)
+    RunLog(tmp_path, resumed_step=-1).log_metrics({"loss": 3.0}, step=0)
+    assert rows(tmp_path) == [{"loss": "3.0", "step": "0"}]
+
+
+def test_columns_that_only_later_rows_had_are_dropped_with_them(tmp_path):
+    first = RunLog(tmp_path)
+    first.log_metrics({"loss": 1.0}, step=0)
+    first.log_metrics({"val": 1.0}, step=2)
+    RunLog(tmp_path, resumed_step=1).log_metrics({"loss": 3.0}, step=1)
+    assert rows(tmp_path) == [{"loss": "1.0", "step": "0"}, {"loss": "3.0", "step": "1"}]
 
 
 def test_hyperparameters_make_no_file(tmp_path):
