@@ -96,7 +96,7 @@ def training(settings: Settings) -> Case:
 
     losses: tuple[list[float], list[float]] = ([], [])
     return Case(
-        ours=lambda _: losses[0].append(step(0, modules[0].reconstruction(x))),
+        ours=lambda _: losses[0].append(step(0, modules[0].reconstruction(modules[0].views(x)))),
         plain=lambda _: losses[1].append(step(1, plain_loss(keys, modules[1].block, x))),
         difference=lambda: abs(losses[0][0] - losses[1][0]),  # of the first step; later ones drift apart by rounding
         reach=0.75,
@@ -172,7 +172,7 @@ def loop(settings: Settings) -> dict[str, Any]:
 
     def bare() -> None:
         optimiser.zero_grad()
-        modules[1].reconstruction(next(again)["image"]).backward()
+        modules[1].reconstruction(modules[1].views(next(again)["image"])).backward()
         optimiser.step()
 
     class TakeTurns(Callback):
@@ -234,12 +234,13 @@ def accelerated(settings: Settings) -> dict[str, dict[str, float]]:
         module.block.to(memory_format=memory_format)
         optimiser = module.configure_optimizers()
         x = images(settings, settings.image, settings.batch).to(memory_format=memory_format)
-        objective = torch.compile(module.reconstruction) if compiled else module.reconstruction
+        reconstruction = torch.compile(module.reconstruction) if compiled else module.reconstruction
+        views = torch.compile(module.views) if compiled else module.views
 
         def step(_: int) -> None:
             optimiser.zero_grad()
             with torch.autocast(settings.device, dtype, enabled=dtype is not None):
-                loss = objective(x)
+                loss = reconstruction(views(x))
             loss.backward()
             optimiser.step()
             losses.setdefault(name, float(loss.detach()))

@@ -28,6 +28,7 @@ EXPORTS = {
     "FeatureWriter": "callbacks.dense.feature_writer",
     "FiniteLoss": "callbacks.run.finite_loss",
     "FrechetDistance": "callbacks.generation.frechet_distance",
+    "FrozenFeatures": "callbacks.run.frozen_features",
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",
     "GeneratorHealth": "callbacks.generation.generator_health",
     "NoiseVariation": "callbacks.generation.noise_variation",

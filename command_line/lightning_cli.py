@@ -36,6 +36,7 @@ from callbacks.run.checkpointing import (
 from callbacks.run.configured_optimizer import ConfiguredOptimizer
 from callbacks.run.exact_batch_norm import ExactBatchNorm
 from callbacks.run.finite_loss import FiniteLoss
+from callbacks.run.frozen_features import FrozenFeatures
 from callbacks.run.interruption import Interruption
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
@@ -275,7 +276,7 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record(), ReproducibleSteps(), FiniteLoss(), StageFiles()]
+        standard: list[Callback] = [self._record(), ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])

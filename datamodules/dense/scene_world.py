@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from datamodules.common.loading import eval_loader, step_generator, train_loader
@@ -130,6 +130,11 @@ class SceneWorld(LightningDataModule):
     @override
     def test_dataloader(self) -> dict[str, DataLoader]:
         return self._loaders(self.tasks)
+
+    def repeated_images(self) -> dict[str, Dataset]:
+        """Return the images of "train" and "validate", which are the same in every epoch; views are drawn besides."""
+        train: dict[str, Dataset] = {"train": self.train_set}
+        return train | ({"validate": self.held_out_set} if "images" in self.tasks else {})
 
     @override
     def predict_dataloader(self) -> DataLoader:

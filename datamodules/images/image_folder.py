@@ -287,6 +287,12 @@ class ImageFolder(LightningDataModule):
 
     test_dataloader = val_dataloader
 
+    def repeated_images(self) -> dict[str, Dataset]:
+        """Return the parts whose images are the same in every epoch: "train" only without augmentation."""
+        drawn = self.color_jitter or self.flip or self.crop == "random" or self.rand_augment is not None
+        parts: dict[str, Dataset] = {} if drawn else {"train": self.train_set}
+        return parts | ({"validate": self.val_set} if len(self.val_set) else {})
+
     @override
     def predict_dataloader(self) -> DataLoader:
         return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)

@@ -13,18 +13,22 @@ from typing_extensions import override
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
 from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
+from networks.frozen import Frozen
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
 from visionscapes.checks import PositiveFloat, check_options
 from visionscapes.errors import UserError
 
+Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
 
 class LiFT(LightningModule):
     """Trains a LiFT block to predict, from the features of a shrunken image, those of the image itself (Eq. 8.1).
 
-    Batches are dictionaries with "task" "images" and "image" (B, 3, H, W) float32 RGB in [0, 1]. Checkpoints hold the
-    block and not the frozen backbone, of which they keep a fingerprint.
+    Batches are dictionaries with "task" "images" and "image" (B, 3, H, W) float32 RGB in [0, 1], and "frozen" where
+    ``callbacks.FrozenFeatures`` knows the images' ``views`` already. Checkpoints hold the block and not the frozen
+    backbone, of which they keep a fingerprint.
 
     Args:
         backbone: the frozen ViT whose features are lifted.
@@ -79,19 +83,19 @@ class LiFT(LightningModule):
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self.reconstruction(batch["image"])
+        loss = self.reconstruction(batch.get("frozen") or self.views(batch["image"]))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         return loss
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch["task"] == "images":
-            self._log_held_out(batch["image"], "val")
+            self._log_held_out(batch, "val")
 
     @override
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         if batch["task"] == "images":
-            self._log_held_out(batch["image"], "test")
+            self._log_held_out(batch, "test")
 
     @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -102,17 +106,29 @@ class LiFT(LightningModule):
         """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""
         return self.block(features, self.backbone.normalise(image))
 
-    def reconstruction(self, x: Tensor, upsample: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
-        """Return the objective of Eq. 8.1 for images x (B, 3, H, W) in [0, 1].
+    def views(self, x: Tensor) -> Views:
+        """Return images x (B, 3, H, W) in [0, 1] at 1/2 and 1/4 and, before them, the frozen features of all three.
+
+        Returns:
+            f (B, C, h, w), f_half, f_quarter, x_half (B, 3, H / 2, W / 2), x_quarter.
+        """
+        x_half, x_quarter = self.downscale(x, 2), self.downscale(x, 4)
+        with torch.no_grad():
+            return self.backbone(x), self.backbone(x_half), self.backbone(x_quarter), x_half, x_quarter
+
+    def frozen(self) -> Frozen:
+        """Return the views: all that a step asks of an image before the block."""
+        return Frozen(self.views, (self.backbone,), (self.hparams["downscale"],))
+
+    def reconstruction(self, views: Views, upsample: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+        """Return the objective of Eq. 8.1.
 
         Args:
-            x: the images at the largest of the three sizes.
+            views: of the images x at the largest of the three sizes, see ``views``.
             upsample: what stands for Theta: (features, image) to features on a grid twice as fine; ``lift`` if None.
         """
         theta = upsample or self.lift
-        x_half, x_quarter = self.downscale(x, 2), self.downscale(x, 4)
-        with torch.no_grad():
-            f, f_half, f_quarter = self.backbone(x), self.backbone(x_half), self.backbone(x_quarter)
+        f, f_half, f_quarter, x_half, x_quarter = views
 
         def d(target: Tensor, prediction: Tensor) -> Tensor:
             return self.distance(*_common(prediction, target))
@@ -161,12 +177,13 @@ class LiFT(LightningModule):
         own = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
 
-    def _log_held_out(self, images: Tensor, stage: str) -> None:
+    def _log_held_out(self, batch: dict[str, Any], stage: str) -> None:
         """Log the objective, and that of bilinear interpolation in LiFT's place, on images not trained on."""
-        losses = self.reconstruction(images), self.reconstruction(images, _bilinear)
+        views = batch.get("frozen") or self.views(batch["image"])
+        losses = self.reconstruction(views), self.reconstruction(views, _bilinear)
         means = self.mean_loss, self.mean_bilinear
         for name, mean, loss in zip(("loss", "loss_bilinear"), means, losses, strict=True):
-            mean.update(loss, weight=len(images))
+            mean.update(loss, weight=len(views[0]))
             self.log(f"{stage}/{name}", mean, add_dataloader_idx=False, prog_bar=True)
 
 

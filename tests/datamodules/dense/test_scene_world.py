@@ -61,6 +61,17 @@ def test_training_batches():
     assert len({int(i) for batch in batches for i in batch["index"]}) == 12
 
 
+def test_the_images_that_are_said_to_repeat_are_those_of_the_batches():
+    made = world()
+    parts = made.repeated_images()
+    batches = [*made.train_dataloader(), *made.train_dataloader()]
+    for part, shown in (("train", batches), ("validate", made.val_dataloader()["images@48"])):
+        for batch in shown:
+            for image, index in zip(batch["image"], batch["index"].tolist(), strict=True):
+                assert torch.equal(parts[part][index]["image"], image)
+    assert list(world(tasks=["video"]).repeated_images()) == ["train"]
+
+
 def test_loaders_are_named_by_task_and_size():
     made = world()
     sizes = [f"{task}@{size}" for task in ALL[1:] for size in (24, 32)]

@@ -66,6 +66,22 @@ def test_jitter_changes_training_images_and_not_the_held_out_ones(tmp_path):
     assert not torch.equal(train[0], held_out[0])
 
 
+@pytest.mark.parametrize(
+    "drawn", [{"color_jitter": True}, {"flip": True}, {"crop": "random"}, {"rand_augment": "m9-n2"}]
+)
+def test_training_images_repeat_unless_something_is_drawn(tmp_path, drawn):
+    for k in range(8):
+        Image.fromarray(pixels(20, 20)).save(tmp_path / f"{k}.png")
+    assert "train" not in folder(tmp_path, **{"color_jitter": False, **drawn}).repeated_images()
+    data = folder(tmp_path, color_jitter=False, val_fraction=0.4)
+    parts = data.repeated_images()
+    assert list(parts) == ["train", "validate"]
+    for batch in [*data.train_dataloader(), *data.train_dataloader()]:
+        for image, index in zip(batch["image"], batch["index"].tolist(), strict=True):
+            assert torch.equal(parts["train"][index]["image"], image)
+    assert list(folder(tmp_path, color_jitter=False, val_fraction=0).repeated_images()) == ["train"]
+
+
 def seeded_sample(data, index, epoch=0):
     """Return a training image, and leave the generators as the sample found them."""
     seed = derived_seed(data.seed, epoch, index)
