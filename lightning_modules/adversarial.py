@@ -204,18 +204,20 @@ class AdversarialModule(GroupedOptions):
     def step(self) -> None:
         """Step both networks, the moving average and the rates."""
         optimizers: Any = self.optimizers()
-        for optimizer in optimizers:
-            if self.optimizer.clip is not None:
-                scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-                if scaler is not None:  # of float16: its gradients are multiples of the true ones until it steps
-                    scaler.unscale_(optimizer.optimizer)
-                self.clip_gradients(optimizer.optimizer, self.optimizer.clip, "value")
-            optimizer.step()
-            optimizer.zero_grad()
+        with updated_once(getattr(self.trainer.precision_plugin, "scaler", None)):
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.generator)
         for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
             scheduler.step()
+
+    @override
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients, which under float16 are multiples of the true ones until here."""
+        if self.optimizer.clip is not None:
+            self.clip_gradients(optimizer, self.optimizer.clip, "value")
 
     @override
     def configure_optimizers(self) -> Any:
@@ -251,6 +253,28 @@ class AdversarialModule(GroupedOptions):
         if most >= 0:  # counts the steps of both optimisers
             steps = min(steps, most / 2)
         return steps, of_epoch
+
+
+@contextmanager
+def updated_once(scaler: torch.amp.GradScaler | None) -> Iterator[None]:
+    """Have all steps taken meanwhile, of however many optimisers, count as one for the scaler of float16.
+
+    Lightning updates the scaler after the step of every optimiser. An update changes the scale, but not the gradients
+    that wait for the step of the next optimiser: those were multiplied by the scale before.
+    """
+    if scaler is None:
+        yield
+        return
+    scaler.update = _no_update  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del scaler.update  # the method of the class is left
+    scaler.update()
+
+
+def _no_update(new_scale: Any = None) -> None:
+    pass
 
 
 @contextmanager

@@ -144,7 +144,8 @@ def gradients_of(module, loader):
     def watch(optimizer):
         found.append([each.grad.clone() for group in optimizer.param_groups for each in group["params"]])
 
-    module.on_before_optimizer_step = watch
+    true = module.on_before_optimizer_step
+    module.on_before_optimizer_step = lambda optimizer: (true(optimizer), watch(optimizer))
     fit(module, loader)
     return [gradient for gradients in found[:2] for gradient in gradients]
 

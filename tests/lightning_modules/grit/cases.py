@@ -1,5 +1,6 @@
 """Small translations: batches of random label maps and images, and modules that train on them in milliseconds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lightning_modules.grit.baselines.pix2pixhd import Pix2PixHD
+from lightning_modules.grit.baselines.spade import SPADE
 from lightning_modules.grit.module import GRIT
 from visionscapes.renamed_options import with_new_names
 
@@ -49,6 +52,18 @@ def grit(**changes: Any) -> GRIT:
     return GRIT(**with_new_names("GRIT", SMALL | changes))
 
 
+def pix2pixhd(**changes: Any) -> Pix2PixHD:
+    torch.manual_seed(0)
+    small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "downs": 2, "blocks": 1, "discriminator_base": 4}
+    return Pix2PixHD(**with_new_names("Pix2PixHD", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
+
+
+def spade(**changes: Any) -> SPADE:
+    torch.manual_seed(0)
+    small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "style_dim": 8, "hidden": 4, "discriminator_base": 4}
+    return SPADE(**with_new_names("SPADE", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
+
+
 def with_noise(module: Any, strength: float = 0.5) -> Any:
     """Return the module with its noise turned on: it begins at zero."""
     with torch.no_grad():
@@ -58,7 +73,9 @@ def with_noise(module: Any, strength: float = 0.5) -> Any:
     return module
 
 
-def fit(module: pl.LightningModule, loader: DataLoader | None = None, **options: Any) -> pl.Trainer:
+def fit(
+    module: pl.LightningModule, loader: DataLoader | None = None, ckpt_path: Path | None = None, **options: Any
+) -> pl.Trainer:
     trainer = pl.Trainer(
         **{
             "max_epochs": 1,
@@ -70,7 +87,7 @@ def fit(module: pl.LightningModule, loader: DataLoader | None = None, **options:
             **options,
         }
     )
-    trainer.fit(module, loader or loader_of())
+    trainer.fit(module, loader or loader_of(), ckpt_path=ckpt_path)
     return trainer
 
 

@@ -3,12 +3,19 @@ import torch
 from torch.nn import functional as F
 
 from lightning_modules.grit.baselines.pix2pixhd import Pix2PixHD
-from lightning_modules.grit.baselines.spade import SPADE
 from lightning_modules.grit.module import GRIT
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
-from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, fit, grit, loader_of, weights_of
+from tests.lightning_modules.grit.cases import (
+    SIZE,
+    batch_of,
+    fit,
+    grit,
+    loader_of,
+    pix2pixhd,
+    spade,
+    weights_of,
+)
 from visionscapes.errors import UserError
-from visionscapes.renamed_options import with_new_names
 
 
 def losses_of(module, batch):
@@ -86,18 +93,6 @@ def test_defaults_are_those_of_the_thesis():
     assert (generator.noise, generator.residual, generator.composition) == (True, True, "sum")
     assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (1e-3, 0.0, 0.999)
     assert (optimizer.decay_epochs, optimizer.decay_floor) == (1.0, 0.1)
-
-
-def pix2pixhd(**changes):
-    torch.manual_seed(0)
-    small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "downs": 2, "blocks": 1, "discriminator_base": 4}
-    return Pix2PixHD(**with_new_names("Pix2PixHD", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
-
-
-def spade(**changes):
-    torch.manual_seed(0)
-    small = {"classes": CLASSES, "image_size": SIZE, "base": 4, "style_dim": 8, "hidden": 4, "discriminator_base": 4}
-    return SPADE(**with_new_names("SPADE", small | {"scales": 2, "lambda_vgg": 0.0} | changes))
 
 
 @pytest.mark.parametrize("make", [pix2pixhd, spade])
