@@ -1,12 +1,16 @@
 """The processes of a run: which one this is, and how they put together what each has.
 
 Every function works outside a process group, where there is one process. Within one, those that say "collective" are
-called by all processes in the same order; they work under gloo, for tensors on any device, and under NCCL.
+called by all processes in the same order. What they exchange goes through a gloo group of their own, from memory to
+memory: through NCCL it would pass the memory of the first GPU, and one process could wait for another no longer than
+NCCL is patient.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from itertools import chain
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed
@@ -14,6 +18,9 @@ from torch import Tensor
 
 T = TypeVar("T")
 Outcome = TypeVar("Outcome")
+
+# The first process may evaluate or cluster for all. A process that dies is noticed at once, however long this is.
+PATIENCE = timedelta(days=7)
 
 
 def in_process_group() -> bool:
@@ -38,10 +45,11 @@ def gather_objects(mine: T, group: Any = None) -> list[T]:
 
     Args:
         mine: of this process; it can be pickled.
-        group: the process group; the default one if None.
+        group: of some processes, under gloo; all of them if None.
     """
     if not in_process_group():
         return [mine]
+    group = group or _patient_group()
     everyone: list[Any] = [None] * torch.distributed.get_world_size(group)
     torch.distributed.all_gather_object(everyone, mine, group=group)
     return everyone
@@ -60,17 +68,18 @@ def union_in_order(mine: list[T]) -> list[T]:
 def gather_tensors(mine: Tensor, group: Any = None) -> list[Tensor]:
     """Return the tensors of all processes, by rank, on every process and on the device of ``mine``. Collective.
 
-    They may differ in shape, not in dtype; any dtype will do. They visit the device that the backend can send from.
+    They may differ in shape, not in dtype; any dtype will do.
 
     Args:
         mine: of this process.
-        group: the process group; the default one if None.
+        group: of some processes, under gloo; all of them if None. That of a torchmetrics.Metric.
     """
     if not in_process_group():
         return [mine]
+    group = group or _patient_group()
     shapes = [torch.Size(shape) for shape in gather_objects(list(mine.shape), group)]
-    # Bytes, because gloo and NCCL do not know every dtype; all of one length, because they gather nothing else.
-    sent = mine.detach().to(_sending_device(group)).contiguous().flatten().view(torch.uint8)
+    # Bytes, because gloo does not know every dtype; all of one length, because it gathers nothing else.
+    sent = mine.detach().cpu().contiguous().flatten().view(torch.uint8)
     longest = max(shape.numel() for shape in shapes) * mine.element_size()
     if not longest:
         return [mine.new_empty(shape) for shape in shapes]
@@ -84,48 +93,48 @@ def gather_tensors(mine: Tensor, group: Any = None) -> list[Tensor]:
     ]
 
 
-def from_first(value: T, group: Any = None) -> T:
+def from_first(value: T) -> T:
     """Return what the process of rank 0 has, on every process. Collective.
 
     Args:
         value: counts on the first process alone; it can be pickled.
-        group: the process group; the default one if None.
     """
     if not in_process_group():
         return value
     values: list[Any] = [value]
-    torch.distributed.broadcast_object_list(values, group=group, group_src=0)
+    torch.distributed.broadcast_object_list(values, group=_patient_group(), group_src=0)
     return values[0]
 
 
-def overwrite_by_first(tensors: Iterable[Tensor], group: Any = None) -> None:
+def overwrite_by_first(tensors: Iterable[Tensor]) -> None:
     """Give tensors of every process the values that those of the process of rank 0 have, in place. Collective.
 
     Args:
         tensors: as many, of the same shapes and dtypes, on every process.
-        group: the process group; the default one if None.
     """
-    if in_process_group():
-        for tensor in tensors:
-            torch.distributed.broadcast(tensor, group=group, group_src=0)
+    if not in_process_group():
+        return
+    for tensor in tensors:
+        sent = tensor.detach().cpu().contiguous()
+        torch.distributed.broadcast(sent, group=_patient_group(), group_src=0)
+        with torch.no_grad():
+            tensor.copy_(sent)
 
 
-def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome], group: Any = None) -> Outcome:
+def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome]) -> Outcome:
     """Return on every process what ``compute`` gives for the records of all of them. Collective.
 
     Args:
         mine: records of this process, which can be pickled; may be empty.
         compute: called with all records, those of the first rank first, on the first rank alone.
-        group: the process group; the default one if None.
 
     Raises:
         RuntimeError: on the other ranks if it failed on the first, which raises the error itself.
     """
     if not in_process_group():
         return compute(mine)
-    first = torch.distributed.get_rank(group) == 0
-    everyone: list[Any] | None = [None] * torch.distributed.get_world_size(group) if first else None
-    torch.distributed.gather_object(mine, everyone, group=group, group_dst=0)
+    everyone: list[Any] | None = [None] * torch.distributed.get_world_size() if is_first() else None
+    torch.distributed.gather_object(mine, everyone, group=_patient_group(), group_dst=0)
     outcome: tuple[str, Any] = ("failed", None)
     failure: Exception | None = None
     if everyone is not None:
@@ -133,7 +142,7 @@ def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome], group: A
             outcome = "done", compute(list(chain.from_iterable(everyone)))
         except Exception as error:  # the others wait for the outcome
             failure = error
-    outcome = from_first(outcome, group)
+    outcome = from_first(outcome)
     if failure is not None:
         raise failure
     if outcome[0] != "done":
@@ -141,7 +150,13 @@ def computed_once(mine: list[T], compute: Callable[[list[T]], Outcome], group: A
     return outcome[1]
 
 
-def _sending_device(group: Any) -> torch.device:
-    if torch.distributed.get_backend(group) == "nccl":
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
+# Of each default group; an entry goes with its default group, and torch closes both.
+_patient: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def _patient_group() -> Any:
+    """Return the gloo group of all processes, made when it is first asked for. Collective."""
+    world = torch.distributed.group.WORLD
+    if world not in _patient:
+        _patient[world] = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    return _patient[world]

@@ -1,7 +1,6 @@
 """Open-world discovery and attribution of generated images (thesis chapter 4)."""
 
 import os
-from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -85,7 +84,6 @@ class GANDiscovery(GroupedOptions):
         self.finished = 0  # rounds
         self.epoch_end_pending = False  # see callbacks.ReproducibleSteps
         self._names: str | None = None
-        self._patient: Any = None  # process group
 
     # ------------------------------------------------------------------------------------------------ training
 
@@ -110,9 +108,6 @@ class GANDiscovery(GroupedOptions):
         self.trainer.fit_loop.max_epochs = self.last_epoch(self.rounds) + 1
         if self.freeze_from is not None and self.round >= self.freeze_from:
             self.network.freeze_all_but_last_stage()
-        if self.trainer.world_size > 1:
-            # Others wait for the first rank, which clusters: longer than NCCL is patient.
-            self._patient = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
 
     def relabel(self) -> None:
         """Have the data dealt with the labels found so far, and count them for the loss."""
@@ -182,7 +177,7 @@ class GANDiscovery(GroupedOptions):
             names = list(data.classes)
             result = run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)
         ended: Round
-        ended, self.attributor = from_first(result, self._patient)
+        ended, self.attributor = from_first(result)
         self.labels, self.finished = ended.labels, number
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if hasattr(callback, "on_round_end"):
@@ -232,7 +227,7 @@ class GANDiscovery(GroupedOptions):
             found |= {key: batch[key] for key in ("index", "label") if key in batch}
             parts.append({key: value.cpu().numpy() for key, value in found.items()})
         self.train(training)
-        parts = [part for of_rank in gather_objects(parts, self._patient) for part in of_rank]
+        parts = [part for of_rank in gather_objects(parts) for part in of_rank]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         order = joined.pop("index").argsort()
         return Extracted(**{key: value[order] for key, value in joined.items()})

@@ -30,6 +30,7 @@ from visionscapes.checks import (
     check_options,
 )
 from visionscapes.errors import UserError
+from visionscapes.processes import overwrite_by_first
 
 
 class BEiT(LightningModule):
@@ -103,8 +104,7 @@ class BEiT(LightningModule):
         if self.trainer.is_global_zero:
             with isolate_rng():
                 self.tokenizer.learn(self._training_pictures())
-        for value in self.tokenizer.buffers():
-            value.copy_(self.trainer.strategy.broadcast(value.cpu()))
+        overwrite_by_first(self.tokenizer.buffers())  # the others wait for what may take an hour
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

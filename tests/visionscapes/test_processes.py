@@ -1,4 +1,8 @@
 import ast
+import gc
+import time
+import weakref
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,6 +58,46 @@ def failing(records: list[int]) -> int:
     raise ValueError(f"cannot sum {records}")
 
 
+EXCHANGES = ("all_gather", "all_gather_object", "broadcast", "broadcast_object_list", "gather_object")
+
+
+def under_nccl(rank: int, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Exchange with a default group that passes for NCCL and loses patience in a second, while rank 0 takes longer."""
+    default, backend_of = torch.distributed.group.WORLD, torch.distributed.get_backend
+    used, made = [], []
+
+    def watch(name: str, note: Callable[[dict], None]) -> None:
+        true = getattr(torch.distributed, name)
+        monkeypatch.setattr(torch.distributed, name, lambda *args, **options: note(options) or true(*args, **options))
+
+    def late(records: list[int]) -> int:
+        time.sleep(1.5)
+        return sum(records)
+
+    monkeypatch.setattr(
+        torch.distributed, "get_backend", lambda group=None: "nccl" if group in (None, default) else backend_of(group)
+    )
+    for name in EXCHANGES:
+        watch(name, lambda options: used.append(options["group"]))
+    watch("new_group", made.append)
+    if rank == 0:
+        time.sleep(1.5)
+    mine = [torch.full((2,), rank)]
+    overwrite_by_first(mine)
+    gathered = [int(each) for each in gather_tensors(torch.tensor(rank))]
+    exchanged = [gather_objects(rank), gathered, from_first(rank), computed_once([rank], late), mine[0].tolist()]
+    backends = {torch.distributed.get_backend(group) for group in used}
+    return {"exchanged": exchanged, "backends": backends, "groups": len({id(each) for each in used}), "made": made}
+
+
+def left_after_the_end() -> tuple[int, bool]:
+    """Leave the process group and return how many patient groups are known and whether the last one lives."""
+    group = weakref.ref(next(iter(processes._patient.values())))
+    torch.distributed.destroy_process_group()
+    gc.collect()
+    return len(processes._patient), group() is not None
+
+
 def one_process(rank: int, folder: Path) -> None:
     meeting, patience = f"file://{folder}/meeting", timedelta(minutes=2)
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=patience)
@@ -85,8 +129,14 @@ def one_process(rank: int, folder: Path) -> None:
     except Exception as error:
         found["failure"] = (type(error), str(error))
     found["after a failure"] = gather_objects(rank)
+    del turned
+    found["left"] = [left_after_the_end()]
+    meeting, patience = f"{meeting}-again", timedelta(seconds=1)
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=patience)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found["under NCCL"] = under_nccl(rank, monkeypatch)
+    found["left"].append(left_after_the_end())
     torch.save(found, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -171,47 +221,20 @@ def test_alone():
         computed_once([1], failing)
 
 
-def test_nccl_sends_from_the_current_gpu(monkeypatch):
-    """NCCL knows GPUs only: what lies on the CPU visits one and comes back."""
-    moves: list[torch.device] = []
-    sent: list[Tensor] = []
-    to = Tensor.to
-
-    def moved(self: Tensor, *target, **options) -> Tensor:
-        if isinstance(target[0], torch.device):
-            moves.append(target[0])
-            return self.clone()
-        return to(self, *target, **options)
-
-    def all_gather(received: list[Tensor], tensor: Tensor, group: object) -> None:
-        sent.append(tensor)
-        for place in received:
-            place.copy_(tensor)
-
-    def all_gather_object(everyone: list, mine: object, group: object) -> None:
-        everyone[:] = [mine] * len(everyone)
-
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
-    monkeypatch.setattr(Tensor, "to", moved)
-    for name, pretended in {
-        "is_initialized": lambda: True,
-        "get_world_size": lambda group=None: 2,
-        "get_backend": lambda group=None: "nccl",
-        "all_gather": all_gather,
-        "all_gather_object": all_gather_object,
-    }.items():
-        monkeypatch.setattr(torch.distributed, name, pretended)
-    found = gather_tensors(torch.tensor([1.5, -2.0]))
-    assert [part.tolist() for part in found] == [[1.5, -2.0]] * 2
-    assert moves == [torch.device("cuda", 3), torch.device("cpu"), torch.device("cpu")]
-    assert [tensor.dtype for tensor in sent] == [torch.uint8]
-    monkeypatch.setattr(torch.distributed, "get_backend", lambda group=None: "gloo")
-    gather_tensors(torch.tensor([1.5, -2.0]))
-    assert moves[3] == torch.device("cpu")
+def test_nothing_goes_through_nccl_nor_ends_with_its_patience(both):
+    for found in [found["under NCCL"] for found in both]:
+        assert found["exchanged"] == [[0, 1], [0, 1], 0, 1, [0, 0]]
+        assert (found["backends"], found["groups"]) == ({"gloo"}, 1)
+        assert found["made"] == [{"backend": "gloo", "timeout": processes.PATIENCE}]
+    assert timedelta(hours=24) <= processes.PATIENCE
 
 
-# A differentiable sum, and a process group that waits longer than NCCL is patient.
-MAY_USE_TORCH_DISTRIBUTED = {"networks/batch_norm.py", "lightning_modules/gan_discovery/module.py"}
+def test_the_patient_group_goes_with_its_default_group(both):
+    for found in both:
+        assert found["left"] == [(0, False), (0, False)]  # after either of two default groups
+
+
+MAY_USE_TORCH_DISTRIBUTED = {"networks/batch_norm.py"}  # a differentiable sum
 
 
 def test_nobody_asks_torch_for_the_process_group():
