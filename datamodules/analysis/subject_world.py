@@ -182,6 +182,7 @@ class SubjectWorld(LightningDataModule):
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=ImageFiles.collate,
+            trainer=self.trainer,
         )
 
     @override
@@ -189,7 +190,9 @@ class SubjectWorld(LightningDataModule):
         """Return the loader of the held-out pictures by "images@<size>"; none if nothing is held out."""
         if self.held_out_set is None:
             return {}
-        loader = eval_loader(self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate)
+        loader = eval_loader(
+            self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate, trainer=self.trainer
+        )
         return {f"images@{self.size}": loader}
 
     @override
@@ -227,6 +230,7 @@ class SubjectWorld(LightningDataModule):
             batch_size=BATCH_SIZES.get(task, self.analysis_batch),
             num_workers=self.num_workers,
             collate_fn=COLLATE.get(task, Stacked(task)),
+            trainer=self.trainer,
         )
         return f"{task}@{self.size * (2 if task in DENSE else 1)}", loader
 

@@ -54,7 +54,11 @@ class EvaluationLoaders(LightningDataModule, ABC):
         """Return the loaders by "<task>@<size>"."""
         return {
             name: eval_loader(
-                each.samples, batch_size=each.batch_size, num_workers=self.num_workers, collate_fn=each.collate
+                each.samples,
+                batch_size=each.batch_size,
+                num_workers=self.num_workers,
+                collate_fn=each.collate,
+                trainer=self.trainer,
             )
             for name, each in self.evaluated().items()
         }

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -155,6 +157,7 @@ def train_loader(
     num_workers: int = 0,
     seed: int = 0,
     collate_fn: Callable[[list[Any]], Any] | None = None,
+    trainer: Trainer | None = None,
 ) -> ResumableLoader:
     """Return the loader of one process for training: shuffled, exact across processes, workers and resumes.
 
@@ -164,6 +167,7 @@ def train_loader(
         num_workers: processes that load; 0 loads in the main process.
         seed: of order and augmentations.
         collate_fn: as in ``torch.utils.data.DataLoader``.
+        trainer: that asks for the loader, whose accelerator the batches go to; None: they stay on the CPU.
 
     Raises:
         UserError: fewer samples than one global batch.
@@ -178,9 +182,14 @@ def train_loader(
         num_workers=num_workers,
         collate_fn=collate_fn,
         persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=trains_on_a_gpu(trainer),
         generator=torch.Generator(),  # else every epoch takes a number from the main process' generator
     )
+
+
+def trains_on_a_gpu(trainer: Trainer | None) -> bool:
+    """Return whether batches are copied to a GPU of CUDA, which is quicker from pinned memory."""
+    return trainer is not None and isinstance(trainer.accelerator, CUDAAccelerator)
 
 
 class Strided(Sampler[int]):
@@ -211,6 +220,7 @@ def eval_loader(
     batch_size: int = 1,
     num_workers: int = 0,
     collate_fn: Callable[[list[Any]], Any] | None = None,
+    trainer: Trainer | None = None,
 ) -> DataLoader:
     """Return the loader of one process for validation, test or prediction: in order, each sample exactly once.
 
@@ -221,6 +231,7 @@ def eval_loader(
         batch_size: samples a batch of one process.
         num_workers: processes that load; 0 loads in the main process.
         collate_fn: as in ``torch.utils.data.DataLoader``.
+        trainer: that asks for the loader, whose accelerator the batches go to; None: they stay on the CPU.
 
     Raises:
         UserError: fewer samples than processes.
@@ -232,6 +243,6 @@ def eval_loader(
         num_workers=num_workers,
         collate_fn=collate_fn,
         persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=trains_on_a_gpu(trainer),
         generator=torch.Generator(),
     )

@@ -121,6 +121,7 @@ class SceneWorld(LightningDataModule):
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=ImageFiles.collate,
+            trainer=self.trainer,
         )
 
     @override
@@ -138,7 +139,9 @@ class SceneWorld(LightningDataModule):
 
     @override
     def predict_dataloader(self) -> DataLoader:
-        return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
+        return eval_loader(
+            self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate, trainer=self.trainer
+        )
 
     @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -163,13 +166,17 @@ class SceneWorld(LightningDataModule):
         loaders = {}
         for task in tasks:
             if task == "images":
-                loader = eval_loader(self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate)
+                loader = eval_loader(
+                    self.held_out_set, batch_size=self.batch_size, collate_fn=ImageFiles.collate, trainer=self.trainer
+                )
                 loaders[f"images@{size}"] = loader
                 continue
             count, render, collate, batch_size = sets[task]
             for side in self.image_sizes:
                 dataset = OnDemand(count, render, side)
-                loaders[f"{task}@{side}"] = eval_loader(dataset, batch_size=batch_size, collate_fn=collate)
+                loaders[f"{task}@{side}"] = eval_loader(
+                    dataset, batch_size=batch_size, collate_fn=collate, trainer=self.trainer
+                )
         return loaders
 
 

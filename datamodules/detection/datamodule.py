@@ -78,7 +78,12 @@ class DetectionDataModule(LightningDataModule, ABC):
             repeats=self.repeats(),
         )
         return train_loader(
-            samples, batch_size=self.batch_size, num_workers=self.num_workers, seed=self.seed, collate_fn=collate
+            samples,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            collate_fn=collate,
+            trainer=self.trainer,
         )
 
     @override
@@ -86,7 +91,9 @@ class DetectionDataModule(LightningDataModule, ABC):
         samples = EvaluationSamples(
             self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
         )
-        return eval_loader(samples, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate)
+        return eval_loader(
+            samples, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, trainer=self.trainer
+        )
 
     @override
     def test_dataloader(self) -> DataLoader:

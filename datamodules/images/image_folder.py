@@ -273,6 +273,7 @@ class ImageFolder(LightningDataModule):
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=ImageFiles.collate,
+            trainer=self.trainer,
         )
 
     @override
@@ -281,7 +282,11 @@ class ImageFolder(LightningDataModule):
         if not len(self.val_set):
             return {}
         loader = eval_loader(
-            self.val_set, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=ImageFiles.collate
+            self.val_set,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=ImageFiles.collate,
+            trainer=self.trainer,
         )
         return {f"images@{self.image_size}": loader}
 
@@ -295,7 +300,9 @@ class ImageFolder(LightningDataModule):
 
     @override
     def predict_dataloader(self) -> DataLoader:
-        return eval_loader(self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate)
+        return eval_loader(
+            self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate, trainer=self.trainer
+        )
 
     @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

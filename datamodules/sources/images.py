@@ -229,6 +229,7 @@ class SourceImages(LightningDataModule):
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=Stacked("sources"),
+            trainer=self.trainer,
         )
 
     def labelled_dataloader(self) -> DataLoader:
@@ -252,6 +253,7 @@ class SourceImages(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=Stacked("predict", ("path",)),
+            trainer=self.trainer,
         )
 
     def discovery_image(self, index: int) -> NDArray[np.uint8]:
@@ -270,7 +272,13 @@ class SourceImages(LightningDataModule):
         return TrainingSources(found.labelled, found.labels, found.discovery, clusters=clusters, augment=self.augment)
 
     def _in_order(self, dataset: PictureSamples, task: str) -> DataLoader:
-        return eval_loader(dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=Stacked(task))
+        return eval_loader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=Stacked(task),
+            trainer=self.trainer,
+        )
 
     def _to_predict(self) -> PicturesToPredict:
         if self.root is None:

@@ -238,6 +238,7 @@ class TranslationData(LightningDataModule, ABC):
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=Stacked("translation"),
+            trainer=self.trainer,
         )
 
     @override
@@ -254,7 +255,13 @@ class TranslationData(LightningDataModule, ABC):
         return self._in_order(self.predict_set, "predict")
 
     def _in_order(self, dataset: Dataset, task: str) -> DataLoader:
-        return eval_loader(dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=Stacked(task))
+        return eval_loader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=Stacked(task),
+            trainer=self.trainer,
+        )
 
     def combined(self, sources: Path | None, styles: Path | None) -> Dataset:
         """Return all pairs of two folders; of the first ten test pairs if both are None (thesis section 5.5.4).

@@ -1,10 +1,14 @@
+import ast
 import random
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import Dataset
 
 from datamodules.common import loading
@@ -185,6 +189,28 @@ def test_evaluation_in_order_with_the_last_batch():
     loader = eval_loader(NoisyImages(7, noise=False), batch_size=3)
     assert [batch["index"].tolist() for batch in loader] == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(eval_loader(NoisyImages(2), collate_fn=lambda samples: samples[0]["index"])) == [0, 1]
+
+
+@pytest.mark.parametrize(("accelerator", "pinned"), [(CUDAAccelerator(), True), (CPUAccelerator(), False)])
+def test_memory_is_pinned_for_the_accelerator_of_the_trainer(monkeypatch, accelerator, pinned):
+    """Whatever GPU the machine has: a run on the CPU leaves it alone."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not pinned)
+    trainer = SimpleNamespace(accelerator=accelerator)
+    assert train_loader(NoisyImages(8), batch_size=4, trainer=trainer).pin_memory == pinned
+    assert eval_loader(NoisyImages(8), trainer=trainer).pin_memory == pinned
+    assert not train_loader(NoisyImages(8), batch_size=4).pin_memory
+    assert not eval_loader(NoisyImages(8)).pin_memory
+
+
+def test_every_data_module_says_which_trainer_asks():
+    calls = [
+        (path.name, call)
+        for path in (Path(loading.__file__).parents[1]).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("train_loader", "eval_loader")
+    ]
+    assert len(calls) >= 15
+    assert [name for name, call in calls if "trainer=self.trainer" not in ast.unparse(call)] == []
 
 
 def test_fewer_samples_than_processes_are_refused_on_every_rank():
