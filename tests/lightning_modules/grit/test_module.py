@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from lightning_modules.grit.baselines.pix2pixhd import Pix2PixHD
+from lightning_modules.grit.baselines.spade import SPADE
 from lightning_modules.grit.module import GRIT
 from networks.gan.discriminators import ResidualDiscriminator, StyleGANDiscriminator
 from tests.lightning_modules.grit.cases import (
@@ -130,6 +131,7 @@ def test_the_losses_of_the_baselines():
         if isinstance(module, Pix2PixHD):
             expected = sum(((scale - 1) ** 2).mean() for scale in scales)
         else:
+            assert isinstance(module, SPADE)
             expected = sum(-scale.mean() for scale in scales) / len(scales)
         assert torch.allclose(losses["adversarial"], expected, rtol=1e-4)
 
