@@ -5,7 +5,6 @@ This file turns whatever happens into an exit status and, for mistakes of the us
 ``command_line.lightning_cli`` does the work, imported only when there is work: torch takes seconds to import.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -13,12 +12,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from command_line import help as help_text
+from command_line.refusals import explain_refusal
+from command_line.termination import TERMINATED, ended_by_sigterm
 from visionscapes.errors import UserError
 
 if TYPE_CHECKING:
     from command_line.lightning_cli import CommandLine
 
-USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+USER_ERROR, INTERRUPTED = 2, 130
 
 
 def main(args: list[str] | None = None) -> "CommandLine":
@@ -35,23 +36,20 @@ def main(args: list[str] | None = None) -> "CommandLine":
     """
     args = sys.argv[1:] if args is None else list(args)
     try:
-        text = help_text.answer(args)
-        if text is not None:
-            print(text)
-            raise SystemExit(0)
-        with environment_restored():
+        with ended_by_sigterm(), environment_restored():
+            text = help_text.answer(args)
+            if text is not None:
+                print(text)
+                raise SystemExit(0)
             from command_line.lightning_cli import CommandLine
 
             return CommandLine(args)
     except UserError as error:
         raise SystemExit(_report(str(error))) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:  # of a file that is read before there is a run
+        message = explain_refusal(error)
+        if message is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        message = (
-            f"the disk is full{where}. What was saved before is untouched: free some space and go on with --resume"
-        )
         raise SystemExit(_report(message)) from error
     except KeyboardInterrupt as error:
         raise SystemExit(INTERRUPTED) from error

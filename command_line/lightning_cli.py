@@ -9,7 +9,7 @@ import uuid
 import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,15 @@ from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
 from command_line.help import SUBCOMMANDS, config_files
+from command_line.job import Session, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
 from command_line.old_names import model_of, notice, read_old_names
-from command_line.run_folder import INHERITED, SAVED_CONFIG, claim, is_rank_zero, method_of
+from command_line.refusals import explain_refusal
+from command_line.run_folder import INHERITED, SAVED_CONFIG, Claim, claim, close, method_of, scratch
+from command_line.termination import Terminated
 from visionscapes.errors import UserError
-from visionscapes.files import write_text
+from visionscapes.files import lasting, write_text
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
@@ -92,20 +95,25 @@ class CommandLine(LightningCLI):
 
     run_folder: Path
     checkpoint: Path | None = None
+    _record: RunRecord
 
     def __init__(self, args: list[str]):
-        self._args = args
+        self._command = ["cli.py", *args]
         self._different: list[str] = []
         self._resumed_step: int | None = None
+        self._runs = False
+        self._closing = ExitStack()
         logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        try:
-            self._start(args)
-        except BaseException:
-            with suppress(AttributeError, OSError):
-                self.run_folder.rmdir()  # only if it is empty: nothing was run
-            raise
+        with self._closing:
+            try:
+                self._start(args)
+            except OSError as error:
+                explained = explain_refusal(error, getattr(self, "run_folder", None), self.subcommand == "fit")
+                if explained is None:
+                    raise
+                raise UserError(explained) from error
 
     def _start(self, args: list[str]) -> None:
         read_none_as_null()
@@ -186,25 +194,53 @@ class CommandLine(LightningCLI):
         resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
         if resume and given:
             raise UserError("--resume and --ckpt_path both name a checkpoint to start from: give one of them")
-        self.run_folder = claim(
+        passing = bool(self._get(self.config, "trainer").fast_dev_run)
+        claimed = scratch() if passing else self._claim(method, resume)
+        self.run_folder = claimed.folder
+        os.environ[INHERITED] = str(self.run_folder)
+        self._closing.callback(close, claimed)
+        self._closing.enter_context(lasting(self.run_folder))
+        newest = newest_checkpoint(self.run_folder) if claimed.resume else None
+        self.checkpoint = newest or (Path(given) if given else None)
+        if self.subcommand == "predict" and not self.checkpoint and not self._model_arguments().get("weights"):
+            self.checkpoint = newest_run(Path(self._get(self.config, "runs_dir")).resolve() / method)
+            if self.checkpoint:
+                _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
+        if claimed.resume and newest is None:
+            self._resumed_step = -1  # whatever an earlier session has logged will be trained again
+        self._begin_record()
+        if self.checkpoint:
+            self._look_at(read_checkpoint(self.checkpoint), resume=newest is not None)
+        elif self.subcommand != "fit":
+            _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
+
+    def _claim(self, method: str, resume: bool) -> Claim:
+        return claim(
             self._get(self.config, "runs_dir"),
             method,
             self._get(self.config, "name"),
             subcommand=str(self.subcommand),
             resume=resume,
+            command=self._command,
         )
-        os.environ[INHERITED] = str(self.run_folder)
-        self.checkpoint = newest_checkpoint(self.run_folder) if resume else Path(given) if given else None
-        if self.subcommand == "predict" and not self.checkpoint and not self._model_arguments().get("weights"):
-            self.checkpoint = newest_run(self.run_folder.parent)
-            if self.checkpoint:
-                _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
-        if resume and not self.checkpoint:
-            self._resumed_step = -1  # whatever an earlier session has logged will be trained again
-        if self.checkpoint:
-            self._look_at(read_checkpoint(self.checkpoint), resume)
-        elif self.subcommand != "fit":
-            _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
+
+    def _begin_record(self) -> None:
+        """Write the manifest before anything is built, which takes its time and may be interrupted."""
+        self._record = RunRecord(
+            self._command,
+            None if self.checkpoint is None else str(self.checkpoint),
+            Session.here(self._command).record(),
+        )
+        self._closing.push(self._end_record)
+        if is_rank_zero(os.environ):
+            self._record.begin(self.run_folder)
+
+    def _end_record(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        with suppress(OSError):  # the error that is on its way says more
+            if isinstance(error, Terminated):
+                self._record.end_at_last("interrupted")
+            elif error is not None and not self._runs:
+                self._record.withdraw()
 
     def _model_arguments(self) -> dict[str, Any]:
         return self._get(self.config, "model").as_dict().get("init_args") or {}
@@ -276,16 +312,13 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record(), ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
+        standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])
         if config.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in chosen):
             standard.append(RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=20))
         return [each for each in standard if type(each) not in [type(other) for other in chosen]]
-
-    def _record(self) -> RunRecord:
-        return RunRecord(["cli.py", *self._args], None if self.checkpoint is None else str(self.checkpoint))
 
     def after_fit(self) -> None:
         """Evaluate what was trained, where the configuration asks for it."""
@@ -304,13 +337,15 @@ class CommandLine(LightningCLI):
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
+        self._runs = True
         try:
             passes = getattr(self.model, "passes", None)
             for _ in passes() if subcommand == "test" and passes else [None]:  # over the data, where one is not enough
                 super()._run_subcommand(subcommand)
-            _say(f"the run is in {os.path.relpath(self.run_folder)}")
+            passing = self.trainer.fast_dev_run  # type: ignore[attr-defined]
+            _say("nothing was saved" if passing else f"the run is in {os.path.relpath(self.run_folder)}")
         except BaseException as error:
-            self._end_children()
+            self._end_children(at_once=isinstance(error, Terminated))
             if self.checkpoint and (reason := _misfit(error)):
                 there = f" ({'; '.join(self._different)})" if self._different else ""
                 raise UserError(
@@ -319,12 +354,14 @@ class CommandLine(LightningCLI):
                 ) from error
             raise
 
-    def _end_children(self) -> None:
+    def _end_children(self, at_once: bool) -> None:
         """Wait for the ranks that this process started; those that hang in a collective are ended."""
         children = getattr(self.trainer.strategy.launcher, "procs", [])
         waiting, children[:] = list(children), []  # Lightning's observer would kill this process when it sees one end.
         for process in waiting:
             try:
+                if at_once:
+                    process.terminate()
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -2,12 +2,19 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import yaml
 
+from command_line.job import Session, is_rank_zero, restarts, shared_name
+from command_line.run_lock import LOCK, InUseError, RunLock
 from visionscapes.errors import UserError
 
 # Set by the process that starts the other ranks of this machine; they are started with its environment.
@@ -30,48 +37,51 @@ def method_of(configs: Sequence[Path], model_class: str) -> str:
     return model_class.rsplit(".", 1)[-1].lower()
 
 
-def shared_name(environ: Mapping[str, str]) -> str | None:
-    """Return the name that all processes of a run can tell from their environment: the SLURM job's or torchrun's.
+@dataclass(frozen=True)
+class Claim:
+    """A run folder that is this command's own.
 
-    Returns:
-        None where one process starts the others and hands the name on.
-
-    Raises:
-        UserError: processes were started separately and have nothing in common.
+    Attributes:
+        folder: its absolute path.
+        resume: whether an earlier session may be continued there.
+        lock: what keeps other commands out; None on ranks other than zero.
+        temporary: whether it is removed at the end with all that it holds.
     """
-    if "SLURM_JOB_ID" in environ and environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
-        if "SLURM_ARRAY_JOB_ID" in environ:
-            return f"job-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-        return f"job-{environ['SLURM_JOB_ID']}"
-    elastic = environ.get("TORCHELASTIC_RUN_ID", "none")
-    if elastic != "none":
-        return f"torchrun-{elastic}"
-    if "TORCHELASTIC_RUN_ID" in environ or int(environ.get("NODE_RANK", 0)) > 0:
-        raise UserError("the processes of this run were started separately and need one name: add --name NAME")
-    return None
+
+    folder: Path
+    resume: bool = False
+    lock: RunLock | None = None
+    temporary: bool = False
 
 
-def is_rank_zero(environ: Mapping[str, str]) -> bool:
-    """Return whether this process writes; the variables in the order in which Lightning trusts them."""
-    ranks = [environ[key] for key in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if key in environ]
-    return not ranks or int(ranks[0]) == 0
+def claim(
+    runs_dir: str,
+    method: str,
+    name: str | None,
+    *,
+    subcommand: str = "fit",
+    resume: bool = False,
+    command: Sequence[str] = (),
+) -> Claim:
+    """Return this run's folder; rank zero creates and locks it.
 
-
-def claim(runs_dir: str, method: str, name: str | None, *, subcommand: str = "fit", resume: bool = False) -> Path:
-    """Return the absolute path of this run's folder; rank zero creates it.
+    A job that was requeued goes on in the folder of its earlier session, with or without ``resume``. Another command of
+    the same job gets a folder of its own.
 
     Args:
         runs_dir: folder of all runs.
         method: see ``method_of``.
         name: the user's name for the run, or None for an automatic one.
         subcommand: fit, validate, test or predict.
-        resume: an existing folder is meant to be continued.
+        resume: an existing folder is meant to be continued, or begun.
+        command: the words of the command line, as the manifest has them.
 
     Raises:
-        UserError: the name is taken or no name, or the folder cannot be created.
+        UserError: the name is taken, in use or no name, or the folder cannot be created.
     """
+    asked, resume = resume, resume or restarts(os.environ) > 0
     if INHERITED in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        return Path(os.environ[INHERITED])
+        return Claim(Path(os.environ[INHERITED]), resume)
     parent = Path(runs_dir).resolve() / method
     if name is not None and not re.fullmatch(r"[\w.=+,@-]*\w[\w.=+,@-]*", name):
         raise UserError(f"--name {name!r} is no name of a folder: use letters, digits and . _ - = + , @")
@@ -80,33 +90,76 @@ def claim(runs_dir: str, method: str, name: str | None, *, subcommand: str = "fi
         raise UserError(f"--resume needs the name of the run to continue: add --name NAME{_known(parent)}")
     suffix = "" if subcommand == "fit" else f"-{subcommand}"
     folder = parent / (name or f"{shared or datetime.now().strftime('%Y%m%d-%H%M%S')}{suffix}")
+    session = Session.here(command)
     if not is_rank_zero(os.environ):
-        return folder
+        return Claim(folder if name else _folder_of(session, folder, resume), resume)
     try:
-        if name is None and shared is None:
-            return _create_new(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = any(folder.iterdir())
+        return _named(session, folder, asked) if name else _automatic(session, folder, resume)
     except OSError as error:
         raise UserError(
             f"the run folder {folder} cannot be created ({error.strerror}): choose another place with --runs_dir"
         ) from None
-    if taken and not resume:
-        raise UserError(f"{folder} exists already: continue it with --resume, or take another --name")
-    return folder
 
 
-def _create_new(folder: Path) -> Path:
-    """Create ``folder``, or with the first free suffix, in a way that two processes never get the same one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    candidate, count = folder, 1
-    while True:
+def scratch() -> Claim:
+    """Return a folder for a run that leaves nothing."""
+    if INHERITED in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return Claim(Path(os.environ[INHERITED]))
+    return Claim(Path(tempfile.mkdtemp(prefix="visionscapes-")).resolve(), temporary=True)
+
+
+def close(claimed: Claim) -> None:
+    """Give a run folder free for other commands, and remove it where nothing was run."""
+    if claimed.temporary:
+        shutil.rmtree(claimed.folder, ignore_errors=True)
+    if claimed.lock is not None:
+        claimed.lock.release()
+        with suppress(OSError):
+            claimed.folder.rmdir()  # only if it is empty
+
+
+def _named(session: Session, folder: Path, asked: bool) -> Claim:
+    lock = _locked(session, folder)
+    resume = asked or (session.restart > 0 and session.goes_on_in(folder))
+    if _is_empty(folder) or resume:
+        return Claim(folder, resume, lock)
+    lock.release()
+    raise UserError(f"{folder} exists already: continue it with --resume, or take another --name")
+
+
+def _automatic(session: Session, folder: Path, resume: bool) -> Claim:
+    """Lock the first folder that is nobody's, or that the session goes on in; two processes never get the same one."""
+    for candidate in _numbered(folder):
         try:
-            candidate.mkdir()
-            return candidate
-        except FileExistsError:
-            count += 1
-            candidate = folder.with_name(f"{folder.name}-{count}")
+            lock = _locked(session, candidate)
+        except InUseError:
+            continue
+        if _is_empty(candidate) or (resume and session.goes_on_in(candidate)):
+            return Claim(candidate, resume, lock)
+        lock.release()
+    raise AssertionError("numbers do not end")
+
+
+def _folder_of(session: Session, folder: Path, resume: bool) -> Path:
+    """Return what rank zero of the same session locks, has locked, or will lock."""
+    mine = session.goes_on_in if resume else session.wrote
+    return next(each for each in _numbered(folder) if _is_empty(each) or mine(each))
+
+
+def _locked(session: Session, folder: Path) -> RunLock:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another command has just removed it, empty
+            return RunLock(folder, session.job, session.restart)
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+
+
+def _is_empty(folder: Path) -> bool:
+    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
 
 
 def _known(parent: Path) -> str:

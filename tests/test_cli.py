@@ -1,12 +1,17 @@
 """The command line end to end, in this process, with a module and data that take milliseconds."""
 
+import builtins
 import csv
 import errno
+import functools
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +21,7 @@ import yaml
 
 import cli
 from tests.helpers.bomb import Bomb
-from tests.helpers.tiny import TinyModule
+from tests.helpers.tiny import TinyData, TinyModule
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -249,6 +254,137 @@ def test_full_disk_keeps_the_last_good_checkpoint(fails, tmp_path, monkeypatch):
     assert "--resume --name full" in error
     assert sorted(path.name for path in folder.iterdir()) == ["epoch=0-step=4.ckpt", "last.ckpt"]
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def after_the_first_epoch(monkeypatch, spoil) -> None:
+    """Call ``spoil`` with the run folder when one epoch is saved."""
+    original = TinyModule.on_train_epoch_start
+
+    def hook(self):
+        original(self)
+        if self.current_epoch == 1:
+            spoil(Path(self.trainer.default_root_dir))
+
+    monkeypatch.setattr(TinyModule, "on_train_epoch_start", hook)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("what", ["metrics.csv", "checkpoints"])
+def test_a_file_system_that_refuses_is_one_line(fails, tmp_path, monkeypatch, what, number):
+    opened = io.open
+
+    def refuse(path, *args, **kwargs):
+        mode = args[0] if args else kwargs.get("mode", "r")
+        if what in str(path) and mode[0] in "wa":
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *args, **kwargs)
+
+    def spoil(_: Path) -> None:
+        for module in (io, builtins):
+            monkeypatch.setattr(module, "open", refuse)
+
+    after_the_first_epoch(monkeypatch, spoil)
+    error = fails("--name", "refused")
+    folder = tmp_path / "tinymodule" / "refused"
+    assert os.strerror(number) in error
+    assert str(folder / what) in error
+    assert ".partial" not in error
+    assert ("free some space" if number == errno.ENOSPC else "make the folder writable") in error
+    assert error.endswith("go on with --resume --name refused")
+    assert (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4 or what != "checkpoints"
+    )
+    assert manifest(folder)["status"].startswith("failed: ")
+
+
+@pytest.mark.parametrize("logged", ["1", "1000"])
+def test_a_deleted_folder_is_one_line_and_is_not_made_anew(fails, tmp_path, monkeypatch, logged):
+    after_the_first_epoch(monkeypatch, shutil.rmtree)
+    error = fails("--name", "deleted", f"--trainer.log_every_n_steps={logged}")
+    folder = tmp_path / "tinymodule" / "deleted"
+    assert f"{folder} was deleted while the run wrote" in error or "the folder of the run was deleted" in error
+    assert not folder.exists()
+
+
+def test_one_command_at_a_time(run, fails, tmp_path, monkeypatch):
+    """The second one is refused while the first trains, and the first neither sees nor suffers it."""
+    folder = tmp_path / "tinymodule" / "shared"
+    errors = []
+
+    def second(_: Path) -> None:
+        monkeypatch.undo()
+        errors.append(fails("--name", "shared", "--resume"))
+
+    after_the_first_epoch(monkeypatch, second)
+    run("--name", "shared")
+    assert f"{folder} is in use by process {os.getpid()} on " in errors[0]
+    assert manifest(folder)["status"] == "finished"
+    assert manifest(folder)["earlier"] == []
+    assert len(rows(folder)) == len(rows(run("--name", "alone").run_folder))
+    run("--name", "shared", "--resume")
+
+
+def test_fast_dev_run_leaves_nothing(run, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    run("--name", "taken")
+    before = sorted(tmp_path.rglob("*"))
+    for subcommand in ("fit", "test"):
+        command = run("--name", "taken", "--trainer.fast_dev_run", "true", subcommand=subcommand)
+        assert not command.run_folder.exists()
+    run("--name", "new", "--trainer.fast_dev_run=2")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_failed_restore_does_not_touch_the_checkpoint(run, tmp_path, monkeypatch):
+    last = run("--name", "whole").run_folder / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("half of the state is there")
+
+    monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", refuse)
+    with pytest.raises(RuntimeError, match="half of the state"):
+        run("--name", "whole", "--resume", epochs=4)
+    assert last.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["__init__", "prepare_data", "setup"])
+def test_sigterm_at_start_up(fails, tmp_path, monkeypatch, place):
+    """While the module is built, data are prepared, and data are read."""
+    original = getattr(TinyData, place)
+
+    def end(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    # The parser reads the signature of a constructor; Lightning takes a wrapped hook for its own.
+    monkeypatch.setattr(TinyData, place, functools.wraps(original)(end) if place == "__init__" else end)
+    fails("--name", "ended", status=143)
+    folder = tmp_path / "tinymodule" / "ended"
+    assert manifest(folder)["status"] == "interrupted"
+    assert not (folder / "checkpoints").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(ROOT)
+    assert main_of(tmp_path, "--name", "ended", "--resume").trainer.global_step == 8
+
+
+def main_of(runs_dir: Path, *args: str):
+    return cli.main(["fit", *TINY, f"--runs_dir={runs_dir}", "--trainer.max_epochs=2", *args])
+
+
+def test_each_command_of_a_job_has_its_folder_and_a_requeued_one_goes_on(run, monkeypatch):
+    """SLURM's variables are looked at by Lightning too: one task, as in a batch script without srun."""
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setenv("SLURM_JOB_NAME", "visionscapes")
+    first, second = run("--model.lr=0.1"), run("--model.lr=0.2")
+    assert [first.run_folder.name, second.run_folder.name] == ["job-42", "job-42-2"]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    again = run("--model.lr=0.2")
+    assert again.run_folder == second.run_folder
+    assert manifest(again.run_folder)["resumed_from"].endswith("last.ckpt")
+    assert [each["status"] for each in manifest(again.run_folder)["earlier"]] == ["finished"]
 
 
 def test_user_error_has_no_traceback(fails):

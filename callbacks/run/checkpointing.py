@@ -1,6 +1,5 @@
 """Checkpoints that survive: written atomically, read safely, and explained in one line when they are unusable."""
 
-import errno
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +17,8 @@ from typing_extensions import override
 from callbacks.run.interruption import LeftAtOnce
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
-from visionscapes.files import atomic_write
+from visionscapes.files import atomic_write, remedy
 from visionscapes.renamed_options import groups_of, with_new_names
-
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class CheckpointNotSavedError(UserError):
@@ -46,15 +43,10 @@ class SafeCheckpointIO(TorchCheckpointIO):
         try:
             with atomic_write(path, durable=True) as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            # torch reports a failed write as a RuntimeError of its archive writer; the cause is in its context.
-            reason = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(reason, OSError):
-                raise
-            remedy = "free some space" if reason.errno in NO_SPACE else "make the folder writable"
+        except OSError as error:
             raise CheckpointNotSavedError(
-                f"the checkpoint {path} could not be written ({reason.strerror}). Earlier checkpoints are untouched: "
-                f"{remedy} and go on with --resume --name {path.parent.parent.name}"
+                f"the checkpoint {path} could not be written ({error.strerror}). What was saved before is untouched: "
+                f"{remedy(error) or 'see to the disk'} and go on with --resume --name {path.parent.parent.name}"
             ) from error
 
     @override
@@ -99,6 +91,7 @@ class Checkpointing(ModelCheckpoint):
             # The run folder is unique: a file of the same name is the same point of the same run.
             enable_version_counter=False,
         )
+        self._trains = False
         self._batch_ended = False
         self._under_way = False  # something has been trained or validated that the files do not hold
 
@@ -118,6 +111,17 @@ class Checkpointing(ModelCheckpoint):
             self._defer_save_until_validation = state_dict.get("deferred", False)
         else:
             self.best_model_path = ""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trains = False
+        super().setup(trainer, pl_module, stage)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the state is whole from here on: a resumed one is put together piece by piece before."""
+        self._trains = True
+        super().on_train_start(trainer, pl_module)
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -178,7 +182,7 @@ class Checkpointing(ModelCheckpoint):
             return
         # Saving is collective. SIGTERM reaches every rank at the same step; another exception may be of one rank only,
         # which would then wait for ever for the others.
-        if self._should_save_on_exception(trainer) and (
+        if (self._trains and self._should_save_on_exception(trainer)) and (
             trainer.world_size == 1 or isinstance(exception, SIGTERMException)
         ):
             # One file, not the ranked one too: a cluster grants little time.

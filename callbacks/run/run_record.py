@@ -6,6 +6,8 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from visionscapes.files import write_json
+from visionscapes.files import NO_SPACE, overwrite_bytes, write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -35,55 +37,116 @@ PACKAGES = (
 class RunRecord(Callback):
     """Writes ``manifest.json`` into the run folder when a run starts, and completes it when the run ends.
 
-    ``status`` is "running", "finished", "interrupted" or "failed: <message>"; a run that was killed stays "running".
-    The records of the sessions before a resume stand under ``earlier``.
+    ``status`` is "starting", "running", "finished", "interrupted" or "failed: <message>"; a run that was killed stays
+    as it was. The records of the sessions before a resume stand under ``earlier``.
 
     Args:
         command: the words of the command line; those of this process if None.
         resumed_from: the checkpoint that the run starts from, if any.
+        session: what tells the commands of one cluster job apart.
     """
 
-    def __init__(self, command: list[str] | None = None, resumed_from: str | None = None):
+    def __init__(
+        self,
+        command: list[str] | None = None,
+        resumed_from: str | None = None,
+        session: Mapping[str, Any] | None = None,
+    ):
         self.command = sys.argv if command is None else command
         self.resumed_from = resumed_from
+        self.session = session
         self._began = time.monotonic()
+        self._path: Path | None = None
+        self._before: bytes | None = None
         self._record: dict[str, Any] = {}
+
+    def begin(self, folder: Path) -> None:
+        """Write the record of a run that has a folder and no trainer yet.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        self._path = folder / "manifest.json"
+        self._before = self._path.read_bytes() if self._path.is_file() else None
+        self._record = self._start(self._path)
+        self.end("starting")
+
+    def end(self, status: str) -> None:
+        """Write how the run ended, or where it is; does nothing on processes that keep no record.
+
+        Raises:
+            OSError: the disk is full, or the folder gone.
+        """
+        if self._path is not None:
+            self._record |= {"status": status, "wall_time_s": round(time.monotonic() - self._began, 1)}
+            write_json(self._path, self._record)
+
+    def withdraw(self) -> None:
+        """Put back what was there before: the run did not begin."""
+        if self._path is None:
+            return
+        if self._before is None:
+            self._path.unlink(missing_ok=True)
+        else:
+            write_bytes(self._path, self._before)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._write(trainer, "running")
+        self._prepare(trainer)
+        if trainer.is_global_zero:
+            self._record |= {"world_size": trainer.world_size, "precision": str(trainer.precision)}
+            self._record |= {"hardware": self._record["hardware"] or hardware()}
+        self.end("running")
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._write(trainer, "finished")
+        self.end("finished")
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
-        self._write(trainer, "interrupted" if interrupted else f"failed: {exception}")
+        """Write how the run ended, as far as that is possible: the exception that is on its way says more."""
+        with suppress(OSError):
+            self._prepare(trainer)
+            interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
+            self.end_at_last("interrupted" if interrupted else f"failed: {exception}")
 
-    def _write(self, trainer: Trainer, status: str) -> None:
-        if not trainer.is_global_zero:
-            return
-        path = Path(trainer.default_root_dir) / "manifest.json"
-        if not self._record:
-            self._record = self._start(trainer, path)
-        self._record |= {"status": status, "wall_time_s": round(time.monotonic() - self._began, 1)}
-        write_json(path, self._record)
+    def end_at_last(self, status: str) -> None:
+        """Write how the run ended, over the old record if a full disk leaves no other place.
 
-    def _start(self, trainer: Trainer, path: Path) -> dict[str, Any]:
+        Raises:
+            OSError: not even that is possible.
+        """
+        try:
+            self.end(status)
+        except OSError as error:
+            if error.errno not in NO_SPACE or self._path is None:
+                raise
+            # What a longer record has no room for is the message; the terminal shows it.
+            for self._record["status"] in (status, status.split(":")[0]):
+                if overwrite_bytes(self._path, json.dumps(self._record).encode()):
+                    return
+            raise
+
+    def _prepare(self, trainer: Trainer) -> None:
+        """Take the trainer's folder where none was given before: in Python, without the command line."""
+        if self._path is None and trainer.is_global_zero:
+            self._path = Path(trainer.default_root_dir) / "manifest.json"
+            self._record = self._start(self._path)
+
+    def _start(self, path: Path) -> dict[str, Any]:
         seed = os.environ.get("PL_GLOBAL_SEED")
         return {
             "command": self.command,
             "git": git_state(ROOT),
             "seed": None if seed is None else int(seed),
             "start": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "world_size": trainer.world_size,
-            "precision": str(trainer.precision),
+            "world_size": None,
+            "precision": None,
             "resumed_from": self.resumed_from,
             "versions": versions(),
-            "hardware": hardware(),
+            "hardware": None,  # to look for GPUs is the trainer's business
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "session": self.session,
             "earlier": earlier_sessions(path),
         }
 
