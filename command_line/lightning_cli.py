@@ -49,7 +49,7 @@ from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
 from command_line.old_names import model_of, notice, read_old_names
 from command_line.refusals import explain_refusal
-from command_line.run_folder import INHERITED, SAVED_CONFIG, Claim, claim, close, method_of, scratch
+from command_line.run_folder import INHERITED, SAVED_CONFIG, ClaimedFolder, claim, close, method_of, scratch
 from command_line.termination import Terminated
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
@@ -179,7 +179,7 @@ class CommandLine(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """Claim the run folder and look at the checkpoint that the run starts from.
+        """ClaimedFolder the run folder and look at the checkpoint that the run starts from.
 
         Raises:
             UserError: options that contradict each other, or a checkpoint that cannot be used.
@@ -214,7 +214,7 @@ class CommandLine(LightningCLI):
         elif self.subcommand != "fit":
             _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
 
-    def _claim(self, method: str, resume: bool) -> Claim:
+    def _claim(self, method: str, resume: bool) -> ClaimedFolder:
         return claim(
             self._get(self.config, "runs_dir"),
             method,

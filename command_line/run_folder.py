@@ -38,7 +38,7 @@ def method_of(configs: Sequence[Path], model_class: str) -> str:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimedFolder:
     """A run folder that is this command's own.
 
     Attributes:
@@ -62,7 +62,7 @@ def claim(
     subcommand: str = "fit",
     resume: bool = False,
     command: Sequence[str] = (),
-) -> Claim:
+) -> ClaimedFolder:
     """Return this run's folder; rank zero creates and locks it.
 
     A job that was requeued goes on in the folder of its earlier session, with or without ``resume``. Another command of
@@ -81,7 +81,7 @@ def claim(
     """
     asked, resume = resume, resume or restarts(os.environ) > 0
     if INHERITED in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        return Claim(Path(os.environ[INHERITED]), resume)
+        return ClaimedFolder(Path(os.environ[INHERITED]), resume)
     parent = Path(runs_dir).resolve() / method
     if name is not None and not re.fullmatch(r"[\w.=+,@-]*\w[\w.=+,@-]*", name):
         raise UserError(f"--name {name!r} is no name of a folder: use letters, digits and . _ - = + , @")
@@ -92,7 +92,7 @@ def claim(
     folder = parent / (name or f"{shared or datetime.now().strftime('%Y%m%d-%H%M%S')}{suffix}")
     session = Session.here(command)
     if not is_rank_zero(os.environ):
-        return Claim(folder if name else _folder_of(session, folder, resume), resume)
+        return ClaimedFolder(folder if name else _folder_of(session, folder, resume), resume)
     try:
         return _named(session, folder, asked) if name else _automatic(session, folder, resume)
     except OSError as error:
@@ -101,14 +101,14 @@ def claim(
         ) from None
 
 
-def scratch() -> Claim:
+def scratch() -> ClaimedFolder:
     """Return a folder for a run that leaves nothing."""
     if INHERITED in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        return Claim(Path(os.environ[INHERITED]))
-    return Claim(Path(tempfile.mkdtemp(prefix="visionscapes-")).resolve(), temporary=True)
+        return ClaimedFolder(Path(os.environ[INHERITED]))
+    return ClaimedFolder(Path(tempfile.mkdtemp(prefix="visionscapes-")).resolve(), temporary=True)
 
 
-def close(claimed: Claim) -> None:
+def close(claimed: ClaimedFolder) -> None:
     """Give a run folder free for other commands, and remove it where nothing was run."""
     if claimed.temporary:
         shutil.rmtree(claimed.folder, ignore_errors=True)
@@ -118,16 +118,16 @@ def close(claimed: Claim) -> None:
             claimed.folder.rmdir()  # only if it is empty
 
 
-def _named(session: Session, folder: Path, asked: bool) -> Claim:
+def _named(session: Session, folder: Path, asked: bool) -> ClaimedFolder:
     lock = _locked(session, folder)
     resume = asked or (session.restart > 0 and session.goes_on_in(folder))
     if _is_empty(folder) or resume:
-        return Claim(folder, resume, lock)
+        return ClaimedFolder(folder, resume, lock)
     lock.release()
     raise UserError(f"{folder} exists already: continue it with --resume, or take another --name")
 
 
-def _automatic(session: Session, folder: Path, resume: bool) -> Claim:
+def _automatic(session: Session, folder: Path, resume: bool) -> ClaimedFolder:
     """Lock the first folder that is nobody's, or that the session goes on in; two processes never get the same one."""
     for candidate in _numbered(folder):
         try:
@@ -135,7 +135,7 @@ def _automatic(session: Session, folder: Path, resume: bool) -> Claim:
         except InUseError:
             continue
         if _is_empty(candidate) or (resume and session.goes_on_in(candidate)):
-            return Claim(candidate, resume, lock)
+            return ClaimedFolder(candidate, resume, lock)
         lock.release()
     raise AssertionError("numbers do not end")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line.run_folder import INHERITED, Claim, claim, close, method_of, scratch
+from command_line.run_folder import INHERITED, ClaimedFolder, claim, close, method_of, scratch
 from visionscapes.errors import UserError
 
 
@@ -35,7 +35,7 @@ def test_method_is_named_by_the_file_that_chooses_the_model(tmp_path):
 @pytest.fixture
 def claimed():
     """Return what claims a folder, and gives it free at the end of the test or of the command that it stands for."""
-    claims: list[Claim] = []
+    claims: list[ClaimedFolder] = []
 
     def command(*args, ends: bool = True, **kwargs):
         found = claim(*args, **kwargs)
@@ -85,12 +85,12 @@ def test_ranks_agree(tmp_path, monkeypatch, claimed):
     first = claimed(str(tmp_path), "lift", None, ends=False)
     leave(first)
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert claim(str(tmp_path), "lift", None) == Claim(first)
+    assert claim(str(tmp_path), "lift", None) == ClaimedFolder(first)
     monkeypatch.delenv("SLURM_JOB_ID")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv(INHERITED, str(first))
-    assert claim(str(tmp_path), "lift", None) == Claim(first)
-    assert scratch() == Claim(first)
+    assert claim(str(tmp_path), "lift", None) == ClaimedFolder(first)
+    assert scratch() == ClaimedFolder(first)
 
 
 def test_each_subcommand_of_a_job_has_a_folder(tmp_path, monkeypatch, claimed):
