@@ -91,6 +91,9 @@ class CommandLine(LightningCLI):
     Attributes:
         run_folder: where this run writes.
         checkpoint: the checkpoint that the run starts from, or None.
+
+    Raises:
+        UserError: what the user or the file system has to mend.
     """
 
     run_folder: Path
