@@ -17,6 +17,8 @@ from callbacks.results.array_store import Arrays, store_of
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, layer_results, plain_settings, write_results
 from networks.dense import HasDenseFeatures, by_layer
+from networks.frozen import remembering
+from networks.vit_features import ViTFeatures
 from networks.vit_layers import HasLayers, Layered
 from visionscapes.errors import UserError
 from visionscapes.processes import union_in_order
@@ -56,6 +58,11 @@ def dense_features_of(module: nn.Module, names: list[str] | None = None) -> dict
     if unknown:
         raise UserError(f"methods {sorted(unknown)} are not offered by {type(module).__name__}; it has {list(offered)}")
     return {name: offered[name] for name in names or offered}
+
+
+def shared_networks(module: nn.Module) -> list[nn.Module]:
+    """Return the frozen ViTs of a module, which several of its dense features begin with."""
+    return [part for part in module.modules() if isinstance(part, ViTFeatures)]
 
 
 class DenseEvaluation(Callback, ABC):
@@ -113,9 +120,9 @@ class DenseEvaluation(Callback, ABC):
         if not isinstance(batch, Mapping) or batch.get("task") != self.task:
             return
         size = self.image_size(batch)
-        for name, features in dense_features_of(pl_module, self.methods).items():
-            if name not in self._kept:
-                with torch.no_grad():
+        with torch.no_grad(), remembering(shared_networks(pl_module)):
+            for name, features in dense_features_of(pl_module, self.methods).items():
+                if name not in self._kept:
                     metrics = partial(self._metric, pl_module.device, name, size)
                     self.update(metrics, Precise(features, trainer), batch)
 

@@ -10,9 +10,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.dense.evaluation import Precise, dense_features_of
+from callbacks.dense.evaluation import Precise, dense_features_of, shared_networks
 from callbacks.results.figures import new_figure, save_figure
 from networks.feature_maps import principal_colours, self_similarity
+from networks.frozen import remembering
 from visionscapes.checks import PositiveInt, check_options
 
 
@@ -77,7 +78,7 @@ class DensePicture(Callback, ABC):
         images = batch["image"][: self.images - len(rows)]
         if not len(images):
             return
-        with torch.no_grad():
+        with torch.no_grad(), remembering(shared_networks(pl_module)):
             features = {
                 f"{method} layer {layer}" if layer else method: maps.cpu()
                 for method, module in dense_features_of(pl_module, self.methods).items()
