@@ -25,8 +25,9 @@ from benchmarks.plain import PlainKeys, plain_box, plain_loss, plain_match
 from benchmarks.reports import finish, new_report, parser_of
 from benchmarks.timing import Case, Times, compare, interleave, peak_memory, summary, synchronise
 from callbacks.results.figures import save_figure
+from callbacks.run.feature_file import Layout, read_rows, write_rows
 from datamodules.procedural.scenes.scenes import render_scene
-from lightning_modules.lift.module import LiFT
+from lightning_modules.lift.module import LiFT, Views
 from networks.correspondence import match_keypoints
 from networks.dense import AtLargerImage
 from networks.lift_block import Lifted
@@ -100,6 +101,40 @@ def training(settings: Settings) -> Case:
         plain=lambda _: losses[1].append(step(1, plain_loss(keys, modules[1].block, x))),
         difference=lambda: abs(losses[0][0] - losses[1][0]),  # of the first step; later ones drift apart by rounding
         reach=0.75,
+    )
+
+
+def frozen(settings: Settings) -> Case:
+    """One optimiser step of the embedded sizes with frozen features read from their file, against computing them."""
+    small = Settings(model="vit_tiny_patch16_224", model_args=tuple(EMBEDDED.items()), device=settings.device)
+    x = images(settings, settings.loop_image, 2 * settings.loop_batch)
+    modules = [LiFT(backbone(small)).to(settings.device).train() for _ in range(2)]
+    modules[1].block.load_state_dict(modules[0].block.state_dict())
+    optimisers = [module.configure_optimizers() for module in modules]
+    views = modules[0].views(x)
+    layout, folder = Layout(views), tempfile.TemporaryDirectory()
+    path = Path(folder.name, "a.features")
+    write_rows(path, [layout.pack(views)])
+    rows = read_rows(path, len(x), layout.row)
+    assert rows is not None
+    losses: tuple[list[float], list[float]] = ([], [])
+
+    def kept() -> Views:
+        assert folder  # is deleted with the last reference to it
+        return tuple(each.to(settings.device) for each in layout.unpack(rows[torch.arange(len(x))]))  # type: ignore[return-value]
+
+    def step(k: int, of_images: Views) -> None:
+        optimisers[k].zero_grad()
+        loss = modules[k].reconstruction(of_images)
+        loss.backward()
+        optimisers[k].step()
+        losses[k].append(float(loss.detach()))
+
+    return Case(
+        ours=lambda _: step(0, kept()),
+        plain=lambda _: step(1, modules[1].views(x)),
+        difference=lambda: max(abs(a - b) for a, b in zip(*losses, strict=True)),
+        reach=0.7,
     )
 
 
@@ -203,7 +238,13 @@ def loop(settings: Settings) -> dict[str, Any]:
     return summary(ours, plain, reach=1.05, difference=difference)
 
 
-CASES = {"training": training, "matching": matching, "tokencut": tokencut, "tokencut_coarse": tokencut_coarse}
+CASES = {
+    "training": training,
+    "frozen": frozen,
+    "matching": matching,
+    "tokencut": tokencut,
+    "tokencut_coarse": tokencut_coarse,
+}
 
 
 def cost(settings: Settings) -> dict[str, dict[str, float]]:
