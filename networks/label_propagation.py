@@ -82,11 +82,31 @@ def propagate_frame(
         similarity = target[:, rows, columns].flatten(1).T @ near
         reach = _in_reach(rows, columns, near_rows, near_columns, (height, width), radius, target.device)
         similarity = similarity.unflatten(1, (len(sources), -1)).masked_fill_(~reach[:, None], -torch.inf).flatten(1)
-        last = similarity.topk(min(top_k, similarity.shape[1])).values[:, -1:]
-        weights = similarity.masked_fill_(similarity < last, -torch.inf).div_(temperature).softmax(1)
         known = labels[:, :, near_rows, near_columns].transpose(0, 1).flatten(1)
-        result[:, rows, columns] = (known @ weights.T).unflatten(1, (rows.stop - y, columns.stop - x))
+        said = _said_by_most_similar(similarity, known, temperature, top_k)
+        result[:, rows, columns] = said.unflatten(1, (rows.stop - y, columns.stop - x))
     return result
+
+
+def _said_by_most_similar(similarity: Tensor, known: Tensor, temperature: float, top_k: int) -> Tensor:
+    """Return the labels (K, cells) that the ``top_k`` most similar of the known cells give to each cell.
+
+    Args:
+        similarity: (cells, known cells), -inf where out of reach; is changed.
+        known: (K, known cells), labels.
+        temperature: of the softmax.
+        top_k: how many have a say; ties at the last place all have.
+    """
+    # One more than have a say tells whether there are ties, which are rare: the sum over a few goes without the weights
+    # of all.
+    best, place = similarity.topk(min(top_k + 1, similarity.shape[1]))
+    if best.shape[1] > top_k:
+        last, next_one = best[:, top_k - 1], best[:, top_k]
+        if ((last == next_one) & last.isfinite()).any():
+            weights = similarity.masked_fill_(similarity < last[:, None], -torch.inf).div_(temperature).softmax(1)
+            return known @ weights.T
+        best, place = best[:, :top_k], place[:, :top_k]
+    return (known[:, place] * best.div(temperature).softmax(1)).sum(2)
 
 
 def labels_on_grid(mask: Tensor, grid: tuple[int, int], classes: int) -> Tensor:
