@@ -37,6 +37,7 @@ from benchmarks.reports import finish, new_report, parser_of
 from benchmarks.timing import Case, Times, interleave, peak_memory, summary, synchronise
 from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
+from visionscapes.precision import quick_precision
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
 REACH = 0.7
@@ -114,7 +115,7 @@ def trainer(settings: Settings, batches: int, *callbacks: pl.Callback) -> pl.Tra
         max_steps=2 * batches,  # of two optimisers
         max_epochs=-1,
         limit_val_batches=0,
-        precision=configured()["trainer"]["precision"],
+        precision=quick_precision(settings.device).precision,
         accelerator="gpu" if settings.device == "cuda" else "cpu",
         devices=1,
         logger=False,

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from visionscapes.precision import processor_abilities
+
 
 @dataclass(frozen=True)
 class Case:
@@ -137,6 +139,7 @@ def hardware(device: str) -> dict[str, Any]:
         cpu = found[1].strip() if found else cpu
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu,
+        "cpu_abilities": processor_abilities(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

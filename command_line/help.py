@@ -41,7 +41,7 @@ OPTIONS = {
         ("--trainer.devices", "auto", "number of devices, or their indices"),
         ("--trainer.num_nodes", "1", "machines"),
         ("--trainer.strategy", "auto", "ddp, ..."),
-        ("--trainer.precision", "null", "32, bf16-mixed, 16-mixed"),
+        ("--trainer.precision", "null", "32, bf16-mixed, 16-mixed, or auto: bf16-mixed where hardware has it, else 32"),
         ("--trainer.accumulate_grad_batches", "1", "batches an optimiser step"),
         ("--trainer.gradient_clip_val", "null", "largest norm of the gradient"),
         ("--trainer.limit_train_batches", "null", "batches (or share) of an epoch; likewise val, test, predict"),

@@ -51,6 +51,7 @@ from command_line.old_names import model_of, notice, read_old_names
 from command_line.refusals import explain_refusal
 from command_line.run_folder import INHERITED, SAVED_CONFIG, ClaimedFolder, claim, close, method_of, scratch
 from command_line.termination import Terminated
+from command_line.trainer import HardwareTrainer
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
 
@@ -127,7 +128,7 @@ class CommandLine(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=SavedConfig,
-            trainer_class=Trainer,
+            trainer_class=HardwareTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             parser_kwargs=parser_kwargs | {name: dict(parser_kwargs) for name in SUBCOMMANDS},
@@ -304,9 +305,12 @@ class CommandLine(LightningCLI):
             ],
         }
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
+        if isinstance(trainer, HardwareTrainer) and trainer.chosen_precision:
+            _say("precision {}: {}; --trainer.precision overrides".format(*trainer.chosen_precision))
+        return trainer
 
     @override
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:

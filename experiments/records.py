@@ -49,6 +49,11 @@ class Record:
     provenance: dict[str, Any]
     metrics: list[list[Any]] = field(repr=False)
 
+    @property
+    def precision(self) -> str:
+        """What the run computed in, such as "32-true"."""
+        return self.provenance.get("precision", "unknown")
+
     def figure(self, cell: FigureSource) -> float | None:
         """Return the figure that a cell shows, None if the run has not measured it."""
         for metric, method, image_size, value, *_ in self.metrics:
@@ -85,11 +90,13 @@ def _overrides(run: Run) -> list[tuple[str, str]]:
 def digest_of(path: Path) -> str:
     """Return a short digest of a file's content; for YAML of what it says, so that a comment does not count.
 
-    Nor does it count whether options have their first names or those of today.
+    Nor does it count whether options have their first names or those of today, nor whether bfloat16 is asked for on all
+    hardware or, with "auto", on that which is quick in it: records say themselves what their run computed in.
     """
     content = path.read_bytes()
     if path.suffix == ".yaml":
-        content = json.dumps(_with_old_names(yaml.safe_load(content)), sort_keys=True, default=str).encode()
+        said = _as_before_auto(_with_old_names(yaml.safe_load(content)))
+        content = json.dumps(said, sort_keys=True, default=str).encode()
     return hashlib.sha256(content).hexdigest()[:12]
 
 
@@ -100,6 +107,14 @@ def _with_old_names(content: Any) -> Any:
         return content
     name = str(model.get("class_path")).rpartition(".")[2]
     return {**content, "model": {**model, "init_args": with_old_names(name, model["init_args"])}}
+
+
+def _as_before_auto(content: Any) -> Any:
+    """Return a configuration with the precision that one with "auto" had before there was such a thing."""
+    trainer = content.get("trainer") if isinstance(content, Mapping) else None
+    if not isinstance(trainer, Mapping) or trainer.get("precision") != "auto":
+        return content
+    return {**content, "trainer": {**trainer, "precision": "bf16-mixed"}}
 
 
 def inputs_of(run: Run, root: Path = ROOT) -> dict[str, str]:

@@ -9,7 +9,7 @@ from callbacks.results.markdown import markdown_table
 from callbacks.results.table import MISSING, Table
 from experiments.claims import Effect, Verdict
 from experiments.records import Record, Records
-from experiments.state import finding_of, printed_support, state
+from experiments.state import finding_of, mixture, precisions, printed_support, state
 from experiments.tables import SCALES, ThesisTable
 
 
@@ -85,6 +85,8 @@ def tables_to_print(table: ThesisTable, records: Records, scale: str) -> list[Ta
     """Return what ``run`` prints: the figures, at paper scale against the thesis', and the claims if there are any."""
     unit = f", in {table.unit}" if table.unit else ""
     title = f"{table.number}, {scale} scale{unit}: {table.title}"
+    if mixed := mixture(precisions(table, records, scale)):
+        title += f" {mixed}"
     columns = table.grids[scale].columns
     if scale == "paper":
         figures = Table.of_texts(title, ["", "", *columns], compared_rows(table, records))
@@ -107,6 +109,8 @@ def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:
             if known["outdated"]:
                 text += f"; recorded before {', '.join(known['outdated'])} changed"
             lines.append(text)
+            if mixed := mixture(known["precisions"]):
+                lines.append(f"    {mixed}")
         for claim in entry["claims"]:
             lines.append(f"    {claim['section']}: {claim['text']}")
             words = [f"{scale} {claim[scale]['verdict']}" for scale in SCALES if scale in claim]
@@ -177,14 +181,16 @@ def _seeds_line(table: ThesisTable, records: Records, scale: str) -> str:
     text = (
         f"Mean ± standard error over seeds {', '.join(map(str, known['seeds']))}." if known["seeds"] else "Not run yet."
     )
-    return text + (f" Recorded before {', '.join(known['outdated'])} changed." if known["outdated"] else "")
+    text += f" Recorded before {', '.join(known['outdated'])} changed." if known["outdated"] else ""
+    return f"{text} {mixture(known['precisions'])}".rstrip()
 
 
 def _paper(table: ThesisTable, records: Records) -> list[str]:
     columns = table.grids["paper"].columns
     lines = _markdown(["", *columns], printed_rows(table)) if table.thesis else ["The thesis prints no numbers."]
-    if state(table, records, "paper")["recorded"]:
-        lines += ["", "Measured by this repository at the same scale:", ""]
+    if (known := state(table, records, "paper"))["recorded"]:
+        mixed = mixture(known["precisions"])
+        lines += ["", f"Measured by this repository at the same scale: {mixed}".rstrip(), ""]
         lines += _markdown(["", "", *columns], compared_rows(table, records))
     support = [(claim, printed_support(claim, table)) for claim in table.claims]
     borne_out = [f"- {claim.section}: {claim.text} Bears out {s[0]} of {s[1]}." for claim, s in support if s]

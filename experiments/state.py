@@ -1,5 +1,7 @@
 """What is known about a table: which runs are recorded, and what they and the thesis' own numbers say of each claim."""
 
+from collections import Counter
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -13,10 +15,11 @@ def state(table: ThesisTable, records: Records, scale: str) -> dict[str, Any]:
 
     Returns:
         ``state`` ("complete" | "partial" | "not run" | "no runs"), ``recorded`` and ``needed`` (numbers of runs times
-        seeds), ``seeds`` that every run has, ``outdated`` (files that changed after a record).
+        seeds), ``seeds`` that every run has, ``outdated`` (files that changed after a record), ``precisions`` (runs in
+        each, over all seeds).
     """
     if scale not in table.grids:
-        return {"state": "no runs", "recorded": 0, "needed": 0, "seeds": [], "outdated": []}
+        return {"state": "no runs", "recorded": 0, "needed": 0, "seeds": [], "outdated": [], "precisions": {}}
     runs = table.grids[scale].shown_runs()
     found = [records.find(run, scale, seed) for run in runs for seed in SEEDS[scale]]
     recorded = sum(record is not None for record in found)
@@ -28,7 +31,31 @@ def state(table: ThesisTable, records: Records, scale: str) -> dict[str, Any]:
         "needed": len(found),
         "seeds": sorted(set.intersection(*(records.seeds(run, scale) for run in runs))),
         "outdated": sorted(outdated),
+        "precisions": precisions(table, records, scale),
     }
+
+
+def precisions(table: ThesisTable, records: Records, scale: str) -> dict[str, int]:
+    """Return how many of the recorded runs of a table computed in each precision, over all seeds."""
+    found = {
+        record.id: record.precision
+        for run in table.grids[scale].shown_runs()
+        for seed in sorted(records.seeds(run, scale))
+        if (record := records.find(run, scale, seed))
+    }
+    return dict(sorted(Counter(found.values()).items()))
+
+
+def mixture(counts: Mapping[str, int]) -> str:
+    """Return a sentence on averages and comparisons over several precisions, nothing if there is one alone.
+
+    Args:
+        counts: of `precisions`.
+    """
+    if len(counts) < 2:
+        return ""
+    runs = ", ".join(f"{count} in {precision}" for precision, count in counts.items())
+    return f"Averages and comparisons mix runs of different precision: {runs}."
 
 
 def finding_of(claim: Claim, table: ThesisTable, records: Records, scale: str) -> Finding | None:

@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from visionscapes.files import NO_SPACE, overwrite_bytes, write_bytes, write_json
+from visionscapes.precision import processor_abilities
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -95,6 +96,7 @@ class RunRecord(Callback):
         self._prepare(trainer)
         if trainer.is_global_zero:
             self._record |= {"world_size": trainer.world_size, "precision": str(trainer.precision)}
+            self._record |= {"precision_reason": reason_of_precision(trainer)}
             self._record |= {"hardware": self._record["hardware"] or hardware()}
         self.end("running")
 
@@ -142,6 +144,7 @@ class RunRecord(Callback):
             "start": datetime.now().astimezone().isoformat(timespec="seconds"),
             "world_size": None,
             "precision": None,
+            "precision_reason": None,
             "resumed_from": self.resumed_from,
             "versions": versions(),
             "hardware": None,  # to look for GPUs is the trainer's business
@@ -151,11 +154,18 @@ class RunRecord(Callback):
         }
 
 
+def reason_of_precision(trainer: Trainer) -> str:
+    """Return why the trainer computes in its precision: "given", or what ``precision: auto`` found."""
+    chosen = getattr(trainer, "chosen_precision", None)
+    return "given" if chosen is None else f"auto: {chosen.reason}"
+
+
 def earlier_sessions(path: Path) -> list[dict[str, Any]]:
     """Return what the manifest at ``path`` says of the sessions so far; none if it is missing or damaged."""
     try:
         before = json.loads(path.read_text())
-        return [*before["earlier"], {key: before[key] for key in ("command", "start", "wall_time_s", "status")}]
+        last = {key: before[key] for key in ("command", "start", "wall_time_s", "status")}
+        return [*before["earlier"], last | {key: before[key] for key in ("precision",) if before.get(key)}]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -191,7 +201,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return platform, processor, cores this process may use, memory in GB, and the names of the GPUs."""
+    """Return platform, processor and its abilities, usable cores, memory in GB, and the names of the GPUs."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -201,7 +211,14 @@ def hardware() -> dict[str, Any]:
     except (AttributeError, ValueError, OSError):
         memory = None
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {"platform": platform.platform(), "cpu": _cpu_model(), "cores": cores, "memory_gb": memory, "gpus": gpus}
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpu_abilities": processor_abilities(),
+        "cores": cores,
+        "memory_gb": memory,
+        "gpus": gpus,
+    }
 
 
 def _cpu_model() -> str:

@@ -85,3 +85,15 @@ def test_the_digest_of_a_file_is_that_of_its_old_names(tmp_path):
         digests[name] = digest_of(path)
     assert digests["old"] == digests["new"]
     assert len(set(digests.values())) == 4
+
+
+def test_the_digest_of_auto_is_that_of_the_precision_before_it(tmp_path):
+    """What a run computed in stands in its record."""
+    digests = {}
+    for precision in ("auto", "bf16-mixed", "32-true", "16-mixed"):
+        path = tmp_path / f"{precision}.yaml"
+        path.write_text(f"trainer: {{precision: {precision}, max_epochs: 3}}")
+        digests[precision] = digest_of(path)
+    assert digests["auto"] == digests["bf16-mixed"]
+    assert len(set(digests.values())) == 3
+    assert {record.precision for record in recorded().values()} == {"32-true", "bf16-mixed"}

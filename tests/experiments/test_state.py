@@ -1,5 +1,7 @@
-from experiments.report import document
-from experiments.state import finding_of, state
+from dataclasses import replace
+
+from experiments.report import document, list_text, tables_to_print
+from experiments.state import finding_of, mixture, state, summary
 
 
 def test_state_goes_from_not_run_to_complete(world):
@@ -28,3 +30,29 @@ def test_two_seeds_decide_nothing(world):
     assert {finding_of(claim, world.table, records, "embedded").verdict for claim in world.table.claims} == {
         "undecided"
     }
+
+
+def in_precisions(world, precisions):
+    """Record all runs, with the seed that stands for its precision."""
+    records = world.run_all(list(range(len(precisions))))
+    for run in world.table.grids["embedded"].shown_runs():
+        for seed, precision in enumerate(precisions):
+            record = records.find(run, "embedded", seed)
+            records.save(replace(record, provenance={**record.provenance, "precision": precision}))
+    return records
+
+
+def test_runs_of_different_precision_are_not_averaged_silently(world):
+    records = in_precisions(world, ["bf16-mixed", "bf16-mixed", "32-true"])
+    said = "Averages and comparisons mix runs of different precision: 3 in 32-true, 6 in bf16-mixed."
+    assert state(world.table, records, "embedded")["precisions"] == {"32-true": 3, "bf16-mixed": 6}
+    assert said in document("m", [world.table], records)
+    assert tables_to_print(world.table, records, "embedded")[0].title.endswith(f"a variant {said}")
+    assert f"    {said}" in list_text([summary(world.table, records)])
+
+
+def test_of_one_precision_nothing_is_said(world):
+    records = in_precisions(world, ["bf16-mixed"] * 2)
+    assert mixture(state(world.table, records, "embedded")["precisions"]) == ""
+    assert "different precision" not in document("m", [world.table], records)
+    assert not any("different precision" in line for line in list_text([summary(world.table, records)]))

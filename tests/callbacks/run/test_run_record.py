@@ -1,8 +1,11 @@
 import json
 import subprocess
+from types import SimpleNamespace
 
 from callbacks.run import run_record
-from callbacks.run.run_record import earlier_sessions, git_state, hardware, versions
+from callbacks.run.run_record import earlier_sessions, git_state, hardware, reason_of_precision, versions
+from tests.helpers.quiet_trainer import quiet_trainer
+from visionscapes.precision import Chosen, processor_abilities
 
 
 def test_git_state(tmp_path):
@@ -37,6 +40,13 @@ def test_facts_are_json():
     assert json.loads(json.dumps(facts)) == facts
     assert facts["cores"] >= 1
     assert "torch" in facts
+    assert facts["cpu_abilities"] == processor_abilities()
+
+
+def test_why_the_run_has_its_precision(tmp_path):
+    assert reason_of_precision(quiet_trainer(tmp_path, [], precision="bf16-mixed")) == "given"
+    chosen = SimpleNamespace(chosen_precision=Chosen("32-true", "this processor has no bfloat16"))
+    assert reason_of_precision(chosen) == "auto: this processor has no bfloat16"
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch):
@@ -50,5 +60,7 @@ def test_earlier_sessions(tmp_path):
     session = {"command": ["cli.py"], "start": "s", "wall_time_s": 1.0, "status": "finished"}
     path.write_text(json.dumps({**session, "earlier": [], "seed": 0}))
     assert earlier_sessions(path) == [session]
+    path.write_text(json.dumps({**session, "precision": "32-true", "earlier": []}))
+    assert earlier_sessions(path) == [session | {"precision": "32-true"}]
     path.write_text("{")
     assert earlier_sessions(path) == []
