@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from command_line import help as help_text
+from command_line import quick_imports
 from command_line.refusals import explain_refusal
 from command_line.termination import TERMINATED, ended_by_sigterm
 from visionscapes.errors import UserError
@@ -41,7 +42,9 @@ def main(args: list[str] | None = None) -> "CommandLine":
             if text is not None:
                 print(text)
                 raise SystemExit(0)
-            from command_line.lightning_cli import CommandLine
+            with quick_imports.no_garbage_collection():
+                quick_imports.import_lightning()
+                from command_line.lightning_cli import CommandLine
 
             return CommandLine(args)
     except UserError as error:

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
+from torchmetrics.aggregation import MeanMetric
 from typing_extensions import override
 
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
