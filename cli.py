@@ -16,6 +16,7 @@ from command_line import quick_imports
 from command_line.refusals import explain_refusal
 from command_line.termination import TERMINATED, ended_by_sigterm
 from visionscapes.errors import UserError
+from visionscapes.search_path import append_working_directory
 
 if TYPE_CHECKING:
     from command_line.lightning_cli import CommandLine
@@ -38,6 +39,7 @@ def main(args: list[str] | None = None) -> "CommandLine":
     args = sys.argv[1:] if args is None else list(args)
     try:
         with ended_by_sigterm(), environment_restored():
+            append_working_directory()
             text = help_text.answer(args)
             if text is not None:
                 print(text)
@@ -67,14 +69,15 @@ def script() -> None:
 
 @contextmanager
 def environment_restored() -> Iterator[None]:
-    """Take back the variables that a run sets for its child processes, so that one process can run many commands."""
-    before = dict(os.environ)
+    """Take back Python's path and the variables that a run sets, so that one process can run many commands."""
+    before, path = dict(os.environ), list(sys.path)
     try:
         yield
     finally:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        sys.path[:] = path
 
 
 def _report(message: str) -> int:

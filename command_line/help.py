@@ -3,12 +3,12 @@
 import re
 import textwrap
 from importlib.metadata import version
-from itertools import pairwise
-from pathlib import Path
 
 import yaml
 
-from command_line.messages import configs, did_you_mean
+from command_line.configurations import config_files
+from command_line.messages import did_you_mean
+from visionscapes.bundled import configurations, find_configuration
 from visionscapes.errors import UserError
 
 SUBCOMMANDS = {
@@ -91,20 +91,16 @@ def check_config(path: str) -> None:
     Raises:
         UserError: there is no such file, or it is no YAML mapping.
     """
-    if not Path(path).is_file():
-        raise UserError(f"there is no file {path}{did_you_mean(path, configs())}")
+    file = find_configuration(path)
+    if file is None:
+        known = [*configurations(), *(file.stem for file in configurations().values())]
+        raise UserError(f"there is no file {path}{did_you_mean(path, known)}")
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is no configuration: it should hold keys such as model, data and trainer")
-
-
-def config_files(args: list[str]) -> list[str]:
-    """Return what is given with --config, in order."""
-    following = [value for option, value in pairwise(args) if option in ("-c", "--config")]
-    return following + [word.removeprefix("--config=") for word in args if word.startswith("--config=")]
 
 
 def overview() -> str:
@@ -140,14 +136,14 @@ def options(subcommand: str) -> str:
 
 
 def _config_table() -> str:
-    paths = sorted(Path("configs").glob("**/*.yaml"), key=lambda path: (len(path.parts), path))
-    width = max((len(str(path)) for path in paths), default=0) + 2
+    paths = sorted(configurations().items(), key=lambda each: (each[0].count("/"), each[0]))
+    width = max((len(name) for name, _ in paths), default=0) + 2
     rows = []
-    for path in paths:
-        first = path.open().readline().strip()
+    for path, file in paths:
+        first = file.open().readline().strip()
         meaning = re.split(r"[:;.](?:\s|$)", first.lstrip("# "))[0] if first.startswith("#") else ""
-        rows.append(f"  {path!s:<{width}}{textwrap.shorten(meaning, 76, placeholder=' ...')}".rstrip())
-    return "\n".join(rows) or "  (none here: run from the root of the repository)"
+        rows.append(f"  {path:<{width}}{textwrap.shorten(meaning, 76, placeholder=' ...')}".rstrip())
+    return "\n".join(rows) or "  (none here)"
 
 
 def _version(package: str) -> str:

@@ -43,7 +43,9 @@ from callbacks.run.requeue import Requeue
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
-from command_line.help import SUBCOMMANDS, config_files
+from command_line.bundled_paths import read_bundled_paths
+from command_line.configurations import config_files, is_bundled, located
+from command_line.help import SUBCOMMANDS
 from command_line.job import Session, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
@@ -54,6 +56,7 @@ from command_line.termination import Terminated
 from command_line.trainer import HardwareTrainer
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
+from visionscapes.search_path import taken_instead
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
@@ -158,7 +161,7 @@ class CommandLine(LightningCLI):
         Raises:
             UserError: an unknown option, a value of the wrong type, or a variable without a value.
         """
-        args = ["--help" if word == "--help_full" else word for word in args]
+        args, told = located(["--help" if word == "--help_full" else word for word in args])
         # A lone --resume or --test_after_fit means true.
         for index, word in enumerate(args):
             following = args[index + 1] if index + 1 < len(args) else "--"
@@ -166,6 +169,7 @@ class CommandLine(LightningCLI):
                 args[index] = f"{word}=true"
         import_named_classes(args)
         args, old_names = read_old_names(args)
+        read_bundled_paths(filter(is_bundled, config_files(args)))
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
@@ -174,8 +178,10 @@ class CommandLine(LightningCLI):
             raise UserError(explain(error.message, options)) from None
         except OmegaConfBaseException as error:
             raise UserError(f"a ${{...}} in a configuration file has no value: {str(error).splitlines()[0]}") from None
-        if old_names:
-            _say(notice(old_names))
+        told += [notice(old_names)] if old_names else []
+        told += [f"note: {each}" for path in class_paths_in(args) if (each := taken_instead(path))]
+        for line in told:
+            _say(line)
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -382,6 +388,12 @@ def import_named_classes(args: list[str]) -> None:
     for package in PACKAGES[:3]:
         for name in words & set(exported(package)):
             getattr(import_module(package), name)
+
+
+def class_paths_in(args: list[str]) -> list[str]:
+    """Return the class paths that a command line names, itself or in configurations that are not bundled."""
+    texts = [*args, *(Path(path).read_text() for path in config_files(args) if not is_bundled(path))]
+    return sorted({path for text in texts for path in re.findall(r"(?<![\w./])[a-z_]\w*(?:\.\w+)*\.[A-Z]\w*", text)})
 
 
 def place_wandb(folder: Path) -> None:

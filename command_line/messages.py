@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
-from pathlib import Path
+
+from visionscapes.bundled import configurations
+from visionscapes.search_path import out_of_reach
 
 # Where classes may be given by their name alone.
 PACKAGES = ("lightning_modules", "datamodules", "callbacks", "pytorch_lightning.callbacks", "pytorch_lightning.loggers")
@@ -20,11 +22,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     close = sorted((name for name in likeness if likeness[name] > best - 0.03), key=lambda name: -likeness[name])
     return f": did you mean {' or '.join(close[:3])}?"
-
-
-def configs() -> list[str]:
-    """Return the configurations of this repository, as paths from the working directory."""
-    return sorted(str(path) for path in Path("configs").glob("**/*.yaml"))
 
 
 def exported(package: str) -> list[str]:
@@ -98,7 +95,9 @@ def explain(message: str, options: Iterable[str]) -> str:
         return f"unknown key {found[1]} in a configuration file{did_you_mean(found[1], options)}"
     if found := re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", message):
         return _unknown_argument(key, found[1], found[2])
-    if found := re.search(r"class_path '([^']+)':\s+(?:module '\S+' has no attribute|No module named)[^\n]*", message):
+    if found := re.search(
+        r"class_path '([^']+)':\s+(?:module '\S+' has no attribute|No module named|cannot import name)[^\n]*", message
+    ):
         return _unknown_class(key, found[1], found[0])
     if found := re.search(r"Import path (\S* ?)does not correspond to a subclass of (\w+)", message):
         given = found[1].strip() or message.rsplit("Given value: ", 1)[-1]
@@ -108,7 +107,7 @@ def explain(message: str, options: Iterable[str]) -> str:
     if found := re.search(r"following arguments are required: (.*)", message):
         return _required(found[1])
     if found := re.search(r"File does not exist: '([^']+)'", message):
-        return f"there is no file {found[1]}{did_you_mean(found[1], configs())}"
+        return f"there is no file {found[1]}{did_you_mean(found[1], configurations())}"
     if found := re.search(r'Parser key "([\w.]+)":\s+Expected an? ([^\n]+)\. Got value: ([^\n]+)', message):
         return _wrong_value(key if key == found[1] else f"{key}.{found[1]}", [found[2]], found[3])
     expected, given = re.findall(r"Expected an? (?!path but)([^\n]+)", message), re.search("Given value: (.*)", message)
@@ -147,6 +146,11 @@ def _unknown_argument(key: str, class_path: str, option: str) -> str:
 def _unknown_class(key: str, class_path: str, reason: str = "") -> str:
     module = class_path.rpartition(".")[0]
     missing = re.search(r"No module named '([^']+)'", reason)
+    inside = re.search(r"cannot import name '\w+' from '([\w.]+)'", reason)
+    if hidden := out_of_reach(next((found[1] for found in (missing, inside) if found), class_path)):
+        return f"{key}: there is no class {class_path}: {hidden}"
+    if inside:
+        return f"{key}: {class_path} cannot be imported: {inside[0]}"
     if missing and not (class_path + ".").startswith(missing[1] + "."):
         return f"{key}: {class_path} needs the module {missing[1]}, which is not installed: make setup"
     beside = [f"{module}.{name}" for name in exported(module)] if module else []
@@ -162,7 +166,7 @@ def _unknown_class(key: str, class_path: str, reason: str = "") -> str:
 def _required(names: str) -> str:
     missing = sorted((name.split(".", 1)[-1] for name in names.replace(",", " ").split()), reverse=True)
     wanted = rf"^{missing[0]}:"
-    complete = [path for path in configs() if re.search(wanted, Path(path).read_text(), re.MULTILINE)]
+    complete = [name for name, file in configurations().items() if re.search(wanted, file.read_text(), re.MULTILINE)]
     example = f", as in --config {min(complete, key=len)}" if complete else ""
     classes = " and ".join(f"--{name}" for name in missing)
     return f"no {' and no '.join(missing)} was chosen: name a configuration{example}, or classes with {classes}"

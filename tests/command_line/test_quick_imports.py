@@ -4,8 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from command_line import quick_imports
+
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torchvision", "torch._dynamo", "torchmetrics.functional", "scipy", "timm", "transformers", "mmdet", "wandb")
+HEAVY = (
+    "torchvision",
+    quick_imports.COMPILER,
+    "torchmetrics.functional",
+    "scipy",
+    "timm",
+    "transformers",
+    "mmdet",
+    "wandb",
+)
 
 
 def python(code: str, *args: str) -> str:
@@ -13,7 +24,13 @@ def python(code: str, *args: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("args", [["--model.help", "LiFT"], ["--config", "configs/lift.yaml", "--print_config"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--config", "configs/lift.yaml", "--print_config"],
+        pytest.param(["--model.help", "LiFT"], marks=pytest.mark.slow),
+    ],
+)
 def test_what_only_prints_imports_neither_all_metrics_nor_the_compiler(args):
     code = (
         "import atexit, sys, cli\n"
@@ -23,6 +40,7 @@ def test_what_only_prints_imports_neither_all_metrics_nor_the_compiler(args):
     assert python(code, *args).splitlines()[-1] == "imported []"
 
 
+@pytest.mark.slow
 def test_whoever_uses_them_gets_them():
     """What was put off is there as soon as it is asked for, and Lightning knows compiled modules and real metrics."""
     python("""
@@ -58,6 +76,7 @@ assert float(log.metrics(on_step=True)["callback"]["loss"]) == 1
 """)
 
 
+@pytest.mark.slow
 def test_other_versions_are_imported_as_usual():
     python("""
 import sys
