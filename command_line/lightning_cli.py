@@ -37,6 +37,7 @@ from callbacks.run.configured_optimizer import ConfiguredOptimizer
 from callbacks.run.exact_batch_norm import ExactBatchNorm
 from callbacks.run.finite_loss import FiniteLoss
 from callbacks.run.frozen_features import FrozenFeatures
+from callbacks.run.global_batch import GlobalBatch
 from callbacks.run.interruption import Interruption
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
@@ -50,6 +51,7 @@ from command_line.job import Session, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
 from command_line.old_names import model_of, notice, read_old_names
+from command_line.recipe import recipe_batch
 from command_line.refusals import explain_refusal
 from command_line.run_folder import INHERITED, SAVED_CONFIG, ClaimedFolder, claim, close, method_of, scratch
 from command_line.termination import Terminated
@@ -326,6 +328,8 @@ class CommandLine(LightningCLI):
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
         standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
+        files = [str(path) for path in self._get(self.config, "config") or []]
+        standard.append(GlobalBatch(*recipe_batch(files)))
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])

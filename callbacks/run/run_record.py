@@ -82,6 +82,18 @@ class RunRecord(Callback):
             self._record |= {"status": status, "wall_time_s": round(time.monotonic() - self._began, 1)}
             write_json(self._path, self._record)
 
+    def add(self, figures: Mapping[str, Any]) -> None:
+        """Write down what is known only while the run goes on.
+
+        Args:
+            figures: plain values by name.
+
+        Raises:
+            OSError: the disk is full, or the folder gone.
+        """
+        self._record |= figures
+        self.end("running")
+
     def withdraw(self) -> None:
         """Put back what was there before: the run did not begin."""
         if self._path is None:
