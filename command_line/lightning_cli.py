@@ -17,7 +17,7 @@ from typing import Any
 from jsonargparse import Namespace
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.plugins import CheckpointIO, LayerSync
@@ -39,6 +39,7 @@ from callbacks.run.finite_loss import FiniteLoss
 from callbacks.run.frozen_features import FrozenFeatures
 from callbacks.run.global_batch import GlobalBatch
 from callbacks.run.interruption import Interruption
+from callbacks.run.progress_lines import ProgressLines
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
 from callbacks.run.run_log import RunLog
@@ -334,7 +335,7 @@ class CommandLine(LightningCLI):
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])
         if config.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in chosen):
-            standard.append(RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=20))
+            standard.append(RichProgressBar() if sys.stdout.isatty() else ProgressLines())
         return [each for each in standard if type(each) not in [type(other) for other in chosen]]
 
     def after_fit(self) -> None:

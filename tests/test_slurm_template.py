@@ -60,6 +60,7 @@ def test_command(tmp_path):
     ], "the user's words come last, unchanged, so that they win"
     assert variables["SRUN_CPUS_PER_TASK"] == variables["OMP_NUM_THREADS"] == "8"
     assert variables["WANDB_RUN_ID"] == "42"
+    assert variables["VISIONSCAPES_LEAD_TIME"] == DIRECTIVES["signal"].split("@")[1]
 
 
 def test_one_folder_per_task_of_an_array(tmp_path):

@@ -16,7 +16,6 @@ from typing import Any
 
 from PIL import Image
 from torch.utils.data import Dataset
-from tqdm import tqdm
 from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
@@ -36,6 +35,7 @@ from datamodules.translation.pairs import Split, TranslationData, folder_or_none
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
+from visionscapes.progress import track
 
 PUBLISHED = {"train": 24_183, "val": 2_993, "test": 2_824}
 FACES = 30_000
@@ -185,7 +185,7 @@ def write_label_map(face: CelebAFace, folder: Path) -> None:
 
 
 def write_label_maps(faces: Sequence[CelebAFace], folder: Path, workers: int) -> None:
-    """Write the label maps of faces in parallel, with a progress bar.
+    """Write the label maps of faces in parallel, and show how many are done.
 
     Args:
         faces: with their masks.
@@ -198,7 +198,7 @@ def write_label_maps(faces: Sequence[CelebAFace], folder: Path, workers: int) ->
     with ProcessPoolExecutor(workers) as processes:
         try:
             done = processes.map(partial(write_label_map, folder=folder), faces, chunksize=8)
-            for _ in tqdm(done, total=len(faces), unit="face"):
+            for _ in track(done, "label maps", len(faces)):
                 pass
         except BaseException:
             processes.shutdown(cancel_futures=True)  # else leaving the block would wait for all of them

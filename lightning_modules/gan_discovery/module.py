@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from typing_extensions import override
 
 from lightning_modules.gan_discovery.attributor import Attributor
@@ -22,6 +21,7 @@ from visionscapes.checks import AnyInt, PositiveFloat, PositiveInt, check_option
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
 from visionscapes.processes import from_first, gather_objects, overwrite_by_first
+from visionscapes.progress import track
 from visionscapes.seeding import derived_seed
 
 
@@ -219,7 +219,7 @@ class GANDiscovery(GroupedOptions):
         training = self.training
         self.eval()
         parts: list[dict[str, np.ndarray]] = []
-        for batch in tqdm(loader, desc=what, leave=False, disable=not self.trainer.is_global_zero):
+        for batch in track(loader, what, len(loader), shown=self.trainer.is_global_zero):
             moved = self.trainer.strategy.batch_to_device(batch, self.device)
             with self.trainer.precision_plugin.forward_context():
                 features = self.network(moved["image"])

@@ -1,8 +1,12 @@
+import hashlib
+import json
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pytorch_lightning import Trainer, seed_everything
@@ -11,6 +15,7 @@ from callbacks.run import requeue
 from callbacks.run.finite_loss import FiniteLoss
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue, Requeued, job_id
+from callbacks.run.run_record import RunRecord
 from tests.helpers.resume_module import ResumeData, ResumeModule
 from visionscapes.errors import UserError
 
@@ -68,7 +73,7 @@ def scontrol(monkeypatch, status: int) -> list:
     return calls
 
 
-def fit(folder: Path, module: ResumeModule, ckpt_path: Path | None = None) -> list:
+def fit(folder: Path, module: ResumeModule, ckpt_path: Path | None = None, record: bool = False) -> list:
     folder.mkdir(exist_ok=True)
     trainer = Trainer(
         default_root_dir=folder,
@@ -79,7 +84,7 @@ def fit(folder: Path, module: ResumeModule, ckpt_path: Path | None = None) -> li
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[ReproducibleSteps(seed=0), FiniteLoss(), Requeue()],
+        callbacks=[*([RunRecord([])] if record else []), ReproducibleSteps(seed=0), FiniteLoss(), Requeue()],
     )
     with suppress(Ended):
         trainer.fit(module, ResumeData(), ckpt_path=ckpt_path, weights_only=True)
@@ -140,6 +145,85 @@ def test_only_process_zero_stops(monkeypatch):
     callback._leads = True
     with pytest.raises(Requeued):
         callback._stop_if_noted()
+
+
+class ClusteringModule(WarnedModule):
+    """Gets the signal in the long work at the end of its first epoch, which no handler interrupts."""
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds, self.warned, self.clustered = seconds, 0.0, 0.0
+
+    def on_train_epoch_end(self):
+        if self.current_epoch == 0:
+            self.warned = time.monotonic()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while time.monotonic() < self.warned + self.seconds:
+                hashlib.pbkdf2_hmac("sha256", b"", b"", int(1e6 * self.seconds))  # seconds of one C function
+            self.clustered = time.monotonic()
+
+
+@pytest.fixture
+def fake_scontrol(tmp_path, monkeypatch):
+    """A program of that name, which writes down its words; SLURM ends the process when it is done with them."""
+    words = tmp_path / "words"
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {words}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+    def end(seconds):
+        raise Ended
+
+    monkeypatch.setattr(requeue, "time", SimpleNamespace(sleep=end))
+    return words
+
+
+def test_long_work_between_batches_does_not_outlast_the_lead_time(tmp_path, monkeypatch, fake_scontrol):
+    monkeypatch.setenv("VISIONSCAPES_LEAD_TIME", "1")
+    called = []
+
+    def timed():
+        called.append(time.monotonic())
+        return refusal()
+
+    refusal = requeue.requeue
+    monkeypatch.setattr(requeue, "requeue", timed)
+    module = ClusteringModule(seconds=2.5)
+    fit(tmp_path / "run", module, record=True)
+    assert fake_scontrol.read_text() == "requeue 42\n", "once, although a batch begins later"
+    assert 0.7 < called[0] - module.warned < 1.0 < 2.5 <= module.clustered - module.warned
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_short_work_between_batches_is_waited_for(tmp_path, monkeypatch, fake_scontrol, capsys):
+    monkeypatch.setenv("VISIONSCAPES_LEAD_TIME", "60")
+    fit(tmp_path / "run", ClusteringModule(seconds=0.1))
+    assert fake_scontrol.read_text() == "requeue 42\n"
+    assert "saved step" in capsys.readouterr().out
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_sigterm_ends_a_requeued_job_at_once_and_is_passed_on_before(monkeypatch):
+    callback, passed, ended = Requeue(), [], []
+    signal.signal(signal.SIGTERM, lambda *_: passed.append(True))
+    monkeypatch.setattr(requeue.os, "_exit", ended.append)
+    callback._note(signal.SIGUSR1, None)
+    callback._note(signal.SIGUSR1, None)
+    signal.raise_signal(signal.SIGTERM)
+    assert (passed, ended) == ([True], [])
+    callback._once.acquire()
+    signal.raise_signal(signal.SIGTERM)
+    assert ended == [143]
+
+
+def test_lead_time(monkeypatch):
+    monkeypatch.delenv("VISIONSCAPES_LEAD_TIME", raising=False)
+    assert requeue.lead_time() == 120
+    monkeypatch.setenv("VISIONSCAPES_LEAD_TIME", "soon")
+    with pytest.raises(UserError, match="VISIONSCAPES_LEAD_TIME=soon"):
+        requeue.lead_time()
 
 
 def test_job_of_an_array(monkeypatch):
