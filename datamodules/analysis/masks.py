@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.common.evaluation import Evaluated, Stacked
+from datamodules.common.file_names import refuse_escape
 from datamodules.common.image_files import read_image
 from datamodules.common.resizing import centre_square, shorter_side_to, to_tensor
 from datamodules.common.run_length import compressed
@@ -117,7 +118,7 @@ def read_coco(path: Path) -> CocoFile:
     """Read a JSON file in COCO's format.
 
     Raises:
-        UserError: it is not in that format.
+        UserError: it is not in that format, or names a picture outside of the data set.
     """
     try:
         content = json.loads(path.read_text())
@@ -132,6 +133,7 @@ def read_coco(path: Path) -> CocoFile:
             annotation["category_id"] = int(annotation["category_id"])
             if annotation["category_id"] not in categories:
                 raise ValueError(f"the category {annotation['category_id']} is not defined")
+        refuse_escape((str(image["file_name"]) for image in images.values()), path)
         for image in images.values():
             image["file_name"], image["width"], image["height"] = (
                 Path(image["file_name"]).name,

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Evaluated, EvaluationLoaders, Stacked, known_tasks
+from datamodules.common.file_names import refuse_escape
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, first_names
 from datamodules.common.resizing import centre_square_tensor
@@ -233,6 +234,7 @@ def read_truth(path: Path, images: Path) -> Benchmark:
             content = HarmlessUnpickler(file, encoding="latin1").load()
         database = [images / f"{name}.jpg" for name in content["imlist"]]
         names, truths = content["qimlist"], content["gnd"]
+        refuse_escape([*content["imlist"], *names], path)
         queries = [
             Query(
                 images / f"{name}.jpg",
@@ -243,6 +245,8 @@ def read_truth(path: Path, images: Path) -> Benchmark:
         ]
         if not database or not queries or any(len(query.box) != 4 for query in queries):
             raise ValueError("it lists no pictures, no queries, or boxes that are none")
+    except UserError:
+        raise
     except Exception as error:  # a damaged pickle raises whatever its bytes lead to
         raise UserError(
             f"{path} is not the ground truth of {path.stem.removeprefix('gnd_')} ({error}): get the original file "

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from datamodules.common.file_names import refuse_escape
 from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
@@ -28,5 +29,11 @@ def first_names(paths: Sequence[Path], root: Path, shown: int = 3) -> str:
 
 
 def listed(path: Path) -> list[str]:
-    """Return the entries of a list file, one a line, whatever the line ends; blank lines do not count."""
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    """Return the entries of a list file, one a line, whatever the line ends; blank lines do not count.
+
+    Raises:
+        UserError: one leads out of the folder of the data set.
+    """
+    entries = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    refuse_escape(entries, path)
+    return entries

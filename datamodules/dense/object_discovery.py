@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
+from datamodules.common.file_names import refuse_escape
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import squash, squash_boxes, to_tensor
@@ -274,7 +275,7 @@ def coco_boxes(annotations: Path, names: Sequence[str] | None = None) -> dict[st
         annotations.
 
     Raises:
-        UserError: the file is not in COCO's format, or a name is not in it.
+        UserError: the file is not in COCO's format, names a picture outside of the data set, or lacks a name.
     """
     try:
         content = json.loads(annotations.read_text())
@@ -286,6 +287,7 @@ def coco_boxes(annotations: Path, names: Sequence[str] | None = None) -> dict[st
                 found[annotation["image_id"]].append([round(x), round(y), round(x + width), round(y + height)])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{annotations} is not an instances file in COCO's format ({error!r})") from error
+    refuse_escape(ids, annotations)
     absent = [name for name in names or () if name not in ids]
     if absent:
         raise UserError(

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import EvaluationDataModule
+from datamodules.common.file_names import refuse_escape
 from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import letterbox, to_tensor
@@ -210,6 +211,7 @@ def read_pair(name: str, path: Path) -> KeypointPair:
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is no annotation of SPair-71k ({error!r}): unpack the data set again") from error
+    refuse_escape((f"{pair.category}/{name}" for name in pair.images), path)
     if annotation.get("mirror"):
         raise UserError(f"{path} is about mirrored images; get the released SPair-71k, where no pair is")
     return pair

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.common.file_names import refuse_escape
 from visionscapes.errors import UserError
 
 GET_AGAIN = "get the file again, or correct what wrote it"
@@ -122,8 +123,8 @@ def read_annotations(path: Path, with_masks: bool = False) -> CocoAnnotations:
         with_masks: keep the segmentations.
 
     Raises:
-        UserError: it is not in that format, is cut off, names no picture, gives an id twice, or an annotation is of a
-            picture or category that it does not define. Its boxes are not judged here.
+        UserError: it is not in that format, is cut off, names no picture or one outside of the data set, gives an id
+            twice, or an annotation is of a picture or category that it does not define. Its boxes are not judged here.
     """
     columns = _Columns(with_masks)
     try:
@@ -151,6 +152,7 @@ def read_annotations(path: Path, with_masks: bool = False) -> CocoAnnotations:
         raise UserError(f"{path} is no JSON or is cut off ({error}): {GET_AGAIN}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} is not a detection file in COCO's format ({error!r}): {GET_AGAIN}") from error
+    refuse_escape(files, path)
     _refuse_repeated(path, "picture ids", image_ids)
     _refuse_repeated(path, "file names", np.array(files))
     _refuse_repeated(path, "category ids", category_ids)

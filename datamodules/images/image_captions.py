@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.file_names import refuse_escape
 from datamodules.common.reports import first_names, report_left_out
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.images.image_folder import ImageFiles, ImageFolder, LabelledFiles
@@ -110,6 +111,7 @@ class ImageCaptions(ImageFolder):
         """Return the images that have a caption."""
         file = self._file()
         pairs = list(read_captions(file, self.path_column, self.caption_column))
+        refuse_escape((path for path, _ in pairs), file)
         captions: dict[Path, list[str]] = {}
         for path, caption in pairs:
             captions.setdefault(self.root / path, [])
