@@ -141,6 +141,7 @@ def hardware(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu,
         "cpu_abilities": processor_abilities(),
         "cores": os.cpu_count(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # as ATEN_CPU_CAPABILITY may have limited them
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "timm": timm.__version__,

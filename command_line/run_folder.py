@@ -165,5 +165,5 @@ def _is_empty(folder: Path) -> bool:
 def _known(parent: Path) -> str:
     if not parent.is_dir():
         return ""
-    names = sorted(folder.name for folder in parent.iterdir() if folder.is_dir())[-5:]
+    names = sorted(folder.name for folder in parent.iterdir() if folder.is_dir() and folder.name[0] != ".")[-5:]
     return f"; the last ones of {parent.name} are {', '.join(names)}" if names else ""

@@ -5,6 +5,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -78,7 +79,8 @@ def read_rows(path: Path, count: int, row: int) -> Tensor | None:
     try:
         if path.stat().st_size != size + _CHECKSUM:
             return None
-        os.utime(path)  # the file that was used last is the last to go
+        with suppress(PermissionError):
+            os.utime(path)  # the file that was used last is the last to go
         content = torch.from_file(str(path), shared=False, size=size + _CHECKSUM, dtype=torch.uint8)
     except (OSError, RuntimeError):  # torch's complaint about a file that cannot be opened
         return None

@@ -116,8 +116,11 @@ class FrozenFeatures(Callback):
         loader = trainer.train_dataloader
         size = getattr(loader, "batch_size", None) or 32  # as in training: the same sizes take the same kernels
 
+        def image(index: int) -> Tensor:
+            return trainer.precision_plugin.convert_input(cast(Any, images)[index]["image"])
+
         def compute(indices: range | list[int]) -> tuple[Tensor, ...]:
-            batch = torch.stack([cast(Any, images)[index]["image"] for index in indices]).to(device)
+            batch = torch.stack([image(index) for index in indices]).to(device)
             with torch.no_grad(), trainer.precision_plugin.forward_context():
                 return frozen.compute(batch)
 
@@ -130,7 +133,7 @@ class FrozenFeatures(Callback):
         if needed > self.limit:
             self._go_without(f"{what} do not fit into FrozenFeatures.limit={self.limit / 2**30:g} GiB")
             return
-        checksums = [_checksum(cast(Any, images)[index]["image"]) for index in range(count)]
+        checksums = [_checksum(image(index)) for index in range(count)]
         key = [frozen.digest(), str(trainer.precision), device.type, torch.__version__, layout.shapes, checksums]
         folder = Path(trainer.default_root_dir).parent / ".features"
         path = folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}{SUFFIX}"
@@ -177,4 +180,4 @@ def _repeats(trainer: Trainer) -> bool:
 
 
 def _checksum(image: Tensor) -> int:
-    return zlib.crc32(image.detach().cpu().contiguous().numpy().data)
+    return zlib.crc32(image.detach().cpu().contiguous().view(torch.uint8).numpy().data)

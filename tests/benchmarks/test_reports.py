@@ -2,6 +2,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+import torch
 
 from benchmarks import reports
 
@@ -26,6 +27,7 @@ def test_a_report_says_where_and_with_what_it_was_measured(tmp_path, capsys):
     assert written["settings"] == {"batch": 2}
     assert written["step"] == {"ratio": 0.5}
     assert {"hardware", "load_average_before", "load_average_after"} <= written.keys()
+    assert written["hardware"]["vectors"] == torch.backends.cpu.get_cpu_capability()
 
 
 @pytest.mark.parametrize(("words", "folder"), [([], reports.RESULTS), (["--quick"], None)])

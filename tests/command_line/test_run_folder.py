@@ -56,6 +56,13 @@ def leave(folder: Path, command: tuple[str, ...] = (), **session) -> None:
     (folder / "manifest.json").write_text(json.dumps({"command": command, "session": here}))
 
 
+def test_a_run_to_resume_needs_its_name_and_what_lies_beside_the_runs_is_none(tmp_path, claimed):
+    for name in ("first", "second", ".features"):
+        (tmp_path / "lift" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"add --name NAME; the last ones of lift are first, second$"):
+        claimed(str(tmp_path), "lift", None, resume=True)
+
+
 def test_simultaneous_runs_get_folders_of_their_own(tmp_path, claimed):
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda _: claimed(str(tmp_path), "lift", None, ends=False), range(24)))

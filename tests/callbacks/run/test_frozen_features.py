@@ -81,7 +81,16 @@ def assert_equal(one, other):
     assert [key for key, value in state(one).items() if not torch.equal(value, state(other)[key])] == []
 
 
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}, {"downscale": "decimate"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"downscale": "antialias"},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-true", "downscale": "decimate"},
+        {"downscale": "decimate"},
+    ],
+    ids=str,
+)
 def test_same_weights_and_figures_and_every_image_is_seen_once(tmp_path, options):
     plain, _ = fit(tmp_path / "a", FrozenFeatures("never"), **options)
     kept, _ = fit(tmp_path / "b", FrozenFeatures("always"), **options)
