@@ -18,14 +18,14 @@ $(READY): pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes on 2 cores)
+fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes on 2 cores with AVX-512)
 	$(RUN) cli.py fit --config configs/lift.yaml
 
 SEED ?= 0
 ZOO ?= $(if $(filter 0,$(SEED)),weights/supervision,runs/zoo-$(SEED))
 METHODS := supervised clip dino moco mae beit
 
-zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weights/supervision (or SEED=1 into runs/zoo-1; about 20 minutes on 2 cores)
+zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weights/supervision (or SEED=1 into runs/zoo-1; about 20 minutes on 2 cores with AVX-512)
 	@mkdir -p $(ZOO)
 	@set -e; for method in $(METHODS); do \
 		echo "== $$method, seed $(SEED)"; \
@@ -34,7 +34,7 @@ zoo: $(READY) ## train the six small ViTs of chapter 2 again, SEED=0 into weight
 		cp runs/$$method/zoo-$(SEED)/backbone.safetensors $(ZOO)/$$method.safetensors; \
 	done
 
-analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 2 minutes on 2 cores)
+analysis: $(READY) ## the analysis of chapter 2 on these six ViTs (about 2 minutes on 2 cores with AVX-512)
 	$(RUN) cli.py test --config configs/vit_analysis.yaml
 
 check: $(READY) ## linter, formatter in check mode, contracts of imports, type checker
