@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
+from callbacks.vit_analysis.pending_copies import PendingCopies
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_tensors, rank_and_world_size
 
@@ -48,6 +49,8 @@ class FeatureBank(Metric):
         super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_tensors), **kwargs)
         self.summary = summary
         self.columns = {f"{table}_{name}": column for table, own in tables.items() for name, column in own.items()}
+        self._titles = {f"{table}_{name}": f"{name} of task {table}" for table, own in tables.items() for name in own}
+        self._pending = PendingCopies()
         for name in self.columns:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -60,17 +63,31 @@ class FeatureBank(Metric):
             columns: (n, ...) each, by name of the column.
 
         Raises:
-            UserError: features that are not finite.
+            UserError: features that are not finite; of an accelerator, this or a later call raises it.
         """
         for name, values in columns.items():
             column = self.columns[f"{table}_{name}"]
-            kept = values.detach().to("cpu", column.dtype).reshape(-1, *column.shape)
-            if column.dtype.is_floating_point and not kept.isfinite().all():
-                raise UserError(
-                    f"the features {name} of task {table} hold infinite values or NaN: check the weights, and analyse "
-                    "in full precision (--trainer.precision=32)"
-                )
-            getattr(self, f"{table}_{name}").append(kept)
+            kept = values.detach().to(column.dtype).reshape(-1, *column.shape)
+            if kept.device.type == "cpu":
+                if f"{table}_{name}" in self._pending:
+                    self._settle()
+                self._append(f"{table}_{name}", kept)
+            else:
+                self._pending.add(f"{table}_{name}", kept)
+        if self._pending.due:
+            self._settle()
+
+    def _settle(self) -> None:
+        for name, kept in self._pending.take():
+            self._append(name, kept)
+
+    def _append(self, name: str, kept: Tensor) -> None:
+        if self.columns[name].dtype.is_floating_point and not kept.isfinite().all():
+            raise UserError(
+                f"the features {self._titles[name]} hold infinite values or NaN: check the weights, and analyse "
+                "in full precision (--trainer.precision=32)"
+            )
+        getattr(self, name).append(kept)
 
     @override
     def compute(self) -> dict[str, Any]:
@@ -79,8 +96,23 @@ class FeatureBank(Metric):
 
     def raw(self, table: str, name: str) -> Tensor:
         """Return a column (N, ...) in the order of the processes, with whatever was shown twice."""
+        self._settle()
         state = getattr(self, f"{table}_{name}")
         return dim_zero_cat(state) if len(state) else self._empty(f"{table}_{name}")
+
+    @override
+    def reset(self) -> None:
+        """Forget all rows."""
+        self._pending.take()
+        super().reset()
+
+    @override
+    def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
+        """Put the rows of another bank behind the own ones."""
+        for bank in (self, incoming_state):
+            if isinstance(bank, FeatureBank):
+                bank._settle()
+        super().merge_state(incoming_state)
 
     def rows(self, table: str) -> Tensor:
         """Return positions in ``raw`` sorted by "index", each index once: the same for any number of processes."""
@@ -97,6 +129,7 @@ class FeatureBank(Metric):
 
     @override
     def _sync_dist(self, dist_sync_fn: Callable = gather_tensors, process_group: Any = None) -> None:
+        self._settle()
         # A process without rows would send an empty vector of floats, which fits no column of another shape or type.
         for name in self.columns:
             if not getattr(self, name):
