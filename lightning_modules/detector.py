@@ -89,6 +89,12 @@ class Detector(LightningModule):
         set_progress(self.global_step, self.current_epoch)
         return self.total(self.losses(batch), batch)
 
+    @override
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave the sizes of the original pictures on the CPU: they are read as numbers, and no GPU is waited for."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return {**moved, "size": batch["size"]} if isinstance(batch, dict) and "size" in batch else moved
+
     # Lightning hands to callbacks whatever these return; its types know tensors and mappings only.
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:  # type: ignore[override]

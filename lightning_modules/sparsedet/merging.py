@@ -29,6 +29,7 @@ def merged(
     if keep_all:
         sure &= ~_covered(found, annotated, iou)
     count = len(annotated.boxes)
+    sure = sure.nonzero()[:, 0]  # counted once: a GPU is waited for
     boxes = torch.cat([annotated.boxes.float(), found.boxes[sure].float()])
     labels = torch.cat([annotated.labels, found.labels[sure]])
     # Above every score that a detection can have, so that annotations win against ties.

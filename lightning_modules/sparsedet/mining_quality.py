@@ -57,7 +57,7 @@ def merge_quality(
 def _new(target: LabelledBoxes, own: LabelledBoxes) -> LabelledBoxes:
     """Return what joined; an annotation may have gone, so that their number says nothing."""
     same = (target.boxes[:, None] == own.boxes).all(2) & (target.labels[:, None] == own.labels)
-    joined = ~same.any(1)
+    joined = (~same.any(1)).nonzero()[:, 0]
     return LabelledBoxes(target.boxes[joined], target.labels[joined])
 
 

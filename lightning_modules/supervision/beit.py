@@ -110,9 +110,11 @@ class BEiT(LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         images = batch["image"]
         require_native_size(self.vit, images)
-        hidden = block_mask(len(images), self.grid, self.mask_ratio, self.min_block).to(images.device)
-        tokens = self.tokenizer(images, self.grid)[hidden]
-        logits = self.head(self.encode(images, hidden)[hidden])
+        hidden = block_mask(len(images), self.grid, self.mask_ratio, self.min_block)
+        # Counted on the CPU, where the mask is drawn: for the places of a mask of its own a GPU is waited for.
+        places = hidden.flatten().nonzero()[:, 0].to(images.device)
+        tokens = self.tokenizer(images, self.grid).flatten()[places]
+        logits = self.head(self.encode(images, hidden.to(images.device)).flatten(0, 2)[places])
         loss = F.cross_entropy(logits, tokens)
         accuracy = (logits.argmax(1) == tokens).float().mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))

@@ -83,8 +83,15 @@ class Supervised(LightningModule):
         return self.head(self.network(images)[0])
 
     @override
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Check the labels of a training batch while they are on the CPU: a GPU would have to be waited for."""
+        if self.trainer.training:
+            self.check_labels(batch)
+        return batch
+
+    @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        images, labels = batch["image"], self._labels(batch)
+        images, labels = batch["image"], batch["label"]
         if self.mixup is None:
             loss = F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
         else:
@@ -112,8 +119,12 @@ class Supervised(LightningModule):
             decayed_apart([self]), self.lr, self.weight_decay, self.warmup, steps, floor=self.lr_floor
         )
 
-    def _labels(self, batch: dict[str, Any]) -> Tensor:
-        """Return the labels of a training batch, or tell what is wrong with them."""
+    def check_labels(self, batch: dict[str, Any]) -> None:
+        """Check the labels of a training batch.
+
+        Raises:
+            UserError: there are none, or they do not fit the number of classes or Mixup.
+        """
         if "label" not in batch:
             raise UserError(
                 "full supervision needs labels and the data have none: choose data with classes, such as "
@@ -135,4 +146,3 @@ class Supervised(LightningModule):
                 f"Mixup mixes the pictures of a batch in pairs and there are {len(labels)}: make --data.init_args."
                 "batch_size even, or set --model.init_args.mixup=0"
             )
-        return labels

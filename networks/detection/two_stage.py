@@ -132,15 +132,20 @@ class BoxHead:
             "loss_cls" and "loss_bbox".
         """
         zero = 0.0 * (self.scores.float().sum() + self.deltas.float().sum())
+        counts = [len(each.priors) for each in self.regions]
         labelled = [k for k, sample in enumerate(self.samples) if len(sample.gt_instances)]
-        rows = torch.isin(self.rois[:, 0], self.rois.new_tensor(labelled))
-        if not rows.any():
+        if not sum(counts[k] for k in labelled):
             return {"loss_cls": zero, "loss_bbox": zero.detach()}
+
+        def of_labelled(rows: Tensor) -> Tensor:  # by known places; for a mask the host would wait for a GPU
+            parts = rows.split(counts)
+            return torch.cat([parts[k] for k in labelled])
+
         head = self.detector.roi_head
         losses = head.bbox_head.loss_and_target(
-            cls_score=self.scores[rows],
-            bbox_pred=self.deltas[rows],
-            rois=self.rois[rows],
+            cls_score=of_labelled(self.scores),
+            bbox_pred=of_labelled(self.deltas),
+            rois=of_labelled(self.rois),
             sampling_results=[self.regions[k] for k in labelled],
             rcnn_train_cfg=head.train_cfg,
         )["loss_bbox"]

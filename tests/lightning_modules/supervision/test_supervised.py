@@ -74,7 +74,12 @@ def test_drop_path_grows_with_depth():
 def test_wrong_labels_say_what_to_do(change, more, says):
     given = {"image": batch()["image"]} if change is None else batch() | change
     with pytest.raises(UserError, match=says):
-        module(**more).training_step(given, 0)
+        module(**more).check_labels(given)
+
+
+def test_labels_are_checked_before_a_batch_leaves_the_cpu(tmp_path):
+    with pytest.raises(UserError, match="label 7 does not fit 3 classes"):
+        fit(Supervised(MODEL, 3, TINY, mixup=0.0), batch() | {"label": torch.tensor([0, 1, 2, 0, 7, 0])}, 1, tmp_path)
 
 
 @pytest.mark.parametrize("bad", [{"classes": 1}, {"mixup": -0.1}, {"label_smoothing": 1.0}])

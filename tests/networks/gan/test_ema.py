@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from networks.gan.ema import moving_average
 from networks.gan.noise import NoiseInjection
@@ -34,6 +35,21 @@ def test_first_update_copies_and_later_ones_average():
     for name, value in averaged.module.state_dict().items():
         if value.is_floating_point():  # parameters and running statistics
             torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * trained.state_dict()[name])
+
+
+def test_it_equals_torchs_own_bit_for_bit_and_asks_once(monkeypatch):
+    trained = model()
+    ours, theirs = moving_average(trained, 0.9), AveragedModel(trained, None, None, get_ema_multi_avg_fn(0.9), True)
+    asked = []
+    update = AveragedModel.update_parameters
+    monkeypatch.setattr(AveragedModel, "update_parameters", lambda self, each: (asked.append(self), update(self, each)))
+    for seed in range(4):
+        step(trained, seed)
+        for average in (ours, theirs):
+            average.update_parameters(trained)
+    assert asked == [ours, *[theirs] * 4]
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value)
 
 
 def test_the_model_is_left_alone():
