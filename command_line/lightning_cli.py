@@ -370,6 +370,12 @@ class CommandLine(LightningCLI):
                     f"checkpoint {self.checkpoint} does not fit {type(self.model).__name__}{there}: {reason}. Give the "
                     "checkpoint of this method, or the arguments that it was trained with"
                 ) from error
+            if operator := _without_determinism(error):
+                raise UserError(
+                    f"--trainer.deterministic=true cannot be had on this device: {operator} has no deterministic "
+                    "implementation. Leave the option out, or give --trainer.deterministic=warn to be told of such "
+                    "operators without an end; docs/varying_on_gpus.yaml lists them"
+                ) from error
             raise
 
     def _end_children(self, at_once: bool) -> None:
@@ -422,6 +428,12 @@ def _misfit(error: BaseException) -> str:
     ):
         return text[:300].rstrip(".")
     return ""
+
+
+def _without_determinism(error: BaseException) -> str:
+    """Return the operator that has no deterministic implementation, or nothing if ``error`` is of another kind."""
+    found = re.match(r"(\w+)[\w()]* does not have a deterministic implementation", str(error))
+    return found[1] if found and isinstance(error, RuntimeError) else ""
 
 
 def _as_list(value: Any) -> list[Any]:

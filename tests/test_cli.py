@@ -237,6 +237,20 @@ def test_nan_loss_keeps_the_last_good_checkpoint(run, fails, tmp_path):
     assert manifest(tmp_path / "tinymodule" / "bad")["status"].startswith("failed: the loss is not finite")
 
 
+def test_determinism_that_cannot_be_had_names_the_operator(fails, monkeypatch):
+    def step(self, batch, batch_idx):  # what torch says of a GPU's operators
+        raise RuntimeError(
+            "reflection_pad2d_backward_cuda does not have a deterministic implementation, but you set "
+            "'torch.use_deterministic_algorithms(True)'."
+        )
+
+    monkeypatch.setattr(TinyModule, "training_step", step)
+    error = fails("--name", "bad", "--trainer.deterministic=true")
+    torch.use_deterministic_algorithms(False)
+    assert "reflection_pad2d_backward_cuda has no deterministic implementation" in error
+    assert "--trainer.deterministic=warn" in error
+
+
 def test_full_disk_keeps_the_last_good_checkpoint(fails, tmp_path, monkeypatch):
     saved = torch.save
     calls = []
