@@ -1,0 +1,125 @@
+"""Every exported module trains, goes on from its checkpoint, is validated or tested, and predicts, in one process.
+
+On this machine's processor; tests/test_pretended_cuda.py runs the same on a pretended GPU.
+"""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import cli
+from tests.configs.test_configs import EVALUATED, SMALL_HEADS, WORLD
+from tests.configs.test_detection import SCENES
+from tests.configs.test_vit_analysis import command as analysis
+from tests.helpers.image_files import save_photo
+from tests.helpers.runs import ROOT
+from tests.helpers.translation_runs import FACES, FEW_FACES, small, words
+
+QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+FEW_BATCHES = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test", "predict")]
+WITHOUT_WEIGHTS = "--model.init_args.backbone_weights=null"
+FEW_SUBJECTS = {"subjects": 24, "batch_size": 6}
+FEW_SCENES = {"scenes": 6, "crops": 2, "batch_size": 4}
+ONE_ROUND = {"rounds": 1, "epochs": 1, "epochs_later": 1, "stages.tau": 1, "stages.k": 8}
+FEW_SOURCES = {"images": 6, "discovery_images": 4, "image_size": 16, "batch_size": 36}
+
+
+@dataclass(frozen=True)
+class Life:
+    """How a module is driven.
+
+    Args:
+        start: the words that a small training of one epoch is started with.
+        longer: what is added for the second epoch, which goes on from the checkpoint of the first.
+        then: subcommands that are asked of the checkpoint afterwards.
+        limits: of batches.
+    """
+
+    start: list[str]
+    longer: list[str] = field(default_factory=lambda: ["--trainer.max_epochs=2"])
+    then: tuple[str, ...] = ("validate",)
+    limits: list[str] = field(default_factory=lambda: FEW_BATCHES)
+
+
+def detector(name: str) -> Life:
+    model = [] if name == "SparseDet" else [f"--model={name}"]
+    config = "detector" if name == "Detector" else "sparsedet"
+    return Life([f"--config=configs/{config}.yaml", *model, *SCENES, WITHOUT_WEIGHTS], then=("validate", "test"))
+
+
+def supervision(name: str) -> Life:
+    heads = words(SMALL_HEADS.get(name, {}), "model")
+    start = [
+        f"--config=configs/supervision/{name}.yaml",
+        *heads,
+        *words(FEW_SUBJECTS, "data"),
+        "--trainer.max_epochs=1",
+    ]
+    return Life(start, then=("validate",) if name == "supervised" else ())
+
+
+def translation(config: str, *more: str) -> Life:
+    data = [*words(FEW_FACES, "data"), "--trainer.check_val_every_n_epoch=1"]
+    start = [*small(config, *more, *data), "--trainer.callbacks=[]"]
+    return Life(start, then=("test", "predict"))
+
+
+def world(config: str, *more: str) -> list[str]:
+    return [f"--config=configs/{config}.yaml", *words(WORLD | EVALUATED, "data"), "--trainer.max_epochs=1", *more]
+
+
+FACES_ALONE = ["--data=FaceWorld", "--data.batch_size=4"]
+LIVES: dict[str, Life] = {
+    "GANDiscovery": Life(
+        ["--config=configs/gan_discovery.yaml", *words(FEW_SOURCES, "data.init_args"), *words(ONE_ROUND, "model")],
+        longer=["--model.rounds=2"],
+        then=("test", "predict"),
+        limits=FEW_BATCHES[:1],  # a discovery is about all of its images
+    ),
+    "GRIT": translation(FACES),
+    "Pix2PixHD": translation("configs/paper/pix2pixhd_256.yaml", *FACES_ALONE),
+    "SPADE": translation("configs/paper/spade_256.yaml", *FACES_ALONE),
+    "LiFT": Life(world("lift"), then=("validate", "test", "predict")),
+    "BackboneClassifier": Life(
+        ["--config=configs/sparsedet_backbone.yaml", *words(FEW_SUBJECTS, "data.init_args"), "--trainer.max_epochs=1"]
+    ),
+    **{name: detector(name) for name in ("Detector", "SparseDet", "CoMining", "PseudoLabels", "TwoViewDetector")},
+    "DenseContrastive": Life(
+        ["--config=configs/supervision/dense_contrastive.yaml", *words(FEW_SCENES, "data"), "--trainer.max_epochs=1"],
+        then=(),
+    ),
+    **{name: supervision(name.lower()) for name in ("BEiT", "CLIP", "DINO", "MAE", "MoCo", "Supervised")},
+    "ViTAnalysis": Life([], then=("test",)),  # there is nothing to train
+}
+
+
+def test_every_module_has_a_life() -> None:
+    assert LIVES.keys() == set(import_module("lightning_modules").EXPORTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIVES)
+def test_a_life(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    life = LIVES[name]
+    if not life.start:
+        run = cli.main(analysis(tmp_path, "analysis", ["FS", "Random"]))
+        assert type(run.model).__name__ == name
+        return
+    common = [*QUIET, *life.limits, "--seed_everything=0", f"--runs_dir={tmp_path / 'runs'}"]
+    no_test = ["--test_after_fit=false"]
+    first = cli.main(["fit", *life.start, *common, *no_test, "--name=life"])
+    assert type(first.model).__name__ == name
+    steps = first.trainer.global_step
+    assert steps > 0
+    second = cli.main(["fit", *life.start, *life.longer, *common, *no_test, "--name=life", "--resume"])
+    assert second.run_folder == first.run_folder
+    assert second.trainer.global_step == 2 * steps
+    checkpoint = f"--ckpt_path={second.run_folder / 'checkpoints' / 'last.ckpt'}"
+    for subcommand in life.then:
+        if subcommand == "predict" and name in ("LiFT", "GANDiscovery"):
+            save_photo(tmp_path / "photos" / "a.jpg", 50, 40)
+            common.append(f"--data.init_args.root={tmp_path / 'photos'}")
+        cli.main([subcommand, *life.start, *life.longer, *common, checkpoint])
