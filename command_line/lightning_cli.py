@@ -10,6 +10,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ from command_line.old_names import model_of, notice, read_old_names
 from command_line.recipe import recipe_batch
 from command_line.refusals import explain_refusal
 from command_line.run_folder import INHERITED, SAVED_CONFIG, ClaimedFolder, claim, close, method_of, scratch
-from command_line.termination import Terminated
+from command_line.termination import Terminated, before_exit, raised_by_sigterm
 from command_line.trainer import HardwareTrainer
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
@@ -212,6 +213,7 @@ class CommandLine(LightningCLI):
         self.run_folder = claimed.folder
         os.environ[INHERITED] = str(self.run_folder)
         self._closing.callback(close, claimed)
+        before_exit(partial(close, claimed))
         self._closing.enter_context(lasting(self.run_folder))
         newest = newest_checkpoint(self.run_folder) if claimed.resume else None
         self.checkpoint = newest or (Path(given) if given else None)
@@ -245,6 +247,7 @@ class CommandLine(LightningCLI):
             Session.here(self._command).record(),
         )
         self._closing.push(self._end_record)
+        before_exit(partial(self._record.end_at_last, "interrupted"))
         if is_rank_zero(os.environ):
             self._record.begin(self.run_folder)
 
@@ -359,7 +362,8 @@ class CommandLine(LightningCLI):
         try:
             passes = getattr(self.model, "passes", None)
             for _ in passes() if subcommand == "test" and passes else [None]:  # over the data, where one is not enough
-                super()._run_subcommand(subcommand)
+                with raised_by_sigterm():
+                    super()._run_subcommand(subcommand)
             passing = self.trainer.fast_dev_run  # type: ignore[attr-defined]
             _say("nothing was saved" if passing else f"the run is in {os.path.relpath(self.run_folder)}")
         except BaseException as error:

@@ -20,6 +20,7 @@ import torch
 import yaml
 
 import cli
+from command_line import termination
 from tests.helpers.bomb import Bomb
 from tests.helpers.tiny import TinyData, TinyModule
 
@@ -366,7 +367,12 @@ def test_a_failed_restore_does_not_touch_the_checkpoint(run, tmp_path, monkeypat
 
 @pytest.mark.parametrize("place", ["__init__", "prepare_data", "setup"])
 def test_sigterm_at_start_up(fails, tmp_path, monkeypatch, place):
-    """While the module is built, data are prepared, and data are read."""
+    """While the data module is built, which ends the process, and while data are prepared and read."""
+
+    def leave(status: int) -> None:
+        raise termination.Terminated(status)
+
+    monkeypatch.setattr(termination.os, "_exit", leave)
     original = getattr(TinyData, place)
 
     def end(*args, **kwargs):

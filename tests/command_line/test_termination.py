@@ -4,15 +4,49 @@ import threading
 
 import pytest
 
-from command_line.termination import TERMINATED, Terminated, ended_by_sigterm
+from command_line import termination
+from command_line.termination import TERMINATED, Terminated, before_exit, ended_by_sigterm, raised_by_sigterm
 
 
-def test_sigterm_ends_with_143_and_the_handler_is_put_back():
+class Left(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """What happens at the end of the process, which is only told."""
+    told = []
+
+    def leave(status):
+        told.append(status)
+        raise Left
+
+    monkeypatch.setattr(termination.os, "_exit", leave)
+    return told
+
+
+def test_sigterm_ends_the_process_even_where_an_exception_would_be_swallowed(left):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated) as ended, ended_by_sigterm():
+
+    def start() -> None:
+        before_exit(lambda: left.append("the folder"))
+        before_exit(lambda: left.append("the manifest"))
+        before_exit(lambda: 1 / 0)
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Left), ended_by_sigterm():
+        start()
+    assert left == ["the manifest", "the folder", TERMINATED]
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(Left), ended_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert left[3:] == [TERMINATED], "another command has nothing of the first"
+
+
+def test_around_a_trainer_it_raises():
+    with pytest.raises(Terminated) as ended, ended_by_sigterm(), raised_by_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert ended.value.code == TERMINATED == 143
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_second_signal_does_not_cut_short_what_the_first_began():
@@ -25,7 +59,7 @@ def test_a_second_signal_does_not_cut_short_what_the_first_began():
             signal.raise_signal(signal.SIGTERM)
             done.append(True)
 
-    with pytest.raises(Terminated), ended_by_sigterm():
+    with pytest.raises(Terminated), ended_by_sigterm(), raised_by_sigterm():
         work()
     assert done
 
