@@ -95,8 +95,16 @@ def _dense_strides(tensor: Tensor) -> tuple[int, ...]:
     return tensor.stride() if reach == tensor.numel() else tensor.contiguous().stride()
 
 
+def sweep(folder: Path) -> None:
+    """Delete what killed processes have left of files that they were writing; the folder need not exist."""
+    for partial in folder.glob(f".*{SUFFIX}.*.partial"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                partial.unlink()
+
+
 def make_room(folder: Path, wanted: int, limit: int) -> None:
-    """Delete files, those that were used longest ago first, until another fits; and what killed processes have left.
+    """Delete files, those that were used longest ago first, until another fits.
 
     Who still reads a deleted file goes on reading it.
 
@@ -105,10 +113,10 @@ def make_room(folder: Path, wanted: int, limit: int) -> None:
         wanted: bytes of the new file.
         limit: bytes of all files.
     """
-    for partial in folder.glob(f".*{SUFFIX}.*.partial"):
-        if time.time() - partial.stat().st_mtime > _ABANDONED:
-            partial.unlink(missing_ok=True)
-    found = [(path.stat(), path) for path in folder.glob(f"*{SUFFIX}")]
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # another process makes room too
+            found.append((path.stat(), path))
     total = wanted
     for status, path in sorted(found, key=lambda each: -each[0].st_mtime_ns):
         total += status.st_size

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from callbacks.run.feature_file import SUFFIX, Layout, make_room, read_rows, write_rows
+from callbacks.run.feature_file import SUFFIX, Layout, make_room, read_rows, sweep, write_rows
 from networks.frozen import Frozen, HasFrozenFeatures
 from visionscapes.checks import Bounds, check_options
 from visionscapes.errors import UserError
@@ -152,6 +152,7 @@ class FrozenFeatures(Callback):
         rows, problem = None, None
         if trainer.local_rank == 0:
             try:
+                sweep(folder)
                 if read() is None:
                     rank_zero_info(f"{what} are computed once and kept in {folder}")
                     make_room(folder, needed, self.limit)

@@ -3,7 +3,8 @@ import os
 import pytest
 import torch
 
-from callbacks.run.feature_file import Layout, make_room, read_rows, write_rows
+from callbacks.run.feature_file import Layout, make_room, read_rows, sweep, write_rows
+from tests.helpers.processes import two_processes
 
 
 def maps(count=5, dtype=torch.float32):
@@ -85,7 +86,8 @@ def test_what_a_killed_process_has_left_is_deleted_and_what_is_being_written_is_
         (tmp_path / name).write_bytes(b"half")
         now = (tmp_path / name).stat().st_mtime
         os.utime(tmp_path / name, (now - age, now - age))
-    make_room(tmp_path, wanted=1, limit=10)
+    sweep(tmp_path)
+    sweep(tmp_path / "nowhere")
     assert [path.name for path in tmp_path.iterdir()] == [".b.features.2.partial"]
 
 
@@ -97,3 +99,18 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_rows(tmp_path / "a.features", interrupted())
     assert not list(tmp_path.iterdir())
+
+
+def writes_and_reads(rank, folder):
+    for turn in range(40):
+        sweep(folder)
+        make_room(folder, wanted=1, limit=10**6 if turn % 4 else 1)
+        layout = written(folder / "a.features")
+        rows = read_rows(folder / "a.features", 5, layout.row)
+        assert rows is None or torch.equal(rows, layout.pack(maps()))  # the other one may just have deleted it
+
+
+@pytest.mark.slow
+def test_two_runs_that_write_the_same_file_read_it_whole_or_not_at_all(tmp_path):
+    two_processes(writes_and_reads, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["a.features"])
