@@ -82,6 +82,9 @@ def answer(args: list[str]) -> str | None:
         return options(args[0])
     for path in config_files(args):
         check_config(path)
+    from command_line.early import refuse_early  # needs the parser's own package, which --help does not
+
+    refuse_early(args)
     return None
 
 

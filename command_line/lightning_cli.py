@@ -177,7 +177,7 @@ class CommandLine(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            options = [action.dest for action in self._subcommand_parsers[args[0]]._actions]
+            options = self.options(args[0])
             options += group_options(model_of(args))
             raise UserError(explain(error.message, options)) from None
         except OmegaConfBaseException as error:
@@ -186,6 +186,11 @@ class CommandLine(LightningCLI):
         told += [f"note: {each}" for path in class_paths_in(args) if (each := taken_instead(path))]
         for line in told:
             _say(line)
+
+    def options(self, subcommand: str) -> list[str]:
+        """Return the options of a subcommand, without those of the classes that a trainer takes."""
+        known = [action.dest for action in self._subcommand_parsers[subcommand]._actions]
+        return [name for name in known if not (name.startswith("trainer.") and name.endswith(".help"))]
 
     @override
     def _parse_ckpt_path(self) -> None:

@@ -90,9 +90,9 @@ def explain(message: str, options: Iterable[str]) -> str:
     key = next(iter(re.findall(r'Parser key "([^"]+)"', message)), "")
     options = list(options)
     if found := re.search(r"unrecognized arguments: (.*)", message, re.DOTALL):
-        return _unknown_option(found[1].split(), options)
+        return unknown_option(found[1].split(), options)
     if found := re.search(r"does not accept option '([^']+)'", message):
-        return f"unknown key {found[1]} in a configuration file{did_you_mean(found[1], options)}"
+        return unknown_key(found[1], options)
     if found := re.search(r"class_path '([^']+)':\s+Option '([^']+)' is not accepted", message):
         return _unknown_argument(key, found[1], found[2])
     if found := re.search(
@@ -116,7 +116,13 @@ def explain(message: str, options: Iterable[str]) -> str:
     return _one_line(message)
 
 
-def _unknown_option(words: list[str], options: list[str]) -> str:
+def unknown_key(key: str, options: Iterable[str]) -> str:
+    """Return what is said of a key of a configuration file that is none of the options."""
+    return f"unknown key {key} in a configuration file{did_you_mean(key, options)}"
+
+
+def unknown_option(words: list[str], options: list[str]) -> str:
+    """Return what is said of words of a command line of which the parser makes nothing."""
     word = next((word for word in words if word.startswith("-")), None)
     if word is None:
         return f"{words[0]!r} is no option: values follow their option, as in --trainer.max_epochs 3"
