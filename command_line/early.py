@@ -74,9 +74,14 @@ def _is_known(key: str, options: Sequence[str]) -> bool:
 
 
 def _unknown_keys(content: Mapping[str, Any], options: Sequence[str]) -> Iterator[str]:
-    for key in content:
+    for key, value in content.items():
         if isinstance(key, str) and key and "." not in key and key not in options:
-            yield key
+            # The parser names the first value within; it lets nothing pass, and looks into classes.
+            while isinstance(value, Mapping) and value and "class_path" not in value:
+                first, value = next(iter(value.items()))
+                key = f"{key}.{first}"
+            if value is not None and not isinstance(value, Mapping):
+                yield key
 
 
 def _trainer() -> ast.ClassDef | None:

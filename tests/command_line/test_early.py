@@ -43,10 +43,18 @@ def test_options_are_refused_in_the_words_of_the_parser(mistake):
     assert refused(refuse_early, *mistake) == refused(CommandLine, *mistake)
 
 
-@pytest.mark.parametrize("key", ["modle", "trainr", "nonsense", "seed"])
-def test_keys_are_refused_in_the_words_of_the_parser(tmp_path, key):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "modle: 3",
+        "nonsense: [1, 2]",
+        "trainr: {max_epochs: 3, devices: 1}",
+        "trainer: {max_epochs: 1}\nb: {c: {d: 3}}\na: 1",
+    ],
+)
+def test_keys_are_refused_in_the_words_of_the_parser(tmp_path, content):
     file = tmp_path / "mine.yaml"
-    file.write_text(f"{key}: 3\n")
+    file.write_text(content)
     words = ["--config", str(file)]
     assert refused(refuse_early, *words) == refused(CommandLine, *words)
 
@@ -77,7 +85,7 @@ def test_no_configuration_is_refused(path):
 
 def test_what_the_parser_accepts_is_not_refused(tmp_path):
     dotted = tmp_path / "dotted.yaml"
-    dotted.write_text("model.lr: 0.1\ntrainer.max_epochs: 3\n")
+    dotted.write_text("model.lr: 0.1\ntrainer.max_epochs: 3\nempty: {}\nnothing: null\nown: {class_path: a.B}\n")
     options = [
         option for rows in OPTIONS.values() for option, _, _ in rows if option not in ("--config", "--help_full")
     ]
