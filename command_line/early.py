@@ -19,8 +19,22 @@ from visionscapes.bundled import ROOT
 from visionscapes.errors import UserError
 from visionscapes.renamed_options import groups_of
 
-OWN = ("help", "config", "print_config", "seed_everything", "trainer", "model", "data", "model.help", "data.help")
-OWN += ("checkpoint", "name", "runs_dir", "resume", "test_after_fit")
+OWN = (
+    "help",
+    "config",
+    "print_config",
+    "seed_everything",
+    "trainer",
+    "model",
+    "data",
+    "model.help",
+    "data.help",
+    "checkpoint",
+    "name",
+    "runs_dir",
+    "resume",
+    "test_after_fit",
+)
 NOT_OFFERED = {"self", "model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "weights_only"}
 GROUPS = ("trainer", "checkpoint")
 SKIPPED = ("--", "--help_full")
