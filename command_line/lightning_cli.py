@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from omegaconf.errors import OmegaConfBaseException
@@ -26,14 +26,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
-from callbacks.run.checkpointing import (
-    Checkpointing,
-    SafeCheckpointIO,
-    differences,
-    newest_checkpoint,
-    newest_run,
-    read_checkpoint,
-)
+from callbacks.run.averaged_weights import AveragedWeights
+from callbacks.run.checkpoint_files import differences, newest_run, read_checkpoint
+from callbacks.run.checkpointing import Checkpointing, SafeCheckpointIO
 from callbacks.run.configured_optimizer import ConfiguredOptimizer
 from callbacks.run.exact_batch_norm import ExactBatchNorm
 from callbacks.run.finite_loss import FiniteLoss
@@ -43,6 +38,7 @@ from callbacks.run.interruption import Interruption
 from callbacks.run.progress_lines import ProgressLines
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
+from callbacks.run.resuming import checkpoint_to_resume, named_checkpoint, tidy_up
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
@@ -55,7 +51,16 @@ from command_line.messages import PACKAGES, explain, exported, group_options, gr
 from command_line.old_names import model_of, notice, read_old_names
 from command_line.recipe import recipe_batch
 from command_line.refusals import explain_refusal
-from command_line.run_folder import INHERITED, SAVED_CONFIG, ClaimedFolder, claim, close, method_of, scratch
+from command_line.run_folder import (
+    INHERITED,
+    SAVED_CONFIG,
+    STARTED_FROM,
+    ClaimedFolder,
+    claim,
+    close,
+    method_of,
+    scratch,
+)
 from command_line.termination import Terminated, before_exit, raised_by_sigterm
 from command_line.trainer import HardwareTrainer
 from visionscapes.errors import UserError
@@ -155,7 +160,8 @@ class CommandLine(LightningCLI):
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
         parser.add_argument("--name", type=str | None, default=None, help="name of the run; default: job or time")
         parser.add_argument("--runs_dir", type=str, default="runs", help="the run writes to <runs_dir>/<method>/<name>")
-        parser.add_argument("--resume", type=bool, default=False, help="continue the run --name, or begin it")
+        resume = "continue the run --name, or begin it; whole: pass over damaged checkpoints"
+        parser.add_argument("--resume", type=bool | Literal["whole"], default=False, help=resume)
         parser.add_argument("--test_after_fit", type=bool, default=False, help="evaluate the trained module after fit")
 
     @override
@@ -211,26 +217,27 @@ class CommandLine(LightningCLI):
         files = [Path(str(path)) for path in self._get(self.config, "config") or []]
         method = method_of(files, self._get(self.config, "model").class_path)
         resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
-        if resume and given:
-            raise UserError("--resume and --ckpt_path both name a checkpoint to start from: give one of them")
+        runs = Path(self._get(self.config, "runs_dir")).resolve() / method
         passing = bool(self._get(self.config, "trainer").fast_dev_run)
-        claimed = scratch() if passing else self._claim(method, resume)
+        claimed = scratch() if passing else self._claim(method, bool(resume))
         self.run_folder = claimed.folder
         os.environ[INHERITED] = str(self.run_folder)
         self._closing.callback(close, claimed)
         before_exit(partial(close, claimed))
         self._closing.enter_context(lasting(self.run_folder))
-        newest = newest_checkpoint(self.run_folder) if claimed.resume else None
-        self.checkpoint = newest or (Path(given) if given else None)
+        self.checkpoint = self._own_checkpoint(whole=resume == "whole") if claimed.resume else None
+        goes_on = self.checkpoint is not None
+        if claimed.resume and not goes_on:
+            self._resumed_step = -1  # whatever an earlier session has logged will be trained again
+        if given and not goes_on:
+            self.checkpoint = self._named_checkpoint(str(given), runs)
         if self.subcommand == "predict" and not self.checkpoint and not self._model_arguments().get("weights"):
-            self.checkpoint = newest_run(Path(self._get(self.config, "runs_dir")).resolve() / method)
+            self.checkpoint = newest_run(runs)
             if self.checkpoint:
                 _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
-        if claimed.resume and newest is None:
-            self._resumed_step = -1  # whatever an earlier session has logged will be trained again
         self._begin_record()
         if self.checkpoint:
-            self._look_at(read_checkpoint(self.checkpoint), resume=newest is not None)
+            self._look_at(read_checkpoint(self.checkpoint), goes_on)
         elif self.subcommand != "fit":
             _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
 
@@ -263,12 +270,28 @@ class CommandLine(LightningCLI):
             elif error is not None and not self._runs:
                 self._record.withdraw()
 
+    def _own_checkpoint(self, whole: bool) -> Path | None:
+        """Return the checkpoint that the run goes on from; the first process clears up after a killed session."""
+        found = checkpoint_to_resume(self.run_folder, whole=whole)
+        if self.subcommand != "fit" or not is_rank_zero(os.environ):
+            return found
+        saving = self._get(self.config, "checkpoint")
+        return tidy_up(self.run_folder, found, keep=saving.save_top_k, last=saving.save_last)
+
+    def _named_checkpoint(self, name: str, runs: Path) -> Path:
+        """Return the checkpoint of --ckpt_path: the same one on every rank, though another run may save meanwhile."""
+        if STARTED_FROM in os.environ and not is_rank_zero(os.environ):
+            return Path(os.environ[STARTED_FROM])
+        path = named_checkpoint(name, runs)
+        os.environ[STARTED_FROM] = str(path)
+        return path
+
     def _model_arguments(self) -> dict[str, Any]:
         return self._get(self.config, "model").as_dict().get("init_args") or {}
 
-    def _look_at(self, checkpoint: Mapping[str, Any], resume: bool) -> None:
+    def _look_at(self, checkpoint: Mapping[str, Any], goes_on: bool) -> None:
         self._different = differences(checkpoint, self._get(self.config, "model").as_dict())
-        if resume:
+        if goes_on:
             self._resumed_step = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
             _say(f"resuming {self.run_folder} from {self.checkpoint} (step {checkpoint['global_step']})")
         if self._different:
@@ -337,6 +360,7 @@ class CommandLine(LightningCLI):
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
         standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
+        standard.append(AveragedWeights())
         files = [str(path) for path in self._get(self.config, "config") or []]
         standard.append(GlobalBatch(*recipe_batch(files)))
         if self._different:

@@ -17,8 +17,9 @@ from command_line.job import Session, is_rank_zero, restarts, shared_name
 from command_line.run_lock import LOCK, InUseError, RunLock
 from visionscapes.errors import UserError
 
-# Set by the process that starts the other ranks of this machine; they are started with its environment.
+# Set by the process that starts the other ranks of this machine, which are started with its environment.
 INHERITED = "VISIONSCAPES_RUN_FOLDER"
+STARTED_FROM = "VISIONSCAPES_CHECKPOINT"
 SAVED_CONFIG = "cli_config.yaml"
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from visionscapes.checksums import damage_of
 from visionscapes.errors import UserError
 
 # Keys under which authors nest a state dict, and prefixes they leave on its names.
@@ -41,12 +42,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         Name to tensor, on the CPU.
 
     Raises:
-        UserError: the file is missing, cut short, or holds more than tensors and plain values.
+        UserError: the file is missing, cut short, does not match its checksum, or holds more than tensors and plain
+            values.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"no weights at '{path}': give the path of a .safetensors, .pth, .pt or .ckpt file")
     try:
+        if damage := damage_of(path):
+            raise UserError(f"'{path}' is damaged: {damage}; copy it again")
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -147,12 +147,83 @@ def test_resume_needs_a_name(fails):
     assert "--name" in fails("--resume")
 
 
-def test_resume_skips_a_damaged_checkpoint(run, capsys):
+@pytest.mark.parametrize("words", [["--resume=whole"], ["--resume", "whole"]], ids=" ".join)
+def test_resume_passes_over_a_damaged_checkpoint_when_asked_to(run, fails, capsys, words):
     folder = run("--name", "torn").run_folder
     last = folder / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:500])
-    assert run("--name", "torn", "--resume", epochs=3).trainer.global_step == 12
+    error = fails("--name", "torn", "--resume", epochs=3)
+    assert "last.ckpt is incomplete or damaged" in error
+    assert f"{folder / 'checkpoints' / 'epoch=1-step=8.ckpt'} (step 8): --resume=whole" in error
+    assert run("--name", "torn", *words, epochs=3).trainer.global_step == 12
     assert "last.ckpt is incomplete or damaged" in capsys.readouterr().out
+
+
+def test_a_flipped_bit_is_told(run, fails):
+    last = run("--name", "flipped").run_folder / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[content.index(b"global_step") + 3] ^= 4  # of a name that Lightning would not miss before it fails
+    last.write_bytes(content)
+    for words in (["--name", "flipped", "--resume"], ["--ckpt_path", str(last)]):
+        error = fails(*words, epochs=3)
+        assert "is damaged (the checksum of" in error
+        assert "--resume=whole" in error
+
+
+def test_what_a_killed_session_left_is_swept(run):
+    folder = run("--name", "killed").run_folder
+    (folder / "checkpoints" / "last.ckpt").unlink()  # killed when its epoch's file was whole and this one was not
+    (folder / "checkpoints" / ".last.ckpt.123.partial").write_bytes(b"half")
+    (folder / "checkpoints" / "mine.partial").write_bytes(b"kept")
+    run("--name", "killed", "--resume", epochs=3)
+    names = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert names == {"last.ckpt", "epoch=2-step=12.ckpt", "mine.partial"}
+
+
+def test_a_run_that_begins_again_begins_its_log_again(run):
+    folder = run("--name", "new", epochs=1).run_folder
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    run("--name", "new", "--resume", epochs=1)
+    assert [int(row["step"]) for row in rows(folder) if row["train/loss"]] == [0, 1, 2, 3]
+
+
+def test_a_moved_run_keeps_as_many_checkpoints_as_are_wanted(run):
+    folder = run("--name", "before").run_folder
+    folder.rename(folder.with_name("after"))
+    command = run("--name", "after", "--resume", epochs=3)
+    names = {path.name for path in (command.run_folder / "checkpoints").iterdir()}
+    assert names == {"last.ckpt", "epoch=2-step=12.ckpt"}
+
+
+def test_a_run_starts_from_another_one_and_goes_on_with_its_own(run, capsys):
+    """As a job of SLURM does: the same words, whether it is requeued or not."""
+    start = run("--name", "pretrained").run_folder / "checkpoints" / "last.ckpt"
+    words = ("--name", "tuned", "--resume", "--ckpt_path", str(start))
+    assert run(*words, epochs=3).trainer.global_step == 12
+    assert manifest(start.parents[2] / "tuned")["resumed_from"] == str(start)
+    command = run(*words, epochs=4)
+    assert command.trainer.global_step == 16
+    own = command.run_folder / "checkpoints" / "last.ckpt"
+    assert manifest(command.run_folder)["resumed_from"] == str(own)
+    assert f"resuming {command.run_folder} from {own} (step 12)" in capsys.readouterr().out
+    assert len([row for row in rows(command.run_folder) if row["train/loss"]]) == 8, "its own log begins at step 8"
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("name", ["last", "best", "folder"])
+def test_checkpoints_by_name(run, tmp_path, subcommand, name):
+    monitored = ("--checkpoint.monitor=val/loss", "--checkpoint.mode=max")  # a loss that falls: the first epoch's
+    folder = run("--name", "trained", *monitored).run_folder
+    given = str(folder) if name == "folder" else name
+    command = run("--ckpt_path", given, subcommand=subcommand, epochs=3)
+    expected = "epoch=0-step=4.ckpt" if name == "best" else "last.ckpt"
+    assert command.checkpoint == folder / "checkpoints" / expected
+    assert command.trainer.global_step == (12 if subcommand == "fit" else 0)
+
+
+def test_checkpoints_of_a_method_that_has_none(fails):
+    assert "has no run with a checkpoint yet" in fails("--ckpt_path", "last", "--name", "x")
 
 
 def test_configuration_beats_checkpoint(run, capsys):

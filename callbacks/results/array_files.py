@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from visionscapes.checksums import damage_of_archive
 from visionscapes.files import atomic_write
 
 
@@ -16,6 +17,18 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as .npz, whole or not at all; folders are made."""
     with atomic_write(path) as file:
         np.savez(file, allow_pickle=False, **cast(Any, dict(arrays)))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of an .npz file, None if there is none or it does not hold any more what was written."""
+    try:
+        if damage := damage_of_archive(path):
+            print(f"{path} is damaged ({damage}): it is not used")
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
 
 
 def folder_name(name: str) -> str:

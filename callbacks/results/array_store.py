@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from callbacks.results.array_files import folder_name, write_npz
+from callbacks.results.array_files import folder_name, read_npz, write_npz
 from networks.vit_layers import Layered
 from visionscapes.processes import from_first
 
@@ -59,7 +57,7 @@ class ArrayStore:
             tasks: of the protocol; which loaders bring them counts, for data may lack some.
             settings: of the protocol.
         """
-        found = self._read(self._path(model, protocol, tasks, settings)) if self.writes else None
+        found = read_npz(self._path(model, protocol, tasks, settings)) if self.writes else None
         return from_first(found)  # the folder need not be there on every machine
 
     def keep(self, model: str, protocol: str, tasks: Collection[str], settings: dict[str, Any], arrays: Arrays) -> None:
@@ -77,13 +75,6 @@ class ArrayStore:
         loaders = [name for name in self.loaders if name.partition("@")[0] in tasks]
         key = digest([self.models[model], protocol, settings, sorted(loaders), self.data])
         return self.folder / f"{folder_name(model)}-{self.models[model][:8]}" / f"{protocol}-{key}.npz"
-
-    def _read(self, path: Path) -> Arrays | None:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
-            return None
 
 
 def store_of(trainer: Trainer, module: LightningModule) -> ArrayStore:

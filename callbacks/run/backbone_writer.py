@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks.run.run_record import git_state
+from visionscapes.checksums import UNSEALED, sealed
 from visionscapes.files import write_bytes
 
 
@@ -24,7 +25,7 @@ class BackboneWriter(Callback):
     """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
 
     The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of
-    the file keeps command, seed and git commit.
+    the file keeps command, seed and git commit, and a checksum that is checked when the weights are read.
     """
 
     @override
@@ -38,9 +39,9 @@ class BackboneWriter(Callback):
             "seed": os.environ.get("PL_GLOBAL_SEED", "none"),
             "commit": str((git_state(Path.cwd()) or {}).get("commit")),
             "steps": str(trainer.global_step),
-        }
+        } | UNSEALED
         # Not save_file, whose files only their owner may read.
-        write_bytes(Path(trainer.default_root_dir) / "backbone.safetensors", save(halved, made_by))
+        write_bytes(Path(trainer.default_root_dir) / "backbone.safetensors", sealed(save(halved, made_by)))
 
 
 def _halved(value: Tensor) -> Tensor:

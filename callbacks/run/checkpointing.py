@@ -1,9 +1,6 @@
-"""Checkpoints that survive: written atomically, read safely, and explained in one line when they are unusable."""
+"""Checkpoints that survive: written atomically, when it is safe to, and as many as are wanted."""
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,11 +11,12 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
+from callbacks.run.averaged_weights import without_left_out
+from callbacks.run.checkpoint_files import read_checkpoint
 from callbacks.run.interruption import LeftAtOnce
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write, remedy
-from visionscapes.renamed_options import groups_of, with_new_names
 
 
 class CheckpointNotSavedError(UserError):
@@ -42,7 +40,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         try:
             with atomic_write(path, durable=True) as file:
-                torch.save(checkpoint, file)
+                torch.save(without_left_out(checkpoint), file)
         except OSError as error:
             raise CheckpointNotSavedError(
                 f"the checkpoint {path} could not be written ({error.strerror}). What was saved before is untouched: "
@@ -91,15 +89,30 @@ class Checkpointing(ModelCheckpoint):
             # The run folder is unique: a file of the same name is the same point of the same run.
             enable_version_counter=False,
         )
-        self._trains = False
         self._batch_ended = False
         self._under_way = False  # something has been trained or validated that the files do not hold
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Choose the folder; the two files of one step are to be equal, so that either can be the last."""
+        super().setup(trainer, pl_module, stage)
+        self._under_way = False
+        if self.save_last:
+            self.last_model_path = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST)
 
     @override
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the ranking, and what is still to be saved of the step that was reached."""
         due = {"saved_step": self._last_global_step_saved, "batch_ended": self._batch_ended}
         return super().state_dict() | due | {"deferred": self._defer_save_until_validation}
+
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Find the ranked files where they are now: a run folder may have been moved or copied since."""
+        states, folder = checkpoint.get("callbacks", {}), Path(self.dirpath or "")
+        come_from = Path(str(trainer.ckpt_path)).absolute().parent
+        if self.state_key in states and come_from in (folder.absolute(), folder.absolute().parent):
+            states[self.state_key] = _moved(states[self.state_key], folder)
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -111,17 +124,6 @@ class Checkpointing(ModelCheckpoint):
             self._defer_save_until_validation = state_dict.get("deferred", False)
         else:
             self.best_model_path = ""
-
-    @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._trains = False
-        super().setup(trainer, pl_module, stage)
-
-    @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the state is whole from here on: a resumed one is put together piece by piece before."""
-        self._trains = True
-        super().on_train_start(trainer, pl_module)
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -166,6 +168,12 @@ class Checkpointing(ModelCheckpoint):
         super()._save_checkpoint(trainer, filepath)
 
     @override
+    def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
+        # Lightning keeps the file that a run was resumed from for ever; here a newer one is in its place by now.
+        own = Path(self.dirpath or "").absolute() in Path(previous).absolute().parents
+        return own and previous != current
+
+    @override
     def _should_save_on_exception(self, trainer: Trainer) -> bool:
         # Before the first batch a run that goes on is still half restored.
         return self._under_way and super()._should_save_on_exception(trainer)
@@ -182,98 +190,16 @@ class Checkpointing(ModelCheckpoint):
             return
         # Saving is collective. SIGTERM reaches every rank at the same step; another exception may be of one rank only,
         # which would then wait for ever for the others.
-        if (self._trains and self._should_save_on_exception(trainer)) and (
+        if self._should_save_on_exception(trainer) and (
             trainer.world_size == 1 or isinstance(exception, SIGTERMException)
         ):
             # One file, not the ranked one too: a cluster grants little time.
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the checkpoint at ``path``, on the CPU, without running any code that it may contain.
-
-    Raises:
-        UserError: the file is missing, damaged, unsafe, or no checkpoint of this command line.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path} does not exist{_others(path)}") from None
-    except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from None
-    except UnpicklingError:
-        with path.open("rb") as file:
-            pickled = file.read(1) in (b"P", b"\x80")  # of an archive, of a bare pickle
-        if not pickled:
-            raise UserError(f"checkpoint {path} is damaged or no checkpoint{_others(path)}") from None
-        raise UserError(
-            f"checkpoint {path} is refused: it holds Python objects, which can run any code when they are loaded, and "
-            "checkpoints of cli.py hold tensors and plain values only. If you trust its source, load it in a script of "
-            "yours and save its state_dict as safetensors"
-        ) from None
-    except Exception:  # What a damaged file raises is not documented: RuntimeError, EOFError, KeyError, ...
-        raise UserError(f"checkpoint {path} is incomplete or damaged{_others(path)}") from None
-    if not isinstance(checkpoint, Mapping) or not {"state_dict", "global_step", "loops"} <= checkpoint.keys():
-        raise UserError(
-            f"{path} is no checkpoint of cli.py: it lacks the state of a run. Plain weights belong into the module's "
-            "'weights' argument"
-        )
-    return dict(checkpoint)
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint of a run folder that can be read, None if there is none.
-
-    Args:
-        folder: run folder; looks at ``checkpoints/*.ckpt`` and at ``hpc_ckpt_*.ckpt``, which Lightning's own handler of
-            SLURM's signal leaves.
-    """
-    found = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        try:
-            read_checkpoint(path)
-        except UserError as error:
-            print(f"skipped: {error}")
-        else:
-            return path
-    return None
-
-
-def newest_run(method: Path) -> Path | None:
-    """Return the last checkpoint of the newest run of a method, None if there is none.
-
-    Args:
-        method: folder of the method's runs, ``runs/<method>``.
-    """
-    found = sorted(method.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else None
-
-
-def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
-    """Return how the arguments that a checkpoint was trained with differ from those of this run, in words.
-
-    Args:
-        checkpoint: as read from the file; its ``hyper_parameters`` are compared.
-        model: ``class_path`` and ``init_args`` of this run.
-    """
-    options = checkpoint.get("hyper_parameters") or {}
-    name = str(options.get("_class_path")).rpartition(".")[2]
-    then = _without_groups(with_new_names(name, options))
-    now = _without_groups({"_class_path": model.get("class_path"), **(model.get("init_args") or {})})
-    shared = [key for key in then if key in now and then[key] != now[key]]
-    return [f"{key.replace('_class_path', 'class')} {then[key]} there, {now[key]} here" for key in shared]
-
-
-def _without_groups(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with those of a group as "group.option"; a dictionary that is an option itself stays whole."""
-    groups = groups_of(str(options.get("_class_path")).rpartition(".")[2])
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        inside = isinstance(value, Mapping) and name in groups
-        found |= {f"{name}.{each}": one for each, one in value.items()} if inside else {name: value}
-    return found
-
-
-def _others(path: Path) -> str:
-    beside = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
-    return f"; in {path.parent} there are {', '.join(beside)}" if beside else ""
+def _moved(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint callback with its files in ``folder``."""
+    paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+    moved = {name: str(folder / Path(state[name]).name) for name in paths if state.get(name)}
+    ranked = {str(folder / Path(path).name): value for path, value in state["best_k_models"].items()}
+    return state | moved | {"best_k_models": ranked, "dirpath": str(folder)}

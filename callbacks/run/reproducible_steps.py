@@ -35,7 +35,7 @@ class ReproducibleSteps(Callback):
     def __init__(self, seed: AnyInt | None = None):
         check_options(ReproducibleSteps, locals())
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
-        self._validation_cut_short = False
+        self._validation_cut_short = self._epoch_end_pending = False
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,6 +50,12 @@ class ReproducibleSteps(Callback):
         if loop.restarted_mid_epoch and epochs.processed == epochs.ready:
             # Lightning has just closed the epoch, and would take the next one for begun: neither counted nor announced.
             loop.reset_restart_stage()
+        if self._epoch_end_pending and loop._data_fetcher is not None:
+            loop._data_fetcher.done = True  # Lightning would train what limit_train_batches has left of the epoch
+
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._epoch_end_pending = bool(checkpoint.get("epoch_end_pending"))
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -109,7 +115,8 @@ class ReproducibleSteps(Callback):
             _add(epoch, "processed", -1)
             loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
             # After what it takes for the last batch Lightning goes on with the next epoch, without that hook.
-            batch["is_last_batch"] &= not getattr(pl_module, "epoch_end_pending", False)
+            checkpoint["epoch_end_pending"] = getattr(pl_module, "epoch_end_pending", False)
+            batch["is_last_batch"] &= not checkpoint["epoch_end_pending"]
 
     @staticmethod
     def _count_validation(loops: dict[str, Any], begun: int) -> None:

@@ -9,13 +9,13 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
+from callbacks.results.array_files import read_npz, write_npz
 from callbacks.results.presentation import COUNT, SHARE, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
 from metrics.source_discovery import scores_of_clustered
 from visionscapes.checks import NumpySeed, PositiveInt, check_options
-from visionscapes.files import atomic_write
 
 
 class ClusteringBaseline(RoundResults):
@@ -25,7 +25,7 @@ class ClusteringBaseline(RoundResults):
     "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at
     an equal number they can be compared. The last round stands once more under "last k-means". Images that arrived
     later than round 1 are left out, as the features of round 1 do not know them. The features lie in
-    rounds/features.npy of the run folder, so that a resumed run has them.
+    rounds/features.npz of the run folder, so that a resumed run has them.
 
     Args:
         k: numbers of clusters to try beside those found; the true number of sources if empty.
@@ -46,11 +46,11 @@ class ClusteringBaseline(RoundResults):
     @override
     def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
         images = images_of(trainer, self)
-        path = Path(trainer.default_root_dir) / "rounds" / "features.npy"
+        path = Path(trainer.default_root_dir) / "rounds" / "features.npz"
         if round.number == 1 and trainer.is_global_zero:
-            with atomic_write(path) as file:
-                np.save(file, round.features.astype(np.float32))
-        features = round.features if round.number == 1 else np.load(path) if path.is_file() else None
+            write_npz(path, {"features": round.features.astype(np.float32)})
+        kept = {"features": round.features} if round.number == 1 else read_npz(path)
+        features = None if kept is None else kept["features"]
         if images.truth is None or features is None:
             return []
         truth = truth_of(images, len(features))

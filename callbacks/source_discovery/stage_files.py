@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from pytorch_lightning import Callback, Trainer
 
-from callbacks.results.array_files import write_npz
+from callbacks.results.array_files import read_npz, write_npz
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,12 +33,9 @@ class StageFiles(Callback):
 
 def _kept_or_computed(folder: Path, stage: str, inputs: str, compute: Callable[[], Arrays]) -> Arrays:
     path = folder / f"{stage}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            if str(kept["inputs"]) == inputs:
-                return {key: kept[key] for key in kept.files if key != "inputs"}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        pass  # not there, or cut short
+    kept = read_npz(path)
+    if kept is not None and str(kept.get("inputs")) == inputs:
+        return {key: value for key, value in kept.items() if key != "inputs"}
     arrays = compute()
     write_npz(path, {"inputs": np.array(inputs), **arrays})
     return arrays

@@ -49,7 +49,6 @@ def error(capsys, tmp_path):
         (["extra"], "'extra' is no option"),
         (["--name", "a/b"], "--name 'a/b' is no name of a folder"),
         (["--trainer.default_root_dir=x"], "choose it with --runs_dir and --name"),
-        (["--ckpt_path=x", "--resume", "--name=y"], "give one of them"),
     ],
 )
 def test_command_line(error, args, expected):

@@ -50,6 +50,9 @@ class TinyModule(LightningModule):
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         self.log("test/loss", (self.layer(batch[0]) - batch[0].sum(dim=1, keepdim=True)).square().mean())
 
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self.layer(batch[0])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), self.hparams["lr"])
 

@@ -70,11 +70,12 @@ def test_checkpoint_of_another_architecture(checkpoint, refused):
     refused(fit(*more, name="second"), "checkpoint", "another backbone")
 
 
-def test_resuming_passes_over_a_truncated_checkpoint(checkpoint, capsys):
+def test_resuming_passes_over_a_truncated_checkpoint_when_asked_to(checkpoint, capsys):
     others = [path for path in checkpoint.parent.glob("*.ckpt") if path != checkpoint]
     truncate(checkpoint)
-    capsys.readouterr()
-    assert run(*fit("--resume=true", "--trainer.max_steps=4")) == 0
+    assert run(*fit("--resume=true", "--trainer.max_steps=4")) == 2
+    assert "--resume=whole" in capsys.readouterr().err
+    assert run(*fit("--resume=whole", "--trainer.max_steps=4")) == 0
     output = capsys.readouterr()
     assert "last.ckpt is incomplete or damaged" in output.out + output.err
     assert others

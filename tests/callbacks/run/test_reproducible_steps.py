@@ -35,9 +35,23 @@ class SaveEverywhere(Callback):
         self.save(trainer, module, "epoch")
 
 
-def fit(folder: Path, options: dict, *callbacks: Callback, ckpt_path: Path | None = None, **of_module) -> list:
+class WorkingModule(ResumeModule):
+    """Does work at the end of an epoch that must not be lost."""
+
+    epoch_end_pending = False
+
+    def on_train_epoch_end(self):
+        self.epoch_end_pending = True
+        self._interrupt("epoch_end")
+        self.events.append(["epoch_end", self.current_epoch, self.global_step])
+        self.epoch_end_pending = False
+
+
+def fit(
+    folder: Path, options: dict, *callbacks: Callback, ckpt_path: Path | None = None, of=ResumeModule, **of_module
+) -> list:
     torch.manual_seed(0)
-    module = ResumeModule(**of_module)
+    module = of(**of_module)
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=folder,
@@ -97,6 +111,17 @@ def test_a_second_resume_equals_the_uninterrupted_run(tmp_path, options, limit):
             assert loops(second) == loops(whole), (path.name, second.name)
         second, events_between = again.saved[len(again.saved) // 2]
         assert fit(tmp_path, options, ckpt_path=second) == full[events_before + events_between :], second.name
+
+
+@pytest.mark.parametrize("limit", [{}, LIMITED], ids=["all batches", "part of them"])
+@pytest.mark.parametrize("options", TWICE.values(), ids=TWICE)
+def test_work_at_the_end_of_an_epoch_is_taken_up_again(tmp_path, options, limit):
+    options = options | limit
+    full = fit(tmp_path, options, of=WorkingModule)
+    step = next(event for event in full if event[0] == "epoch_end")[2]
+    on_error = ModelCheckpoint(tmp_path, filename="stopped", save_on_exception=True, every_n_train_steps=1000)
+    begun = fit(tmp_path, options, on_error, of=WorkingModule, interrupt_at=("epoch_end", step))
+    assert begun + fit(tmp_path, options, ckpt_path=tmp_path / "stopped.ckpt", of=WorkingModule) == full
 
 
 def step_of(path: Path) -> int:

@@ -1,0 +1,128 @@
+"""Checkpoints as files: which ones a run has, reading them safely, and what they say about their run."""
+
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from visionscapes.checksums import damage_of_archive
+from visionscapes.errors import UserError
+from visionscapes.renamed_options import groups_of, with_new_names
+
+LAST = "last.ckpt"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the checkpoint at ``path``, on the CPU, without running any code that it may contain.
+
+    Raises:
+        UserError: the file is missing, damaged, unsafe, or no checkpoint of this command line.
+    """
+    try:
+        archive = zipfile.is_zipfile(path)
+        if archive and (damage := damage_of_archive(path)):
+            raise UserError(f"checkpoint {path} is damaged ({damage}){_whole_one(path)}")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist{_others(path)}") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+    except UnpicklingError:
+        with path.open("rb") as file:
+            pickled = file.read(1) in (b"P", b"\x80")  # of an archive, of a bare pickle
+        if not pickled:
+            raise UserError(f"checkpoint {path} is damaged or no checkpoint{_whole_one(path)}") from None
+        raise UserError(
+            f"checkpoint {path} is refused: it holds Python objects, which can run any code when they are loaded, and "
+            "checkpoints of cli.py hold tensors and plain values only. If you trust its source, load it in a script of "
+            "yours and save its state_dict as safetensors"
+        ) from None
+    except Exception:  # What a damaged file raises is not documented: RuntimeError, EOFError, KeyError, ...
+        raise UserError(f"checkpoint {path} is incomplete or damaged{_whole_one(path)}") from None
+    if not isinstance(checkpoint, Mapping) or not {"state_dict", "global_step", "loops"} <= checkpoint.keys():
+        raise UserError(
+            f"{path} is no checkpoint of cli.py: it lacks the state of a run. Plain weights belong into the module's "
+            "'weights' argument"
+        )
+    return dict(checkpoint)
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run folder, the newest first.
+
+    Args:
+        folder: run folder; looks at ``checkpoints/*.ckpt`` and at ``hpc_ckpt_*.ckpt``, which Lightning's own handler of
+            SLURM's signal leaves.
+    """
+    found = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name == LAST), reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a run folder that can be read, None if there is none; names those passed over."""
+    for path in checkpoints_of(folder):
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            print(f"skipped: {error}")
+        else:
+            return path
+    return None
+
+
+def newest_run(method: Path) -> Path | None:
+    """Return the last checkpoint of the newest run of a method, None if there is none.
+
+    Args:
+        method: folder of the method's runs, ``runs/<method>``.
+    """
+    found = sorted(method.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1] if found else None
+
+
+def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """Return how the arguments that a checkpoint was trained with differ from those of this run, in words.
+
+    Args:
+        checkpoint: as read from the file; its ``hyper_parameters`` are compared.
+        model: ``class_path`` and ``init_args`` of this run.
+    """
+    options = checkpoint.get("hyper_parameters") or {}
+    name = str(options.get("_class_path")).rpartition(".")[2]
+    then = _without_groups(with_new_names(name, options))
+    now = _without_groups({"_class_path": model.get("class_path"), **(model.get("init_args") or {})})
+    shared = [key for key in then if key in now and then[key] != now[key]]
+    return [f"{key.replace('_class_path', 'class')} {then[key]} there, {now[key]} here" for key in shared]
+
+
+def _without_groups(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those of a group as "group.option"; a dictionary that is an option itself stays whole."""
+    groups = groups_of(str(options.get("_class_path")).rpartition(".")[2])
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        inside = isinstance(value, Mapping) and name in groups
+        found |= {f"{name}.{each}": one for each, one in value.items()} if inside else {name: value}
+    return found
+
+
+def _whole_one(damaged: Path) -> str:
+    """Return the end of a message about a damaged checkpoint: which one of its run can be taken in its place."""
+    folder = damaged.resolve().parent
+    run = folder.parent if folder.name == "checkpoints" else folder
+    for path in checkpoints_of(run):
+        with suppress(Exception):  # damaged, too
+            if path != damaged.resolve() and not damage_of_archive(path):
+                step = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+                return f"; the newest whole one of its run is {path} (step {step}): --resume=whole goes on from it"
+    return _others(damaged)
+
+
+def _others(path: Path) -> str:
+    beside = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+    return f"; in {path.parent} there are {', '.join(beside)}" if beside else ""

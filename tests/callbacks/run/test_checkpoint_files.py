@@ -1,0 +1,58 @@
+import os
+
+import pytest
+import torch
+
+from callbacks.run.checkpoint_files import differences, newest_checkpoint, newest_run, read_checkpoint
+from callbacks.run.checkpointing import SafeCheckpointIO
+from visionscapes.errors import UserError
+
+STATE = {"state_dict": {"a": torch.arange(5.0)}, "global_step": 3, "loops": {}}
+
+
+def test_newest_is_by_time_and_readable(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    names = ["checkpoints/last.ckpt", "hpc_ckpt_1.ckpt", "checkpoints/epoch=9.ckpt"]
+    for age, name in enumerate(names):
+        SafeCheckpointIO().save_checkpoint(STATE, tmp_path / name)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert newest_checkpoint(tmp_path) == tmp_path / names[0]
+    (tmp_path / names[0]).write_bytes(b"torn")
+    os.utime(tmp_path / names[0], (1000, 1000))
+    assert newest_checkpoint(tmp_path) == tmp_path / names[1]
+
+
+def test_folder_instead_of_a_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(tmp_path)
+
+
+def test_differences_are_those_of_shared_arguments():
+    then = {"hyper_parameters": {"_class_path": "a.A", "lr": 0.1, "gone": 1, "_instantiator": "x"}}
+    assert differences(then, {"class_path": "a.A", "init_args": {"lr": 0.1, "new": 2}}) == []
+    changed = differences(then, {"class_path": "a.B", "init_args": {"lr": 0.2}})
+    assert changed == ["class a.A there, a.B here", "lr 0.1 there, 0.2 here"]
+    assert differences({}, {"class_path": "a.A", "init_args": {}}) == []
+
+
+def test_options_in_groups_are_compared_one_by_one_whatever_they_were_called():
+    name = "lightning_modules.GANDiscovery"
+    now = {"class_path": name, "init_args": {"lr": 1, "stages": {"k": 60, "tau": 9}, "network": {"hidden": 2}}}
+    old = {"_class_path": name, "lr": 1, "k": 60, "tau": 8, "hidden": 2}
+    new = {"_class_path": name, "lr": 2, "stages": {"k": 60, "tau": 8}}
+    assert differences({"hyper_parameters": old}, now) == ["stages.tau 8 there, 9 here"]
+    assert differences({"hyper_parameters": new}, now) == ["lr 2 there, 1 here", "stages.tau 8 there, 9 here"]
+    other = {"_class_path": "lightning_modules.ViTs", "models": {"a": {"weights": 1}}}
+    found = differences(
+        {"hyper_parameters": other}, {"class_path": "lightning_modules.ViTs", "init_args": {"models": {}}}
+    )
+    assert found == ["models {'a': {'weights': 1}} there, {} here"]
+
+
+def test_the_newest_run_is_by_time(tmp_path):
+    assert newest_run(tmp_path) is None
+    for age, name in enumerate(("new", "old")):
+        path = tmp_path / name / "checkpoints" / "last.ckpt"
+        SafeCheckpointIO().save_checkpoint(STATE, path)
+        os.utime(path, (1000 - age, 1000 - age))
+    assert newest_run(tmp_path) == tmp_path / "new" / "checkpoints" / "last.ckpt"
