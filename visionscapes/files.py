@@ -53,7 +53,7 @@ def atomic_write(path: Path, mode: str = "wb", *, durable: bool = False, **optio
     name = os.fsdecode(os.fsencode(path.name)[:200])
     unfinished = path.with_name(f".{name}.{os.getpid()}.partial")
     with named_errors(path, unfinished):
-        _make_folder(path.parent)
+        make_folder(path.parent)
         try:
             with unfinished.open(mode, **options) as file:
                 yield file
@@ -79,7 +79,7 @@ def named_errors(path: Path, unfinished: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename in (None, str(unfinished)):
+        if error.filename in (None, str(unfinished), str(path.parent)):
             error.filename, error.filename2 = str(path), None
         raise
     except RuntimeError as error:
@@ -139,8 +139,13 @@ def overwrite_bytes(path: Path, content: bytes) -> bool:
         os.close(descriptor)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is in a run folder that was deleted while the run lasts.
+
+    Raises:
+        OSError: it is, or the folder cannot be made.
+    """
     for kept in _lasting:
         if folder.is_relative_to(kept) and not kept.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "the folder of the run was deleted", None)
+            raise FileNotFoundError(errno.ENOENT, "the folder of the run was deleted", str(folder))
     folder.mkdir(parents=True, exist_ok=True)

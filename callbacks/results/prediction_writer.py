@@ -14,6 +14,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from visionscapes.errors import UserError
+from visionscapes.files import make_folder
 from visionscapes.processes import gather_entries, gather_objects
 
 
@@ -126,7 +127,7 @@ class PredictionWriter(Callback, ABC):
                 return
             finished = self.finished_folder(trainer)
             for name in chain.from_iterable(staged):
-                finished.mkdir(parents=True, exist_ok=True)
+                make_folder(finished)
                 (self._staging(trainer) / name).replace(finished / name)
             summary = self.conclude(trainer, records)
             if summary:
@@ -157,7 +158,7 @@ class PredictionWriter(Callback, ABC):
         file_name = f"{name}{suffix}"
         self._check_distinct([*filter(None, [self._staged.get(file_name.casefold())]), file_name])
         self._staged[file_name.casefold()] = file_name
-        self._staging(trainer).mkdir(parents=True, exist_ok=True)
+        make_folder(self._staging(trainer))
         return self._staging(trainer) / file_name
 
     def finished_folder(self, trainer: Trainer) -> Path:

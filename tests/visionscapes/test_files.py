@@ -2,13 +2,23 @@ import ast
 import errno
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.full_disk import largest_file
-from visionscapes.files import atomic_write, write_bytes, write_json, write_text
+from visionscapes.files import (
+    atomic_write,
+    lasting,
+    make_folder,
+    overwrite_bytes,
+    remedy,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("benchmarks", "callbacks", "command_line", "datamodules", "experiments", "lightning_modules", "metrics")
@@ -30,7 +40,7 @@ def test_a_file_takes_the_place_of_the_old_one_when_it_is_complete(tmp_path):
     assert names(path.parent) == ["a.bin"]
 
 
-def interrupted(path: Path, error: type[BaseException]) -> None:
+def interrupted(path: Path, error: type[BaseException] | BaseException) -> None:
     with atomic_write(path, "w") as file:
         file.write("new")
         raise error
@@ -262,3 +272,46 @@ def test_what_counts_as_writing_by_hand(statement):
 )
 def test_what_does_not(statement):
     assert written_by_hand(f"def f():\n    {statement}\n") == []
+
+
+def test_a_folder_that_is_to_last_is_not_made_anew(tmp_path):
+    run = tmp_path / "run"
+    path = run / "results" / "a.csv"
+    with lasting(run):
+        run.mkdir()
+        write_text(path, "1")
+        shutil.rmtree(run)
+        for write in (lambda: write_text(path, "2"), lambda: make_folder(run / "pictures")):
+            with pytest.raises(FileNotFoundError, match="the folder of the run was deleted"):
+                write()
+        assert not run.exists()
+        write_text(tmp_path / "other.csv", "3")
+    write_text(path, "4")
+
+
+def test_an_error_has_the_name_of_the_file(tmp_path, monkeypatch):
+    """The system names none where the disk is full, and torch raises another error on top."""
+    path = tmp_path / "a.bin"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_as_torch_does() -> None:
+        with atomic_write(path):
+            try:
+                raise full
+            finally:
+                raise RuntimeError("unexpected pos 64 vs 0")
+
+    for write in (lambda: interrupted(path, full), write_as_torch_does):
+        with pytest.raises(OSError, match=r"No space left on device: '.*/a\.bin'") as refused:
+            write()
+        assert remedy(refused.value) == "free some space"
+    assert names(tmp_path) == []
+
+
+def test_a_small_file_is_written_over_in_the_room_that_it_has(tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(b"x" * 3000)
+    assert overwrite_bytes(path, b"y" * 3500)
+    assert path.read_bytes() == b"y" * 3500
+    assert not overwrite_bytes(path, b"z" * 1_000_000)
+    assert path.read_bytes() == b"y" * 3500
