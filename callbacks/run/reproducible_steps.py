@@ -85,6 +85,8 @@ class ReproducibleSteps(Callback):
         self._count_validation(loops, begun=0)
         ready, processed, completed = (batch["current"][event] for event in ("ready", "processed", "completed"))
         at_epoch_end = epoch["current"]["processed"] > epoch["current"]["completed"]
+        # SIGTERM in the last batch of an epoch ends the run behind the epoch.
+        behind_epoch = batch["is_last_batch"] and epoch["current"]["completed"] == epoch["current"]["ready"] > 0
         epoch_loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
 
         # Batches since the last optimiser step; Lightning steps after the last batch in any case.
@@ -108,11 +110,14 @@ class ReproducibleSteps(Callback):
         elif self._validation_cut_short:
             # Lightning would run as many batches as were left, but from the first one.
             self._count_validation(loops, begun=1)
-        elif at_epoch_end and (trainer.max_steps != -1 or getattr(pl_module, "epoch_end_pending", False)):
+        elif (at_epoch_end or behind_epoch) and (
+            trainer.max_steps != -1 or getattr(pl_module, "epoch_end_pending", False)
+        ):
             # Lightning would train one batch more in the epoch that is over. The end of its last batch is the same
             # place, and one that Lightning resumes from correctly.
             _add(batch, "completed", -1)
             _add(epoch, "processed", -1)
+            _add(epoch, "completed", -1 if behind_epoch else 0)
             loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
             # After what it takes for the last batch Lightning goes on with the next epoch, without that hook.
             checkpoint["epoch_end_pending"] = getattr(pl_module, "epoch_end_pending", False)

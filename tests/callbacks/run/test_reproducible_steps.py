@@ -1,4 +1,5 @@
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,28 @@ def test_work_at_the_end_of_an_epoch_is_taken_up_again(tmp_path, options, limit)
     on_error = ModelCheckpoint(tmp_path, filename="stopped", save_on_exception=True, every_n_train_steps=1000)
     begun = fit(tmp_path, options, on_error, of=WorkingModule, interrupt_at=("epoch_end", step))
     assert begun + fit(tmp_path, options, ckpt_path=tmp_path / "stopped.ckpt", of=WorkingModule) == full
+
+
+@pytest.mark.parametrize("options", TWICE.values(), ids=TWICE)
+def test_sigterm_in_the_last_batch_of_an_epoch_skips_no_epoch(tmp_path, monkeypatch, options):
+    options = options | LIMITED | {"limit_val_batches": 0}
+    full, step = fit(tmp_path, options), ResumeModule.training_step
+
+    def terminated(module, batch, batch_idx):
+        if module.global_step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return step(module, batch, batch_idx)
+
+    on_error = ModelCheckpoint(tmp_path, filename="stopped", save_on_exception=True, every_n_train_steps=1000)
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(ResumeModule, "training_step", terminated)
+        with pytest.raises(SystemExit):
+            fit(tmp_path, options, on_error)
+    signal.signal(signal.SIGTERM, before)
+    rest = fit(tmp_path, options, ckpt_path=tmp_path / "stopped.ckpt")
+    assert rest == full[len(full) - len(rest) :]
+    assert rest[0] == next(event for event in full if event[0] == "train" and event[2] == 3)
 
 
 def step_of(path: Path) -> int:
