@@ -82,7 +82,8 @@ def environment_restored() -> Iterator[None]:
 
 def _report(message: str) -> int:
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")))
-    print(f"error: {message}" if rank == "0" else f"error on rank {rank}: {message}", file=sys.stderr)
+    where = "" if rank == "0" or not rank.isdigit() else f" on rank {rank}"
+    print(f"error{where}: {message}", file=sys.stderr)
     return USER_ERROR
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from command_line.configurations import config_files, located
-from command_line.messages import unknown_key, unknown_option
+from command_line.explanations import unknown_key, unknown_option
 from command_line.old_names import model_of
 from visionscapes.bundled import ROOT
 from visionscapes.errors import UserError
@@ -52,16 +52,17 @@ def refuse_early(args: Sequence[str]) -> None:
     words, _ = located(args)
     trainer = _trainer()
     # What else a module with groups of options accepts, and what is suggested instead, says the module.
-    if trainer is None or groups_of(model_of(words)):
+    model = model_of(words)
+    if trainer is None or groups_of(model):
         return
     options = list(known_options(words[0], trainer))
     for file in config_files(words):
         for key in _unknown_keys(yaml.safe_load(Path(file).read_text()), options):
-            raise UserError(unknown_key(key, options))
+            raise UserError(unknown_key(key, options, model))
     for word in words[1:]:
         key = word.removeprefix("--").partition("=")[0]
         if word.startswith("--") and word not in SKIPPED and not _is_known(key, options):
-            raise UserError(unknown_option([word], options))
+            raise UserError(unknown_option([word], options, model))
 
 
 def known_options(subcommand: str, trainer: ast.ClassDef | None = None) -> Iterator[str]:

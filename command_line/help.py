@@ -3,11 +3,11 @@
 import re
 import textwrap
 from importlib.metadata import version
-
-import yaml
+from pathlib import Path
 
 from command_line.configurations import config_files
 from command_line.messages import did_you_mean
+from command_line.yaml_files import check_file
 from visionscapes.bundled import configurations, find_configuration
 from visionscapes.errors import UserError
 
@@ -94,16 +94,13 @@ def check_config(path: str) -> None:
     Raises:
         UserError: there is no such file, or it is no YAML mapping.
     """
-    file = find_configuration(path)
+    if not path or path.startswith("--"):
+        raise UserError("--config needs a file, as in --config configs/lift.yaml")
+    file = Path(path) if Path(path).is_dir() else find_configuration(path)
     if file is None:
         known = [*configurations(), *(file.stem for file in configurations().values())]
         raise UserError(f"there is no file {path}{did_you_mean(path, known)}")
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no configuration: it should hold keys such as model, data and trainer")
+    check_file(file, path)
 
 
 def overview() -> str:

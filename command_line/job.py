@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from visionscapes.errors import UserError
+
+# What tells a process which one of a run it is, each with the smallest value that it may have.
+NUMBERED = {
+    **dict.fromkeys(("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "SLURM_LOCALID"), 0),
+    **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_NNODES", "MASTER_PORT"), 1),
+}
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Check the variables that tell a process which one of a run it is.
+
+    Raises:
+        UserError: one of them is no number, or a rank is not below the number of processes.
+    """
+    numbers = {name: environ[name].strip() for name in NUMBERED if name in environ}
+    for name, value in numbers.items():
+        if not re.fullmatch("[0-9]{1,9}", value) or int(value) < NUMBERED[name]:
+            raise UserError(
+                f"the variable {name} of the environment is {environ[name]!r}; it has to be a whole number from "
+                f"{NUMBERED[name]} on: unset {name}, or start with torchrun or srun, which set it"
+            )
+    if "RANK" in numbers and "WORLD_SIZE" in numbers and int(numbers["RANK"]) >= int(numbers["WORLD_SIZE"]):
+        raise UserError(
+            f"RANK is {numbers['RANK']} and WORLD_SIZE {numbers['WORLD_SIZE']} in the environment: ranks count from 0"
+        )
 
 
 def shared_name(environ: Mapping[str, str]) -> str | None:

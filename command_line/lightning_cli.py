@@ -35,6 +35,7 @@ from callbacks.run.finite_loss import FiniteLoss
 from callbacks.run.frozen_features import FrozenFeatures
 from callbacks.run.global_batch import GlobalBatch
 from callbacks.run.interruption import Interruption
+from callbacks.run.known_monitors import KnownMonitors
 from callbacks.run.progress_lines import ProgressLines
 from callbacks.run.reproducible_steps import ReproducibleSteps
 from callbacks.run.requeue import Requeue
@@ -44,11 +45,14 @@ from callbacks.run.run_record import RunRecord
 from callbacks.source_discovery.stage_files import StageFiles
 from command_line.bundled_paths import read_bundled_paths
 from command_line.configurations import config_files, is_bundled, located
+from command_line.construction import Construction, of_library, of_lightning
+from command_line.explanations import explain
 from command_line.help import SUBCOMMANDS
-from command_line.job import Session, is_rank_zero
+from command_line.job import Session, check_environment, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
-from command_line.messages import PACKAGES, explain, exported, group_options, groups_of, with_full_name
-from command_line.old_names import model_of, notice, read_old_names
+from command_line.messages import PACKAGES, exported, group_options, groups_of, with_full_name
+from command_line.method_checks import check_replaced_options, check_trains
+from command_line.old_names import model_of, notices, read_old_names
 from command_line.recipe import recipe_batch
 from command_line.refusals import explain_refusal
 from command_line.run_folder import (
@@ -60,9 +64,11 @@ from command_line.run_folder import (
     close,
     method_of,
     scratch,
+    withdraw,
 )
 from command_line.termination import Terminated, before_exit, raised_by_sigterm
 from command_line.trainer import HardwareTrainer
+from command_line.values import check_values, with_values, without_value
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
 from visionscapes.search_path import taken_instead
@@ -132,6 +138,7 @@ class CommandLine(LightningCLI):
                 raise UserError(explained) from error
 
     def _start(self, args: list[str]) -> None:
+        check_environment(os.environ)
         read_none_as_null()
         parser_kwargs = {"parser_mode": PARSER_MODE, "allow_abbrev": False, "exit_on_error": False}
         super().__init__(
@@ -172,11 +179,7 @@ class CommandLine(LightningCLI):
             UserError: an unknown option, a value of the wrong type, or a variable without a value.
         """
         args, told = located(["--help" if word == "--help_full" else word for word in args])
-        # A lone --resume or --test_after_fit means true.
-        for index, word in enumerate(args):
-            following = args[index + 1] if index + 1 < len(args) else "--"
-            if word in ("--resume", "--test_after_fit") and following.startswith("-"):
-                args[index] = f"{word}=true"
+        args, bare = with_values(args)
         import_named_classes(args)
         args, old_names = read_old_names(args)
         read_bundled_paths(filter(is_bundled, config_files(args)))
@@ -185,13 +188,14 @@ class CommandLine(LightningCLI):
         except ArgumentError as error:
             options = self.options(args[0])
             options += group_options(model_of(args))
-            raise UserError(explain(error.message, options)) from None
+            raise UserError(explain(without_value(error.message, bare), options, model_of(args))) from None
         except OmegaConfBaseException as error:
             raise UserError(f"a ${{...}} in a configuration file has no value: {str(error).splitlines()[0]}") from None
-        told += [notice(old_names)] if old_names else []
+        told += notices(old_names, model_of(args))
         told += [f"note: {each}" for path in class_paths_in(args) if (each := taken_instead(path))]
         for line in told:
             _say(line)
+        check_values(self.config[self.config.subcommand], bare)
 
     def options(self, subcommand: str) -> list[str]:
         """Return the options of a subcommand, without those of the classes that a trainer takes."""
@@ -267,8 +271,12 @@ class CommandLine(LightningCLI):
         with suppress(OSError):  # the error that is on its way says more
             if isinstance(error, Terminated):
                 self._record.end_at_last("interrupted")
-            elif error is not None and not self._runs:
+            elif error is not None and (not self._runs or (isinstance(error, UserError) and not self._stepped())):
                 self._record.withdraw()
+                withdraw(self.run_folder)
+
+    def _stepped(self) -> bool:
+        return bool(self.trainer.global_step) or self.checkpoint is not None or self._resumed_step is not None
 
     def _own_checkpoint(self, whole: bool) -> Path | None:
         """Return the checkpoint that the run goes on from; the first process clears up after a killed session."""
@@ -304,17 +312,21 @@ class CommandLine(LightningCLI):
         Raises:
             UserError: what a class says of a value.
         """
+        construction = Construction()
+        self.parser.add_instantiator(construction, object)
         try:
             super().instantiate_classes()
-        except (ValueError, UserError) as error:
-            # The parser tries null in place of the class as well, and hides the first complaint behind the second.
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, UserError):
-                cause = cause.__cause__
-            if cause is None:
-                raise
+        except Exception as error:
+            reason = construction.explained(error)
+            if not isinstance(reason, UserError):
+                raise reason from None
             class_path = self._get(self.config, "model").class_path
-            raise UserError(with_full_name(str(cause), class_path)) from error.__cause__
+            raise UserError(with_full_name(str(reason), class_path)) from error.__cause__
+        if self.subcommand == "fit":
+            check_trains(self.model)
+            check_replaced_options(self.model, self.trainer)
+        if hasattr(self.model, "check_data"):
+            self.model.check_data(self.datamodule)
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -346,8 +358,11 @@ class CommandLine(LightningCLI):
         }
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
-            raise UserError(f"the trainer cannot be set up: {error}") from error
+        except Exception as error:
+            reason = of_library(error, "the trainer cannot be set up")
+            if reason is None:
+                raise
+            raise reason from error
         if isinstance(trainer, HardwareTrainer) and trainer.chosen_precision:
             _say("precision {}: {}; --trainer.precision overrides".format(*trainer.chosen_precision))
         return trainer
@@ -359,10 +374,10 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), StageFiles()]
+        standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss()]
         standard.append(AveragedWeights())
         files = [str(path) for path in self._get(self.config, "config") or []]
-        standard.append(GlobalBatch(*recipe_batch(files)))
+        standard += [KnownMonitors(), StageFiles(), GlobalBatch(*recipe_batch(files))]
         if self._different:
             standard.append(ConfiguredOptimizer())
         chosen = _as_list(config.callbacks or [])
@@ -409,6 +424,8 @@ class CommandLine(LightningCLI):
                     "implementation. Leave the option out, or give --trainer.deterministic=warn to be told of such "
                     "operators without an end; docs/varying_on_gpus.yaml lists them"
                 ) from error
+            if (of_user := of_lightning(error)) is not None:
+                raise of_user from error
             raise
 
     def _end_children(self, at_once: bool) -> None:

@@ -1,7 +1,9 @@
 """How the words of a command line become values."""
 
+from enum import Enum
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
 from yaml import YAMLError
 
@@ -31,6 +33,8 @@ class NoneIsNull:
 def read_none_as_null() -> None:
     """Install the loader in the parser."""
     ArgumentParser(parser_mode=PARSER_MODE).parse_string("{}")  # jsonargparse makes its own loader on first use
+    # Lightning's Timer has an enumeration for the default of a word, which jsonargparse cannot write into the YAML.
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
     load = get_loader(PARSER_MODE)
     if not isinstance(load, NoneIsNull):
         set_loader(PARSER_MODE, NoneIsNull(load), (YAMLError,))

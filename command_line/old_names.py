@@ -10,9 +10,24 @@ from jsonargparse import get_loader, set_loader
 from typing_extensions import override
 
 from command_line.literals import PARSER_MODE, NoneIsNull
+from command_line.messages import group_options
 from visionscapes.renamed_options import MODEL, new_name, with_new_names
 
 PREFIXES = ("--model.init_args.", "--model.")
+
+
+class Told(dict[str, str]):
+    """Old name -> new name of what was found, and what else has to be told of it.
+
+    Attributes:
+        twice: old names whose new one is given too, in the same file, and counts.
+        left_out: options in groups that were given for another class, and that this one does not have.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice: set[str] = set()
+        self.left_out: list[str] = []
 
 
 class OldNames(NoneIsNull):
@@ -21,10 +36,10 @@ class OldNames(NoneIsNull):
     Args:
         load: the loader of everything else.
         model: class of the module, without its package, for files that say nothing of it.
-        told: old name -> new name of what has been found so far; added to.
+        told: what has been found so far; added to.
     """
 
-    def __init__(self, load: Any, model: str, told: dict[str, str]):
+    def __init__(self, load: Any, model: str, told: Told):
         super().__init__(load)
         self.model, self.told = model, told
 
@@ -52,11 +67,29 @@ class OldNames(NoneIsNull):
         if not isinstance(options, Mapping):
             return model
         name = str(model.get("class_path") or self.model).rpartition(".")[2]
-        self.told |= _changed({option: new_name(name, option, value) for option, value in options.items()})
-        return {**model, "init_args": with_new_names(name, options)}
+        changed = _changed({option: new_name(name, option, value) for option, value in options.items()})
+        self.told |= changed
+        self.told.twice |= {old for old, new in changed.items() if _has(options, new)}
+        options = with_new_names(name, options)
+        return {**model, "init_args": options if name == self.model else self._known(options)}
+
+    def _known(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of another class without those in groups that this one does not have.
+
+        Outside of groups the parser does it.
+        """
+        known, taken = set(group_options(self.model)), {}
+        for group, value in options.items():
+            if isinstance(value, Mapping) and any(option.startswith(f"model.{group}.") for option in known):
+                unknown = [name for name in value if f"model.{group}.{name}" not in known]
+                self.told.left_out += [f"{group}.{name}" for name in unknown]
+                taken[group] = {name: each for name, each in value.items() if name not in unknown}
+            else:
+                taken[group] = value
+        return taken
 
 
-def read_old_names(args: list[str]) -> tuple[list[str], dict[str, str]]:
+def read_old_names(args: list[str]) -> tuple[list[str], Told]:
     """Return the words of a command line with new names of options, and have its configuration files read likewise.
 
     Args:
@@ -65,7 +98,7 @@ def read_old_names(args: list[str]) -> tuple[list[str], dict[str, str]]:
     Returns:
         The words, and old name -> new name of what was found in them, to which reading the files will add.
     """
-    model, told = model_of(args), dict[str, str]()
+    model, told = model_of(args), Told()
     loader = get_loader(PARSER_MODE)
     assert isinstance(loader, NoneIsNull), "read_none_as_null comes first"
     set_loader(PARSER_MODE, OldNames(loader.load, model, told), (yaml.YAMLError,))
@@ -86,9 +119,22 @@ def read_old_names(args: list[str]) -> tuple[list[str], dict[str, str]]:
     return words, told
 
 
-def notice(told: Mapping[str, str]) -> str:
-    """Return the line that tells of old names."""
-    return f"note: options have moved into groups: {', '.join(f'{old} is {new} now' for old, new in told.items())}"
+def notices(told: Told, model: str) -> list[str]:
+    """Return the lines that tell of old names, and of options that the class does not have.
+
+    Args:
+        told: what was found.
+        model: class of the module, without its package.
+    """
+    lines = []
+    if told:
+        too = dict.fromkeys(told.twice, ", which is given too and counts")
+        moved = ", ".join(f"{old} is {new} now{too.get(old, '')}" for old, new in told.items())
+        lines.append(f"note: options have moved into groups: {moved}")
+    if told.left_out:
+        names = ", ".join(dict.fromkeys(told.left_out))
+        lines.append(f"note: {model} has no {names}, which are left out; what else the configuration says is kept")
+    return lines
 
 
 def model_of(args: list[str]) -> str:
@@ -111,6 +157,11 @@ def _class_in(model: Any) -> str:
 def _mapping(text: str) -> Mapping[str, Any]:
     content = yaml.safe_load(text)
     return content if isinstance(content, Mapping) else {}
+
+
+def _has(options: Mapping[str, Any], name: str) -> bool:
+    group, _, option = name.partition(".")
+    return isinstance(options.get(group), Mapping) and option in options[group]
 
 
 def _changed(names: Mapping[str, str]) -> dict[str, str]:

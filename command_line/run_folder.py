@@ -21,6 +21,7 @@ from visionscapes.errors import UserError
 INHERITED = "VISIONSCAPES_RUN_FOLDER"
 STARTED_FROM = "VISIONSCAPES_CHECKPOINT"
 SAVED_CONFIG = "cli_config.yaml"
+DESCRIPTIONS = {SAVED_CONFIG, STARTED_FROM, "wandb_run_id"}  # what a run writes of itself before its first step
 
 
 def method_of(configs: Sequence[Path], model_class: str) -> str:
@@ -117,6 +118,16 @@ def close(claimed: ClaimedFolder) -> None:
         claimed.lock.release()
         with suppress(OSError):
             claimed.folder.rmdir()  # only if it is empty
+
+
+def withdraw(folder: Path) -> None:
+    """Empty a run folder in which nothing began: there is nothing in it but what describes the run."""
+    inside = sorted(folder.rglob("*"), reverse=True)  # what is in a folder before the folder
+    mine = [path for path in inside if path.is_dir() or (path.name in DESCRIPTIONS and path.parent == folder)]
+    if len(mine) == len([path for path in inside if path.name != LOCK]):
+        with suppress(OSError):
+            for path in mine:
+                path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _named(session: Session, folder: Path, asked: bool) -> ClaimedFolder:

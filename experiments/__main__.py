@@ -13,6 +13,7 @@ from experiments.report import document, list_text, tables_to_print
 from experiments.runs import Runner
 from experiments.state import summary
 from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
+from visionscapes.checks import NumpySeed, check_value
 from visionscapes.errors import UserError
 from visionscapes.files import write_text
 
@@ -47,8 +48,10 @@ def run_tables(names: Sequence[str], scale: str, seeds: Sequence[int], force: bo
     """Run what tables need at a scale and print them; a run that fails does not keep the others from running.
 
     Raises:
-        UserError: at the end, if runs failed.
+        UserError: a seed is none; at the end, if runs failed.
     """
+    for seed in seeds:
+        check_value("--seeds", seed, NumpySeed)
     tables = [table for table in wanted_tables(names) if scale in table.grids]
     if not tables:
         raise UserError(f"{', '.join(names)}: no runs are defined at {scale} scale")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ class OptimizerOptions:
     decay_floor: Share = 0.1
     clip: PositiveFloat | None = None
     accumulate: PositiveInt = 1
-    ema: Share | None = None
+    ema: ShareBelowOne | None = None
 
     def __post_init__(self) -> None:
         check_options(OptimizerOptions, vars(self))
@@ -114,11 +114,17 @@ class AdversarialModule(GroupedOptions):
 
     Attributes:
         rates: what the learning rate is multiplied by for the generator and for the discriminator.
+        replaces_trainer_options: options of the Trainer -> options of the module that do the same.
     """
 
     generator: Any
     discriminator: Any
     rates: tuple[float, float] = (1.0, 1.0)
+    # What the Trainer cannot do where a module steps by itself; command_line.method_checks reads it.
+    replaces_trainer_options: ClassVar[dict[str, str]] = {
+        "gradient_clip_val": "--model.optimizer.clip",
+        "accumulate_grad_batches": "--model.optimizer.accumulate",
+    }
 
     def __init__(
         self,

@@ -188,6 +188,11 @@ class Detector(LightningModule):
             gradient_clip_val, gradient_clip_algorithm = self.clip, "norm"
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    @property
+    def replaces_trainer_options(self) -> dict[str, str]:
+        """Options of the Trainer -> options of this module that do the same, where these are given."""
+        return {} if self.clip is None else {"gradient_clip_val": f"--model.clip, which is {self.clip}, or null"}
+
     def _check_classes(self) -> None:
         classes = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
         if classes is not None and self.num_classes is not None and self.num_classes != len(classes):

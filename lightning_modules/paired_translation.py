@@ -90,12 +90,29 @@ class PairedTranslation(AdversarialModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Check that the label maps of the data have as many classes as the model was built for.
+        """Check that the data are such as the model was built for.
 
         Raises:
-            UserError: they have another number.
+            UserError: they are not, see `check_data`.
         """
-        given = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        self.check_data(getattr(self.trainer, "datamodule", None))
+
+    def check_data(self, data: Any) -> None:
+        """Check that the label maps of the data have as many classes, and images the size, that the model is built for.
+
+        Args:
+            data: a datamodule; what it does not say is not checked.
+
+        Raises:
+            UserError: they have others.
+        """
+        size, ours = getattr(data, "image_size", None), self.hparams.get("image_size")
+        if None not in (size, ours) and size != ours:
+            raise UserError(
+                f"the data have images of {size} pixels, and the model is built for {ours}: give both the same, "
+                "--model.image_size and --data.image_size"
+            )
+        given = getattr(data, "classes", None)
         if None not in (given, self.classes) and given != self.classes:
             raise UserError(
                 f"the data have label maps of {given} classes, and the model was built for {self.classes}: give both "

@@ -543,7 +543,7 @@ def test_environment_is_left_alone(run):
 
 
 def test_impossible_hardware_is_one_line(fails):
-    assert "the trainer cannot be set up" in fails("--trainer.accelerator=tpu")
+    assert "the trainer needs the package torch_xla" in fails("--trainer.accelerator=tpu")
 
 
 def start(tmp_path: Path, *args: str) -> subprocess.Popen:

@@ -92,9 +92,10 @@ class GANDiscovery(GroupedOptions):
         """Tell the data what is clustered so far, and the trainer how long all rounds take.
 
         Raises:
-            UserError: the discovery images are not those of the checkpoint.
+            UserError: the discovery images are not those of the checkpoint, or fewer than clusters are asked for.
         """
         data = self.sources()
+        self._check_clusters(len(data.discovery_names))
         names = digest(*data.discovery_names)
         if self._names is not None and self._names != names:
             raise UserError(
@@ -105,9 +106,31 @@ class GANDiscovery(GroupedOptions):
             self.network.new_classifier(len(data.classes), derived_seed(self.seed, 0))
         self._names = names
         self.relabel()
-        self.trainer.fit_loop.max_epochs = self.last_epoch(self.rounds) + 1
+        self._plan_epochs()
         if self.freeze_from is not None and self.round >= self.freeze_from:
             self.network.freeze_all_but_last_stage()
+
+    def _plan_epochs(self) -> None:
+        """Have the trainer go on for all rounds, or as long as it was told to if that is shorter."""
+        needed, given = self.last_epoch(self.rounds) + 1, self.trainer.max_epochs
+        if given is None or not 0 <= given < needed:
+            self.trainer.fit_loop.max_epochs = needed
+            return
+        ends = [number for number in range(1, self.rounds + 1) if self.last_epoch(number) < given]
+        self.print(
+            f"note: --trainer.max_epochs={given} ends after {len(ends)} of {self.rounds} rounds, which take {needed} "
+            "epochs: --model.rounds, --model.epochs and --model.epochs_later make all of them shorter"
+        )
+
+    def _check_clusters(self, images: int) -> None:
+        """Refuse to ask k-means for more clusters than there are images, with which it never finds any."""
+        for number in range(1, self.rounds + 1):
+            k = self.stages.clusters_of(number)
+            if k >= images:
+                raise UserError(
+                    f"--model.stages.k is {k}, and there are {images} discovery images to cluster: it has to be far "
+                    "below that"
+                )
 
     def relabel(self) -> None:
         """Have the data dealt with the labels found so far, and count them for the loss."""

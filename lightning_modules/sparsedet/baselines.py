@@ -9,7 +9,7 @@ from typing_extensions import override
 from lightning_modules.detector import Detector
 from lightning_modules.sparsedet.merging import merged
 from lightning_modules.sparsedet.mining_quality import merge_quality
-from lightning_modules.sparsedet.views import two_views
+from lightning_modules.sparsedet.views import SeesTwoViews, two_views
 from networks.detection.labelled import LabelledBoxes
 from networks.detection.two_stage import (
     Features,
@@ -23,7 +23,7 @@ from networks.detection.two_stage import (
 from visionscapes.checks import NonNegativeInt, PositiveInt, Share, check_options
 
 
-class TwoViewDetector(Detector):
+class TwoViewDetector(SeesTwoViews, Detector):
     """Plain training that sees both views: the control without which an augmentation's gain passes for a method's.
 
     Both views have the sparse annotations; the loss is the mean of both views' plain losses. Detects in the picture
@@ -113,7 +113,7 @@ class PseudoLabels(_SelfLabelling):
         return plain_losses(self.detector, features, relabelled(samples, targets)) | figures
 
 
-class CoMining(_SelfLabelling):
+class CoMining(SeesTwoViews, _SelfLabelling):
     """Co-mining: what the detector is sure of in one view becomes a label of the other (Wang et al. 2021).
 
     The published method trains RetinaNet; here the labels serve both stages. Its two branches share their weights, as

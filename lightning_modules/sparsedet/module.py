@@ -13,7 +13,7 @@ from lightning_modules.sparsedet.merging import merged
 from lightning_modules.sparsedet.mining import pseudo_positives, thinned
 from lightning_modules.sparsedet.mining_quality import merge_quality, mining_quality
 from lightning_modules.sparsedet.proposing import PROPOSALS, widened
-from lightning_modules.sparsedet.views import two_views
+from lightning_modules.sparsedet.views import SeesTwoViews, two_views
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.configs import apply_override, read_config
 from networks.detection.labelled import LabelledBoxes
@@ -43,7 +43,7 @@ class Mined(NamedTuple):
     rest: Proposals
 
 
-class SparseDet(Detector):
+class SparseDet(SeesTwoViews, Detector):
     """Trains a two-stage detector on two views of sparsely annotated pictures (thesis 3.2, Figure 3.2, Eq. 3.5).
 
     Batches are those of ``datamodules.detection.samples`` with "second_view". Every step of the official code whose

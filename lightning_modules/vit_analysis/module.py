@@ -70,6 +70,8 @@ class ViTAnalysis(LightningModule):
             or a probe layer that it does not have.
     """
 
+    cannot_fit = "ViTAnalysis trains nothing: run python cli.py test; configs/supervision/ has the trainings"
+
     def __init__(
         self, models: dict[str, AnalysedViT], image_size: ImageSize = 224, models_at_once: PositiveInt | None = None
     ):
@@ -84,7 +86,24 @@ class ViTAnalysis(LightningModule):
             build(name, entry, image_size) for name, entry in zip(self.names, self.entries, strict=True)
         )
 
+        self.image_size = image_size
         self.models_at_once, self._offered = models_at_once or len(self.names), len(self.names)
+
+    def check_data(self, data: Any) -> None:
+        """Check that the data bring pictures of the size that the ViTs are told of.
+
+        Args:
+            data: a datamodule; what it does not say is not checked.
+
+        Raises:
+            UserError: they have another.
+        """
+        size = getattr(data, "size", None)
+        if isinstance(size, int) and size != self.image_size:
+            raise UserError(
+                f"the data have pictures of {size} pixels, and the analysis is told of {self.image_size}: give both "
+                "the same, --model.image_size and --data.size"
+            )
 
     def passes(self) -> Iterator[None]:
         """Yield once for every pass over the test data, each with ``models_at_once`` more models on offer.
@@ -134,7 +153,7 @@ class ViTAnalysis(LightningModule):
         Raises:
             UserError: always.
         """
-        raise UserError("ViTAnalysis trains nothing: run python cli.py test; configs/supervision/ has the trainings")
+        raise UserError(self.cannot_fit)
 
     @override
     def configure_optimizers(self) -> None:

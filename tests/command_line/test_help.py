@@ -63,7 +63,7 @@ def test_version(capsys):
         (("--config", "configs/debug.yaml", "fit"), "which comes first"),
         (("fit", "--config", "configs/debg.yaml"), "did you mean configs/debug.yaml?"),
         (("fit", "--config=configs/debg.yaml"), "did you mean configs/debug.yaml?"),
-        (("fit", "--config", "configs"), "there is no file configs"),
+        (("fit", "--config", "configs"), "configs is a folder"),
         (("fit", "--config", "cli.py"), "cli.py is no "),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import cli
-from command_line.messages import arguments_of, did_you_mean, explain
+from command_line.messages import arguments_of, did_you_mean
 
 MODEL, DATA = "tests.helpers.tiny.TinyModule", "tests.helpers.tiny.TinyData"
 
@@ -106,8 +106,3 @@ def test_suggestions_are_close():
 def test_arguments_include_those_of_the_bases():
     assert arguments_of(DATA) == ["batch_size", "samples", "root"]
     assert "monitor" in arguments_of("callbacks.run.checkpointing.Checkpointing")
-
-
-def test_an_unforeseen_message_becomes_one_line():
-    assert explain("something\n  new " + "x" * 1000, []).startswith("something new xxx")
-    assert len(explain("y" * 1000, [])) < 500

@@ -3,7 +3,7 @@ import yaml
 
 import cli
 from command_line.literals import read_none_as_null
-from command_line.old_names import model_of, notice, read_old_names
+from command_line.old_names import model_of, notices, read_old_names
 
 DISCOVERY, GRIT = "--config=configs/gan_discovery.yaml", "--config=configs/grit.yaml"
 
@@ -59,7 +59,8 @@ def test_words_are_renewed_and_told():
         "--model.stages.k+=4",
     ]
     assert renewed == ["fit", DISCOVERY, *new]
-    assert notice(told) == "note: options have moved into groups: k is stages.k now, tau is stages.tau now"
+    line = "note: options have moved into groups: k is stages.k now, tau is stages.tau now"
+    assert notices(told, "GANDiscovery") == [line]
 
 
 def test_old_and_new_words_come_to_the_same(capsys):
@@ -88,6 +89,32 @@ def test_files_with_old_names(tmp_path, capsys):
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump({"model": {**old, "init_args": found}, "data": data}))
     assert printed(capsys, f"--config={again}") == found
+
+
+def test_an_old_and_a_new_name_in_one_file_are_told(tmp_path, capsys):
+    both = tmp_path / "both.yaml"
+    both.write_text("model: {init_args: {tau: 3, k: 9, stages: {tau: 5}}}")
+    with pytest.raises(SystemExit):
+        cli.main(["fit", DISCOVERY, f"--config={both}", "--trainer.max_epochs=-5"])
+    assert "tau is stages.tau now, which is given too and counts, k is stages.k now\n" in capsys.readouterr().out
+    assert printed(capsys, DISCOVERY, f"--config={both}")["stages"]["tau"] == 5
+
+
+def test_another_class_leaves_out_options_in_groups_that_it_does_not_have(capsys):
+    found = printed(capsys, GRIT, "--model=SPADE")
+    assert (found["generator"]["base"], found["optimizer"]["ema"], found["image_size"]) == (16, 0.99, 64)
+    assert "most" not in found["generator"]
+    with pytest.raises(SystemExit):
+        cli.main(["fit", GRIT, "--model=SPADE", "--trainer.max_epochs=-5"])
+    assert "note: SPADE has no generator.most, generator.downs, which are left out" in capsys.readouterr().out
+
+
+def test_a_group_has_no_such_option(tmp_path, capsys):
+    more = tmp_path / "more.yaml"
+    more.write_text("model: {class_path: lightning_modules.GRIT, init_args: {generator: {mostt: 3}}}")
+    with pytest.raises(SystemExit):
+        cli.main(["fit", GRIT, f"--config={more}"])
+    assert "--model.generator has no option 'mostt': did you mean most?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

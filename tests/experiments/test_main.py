@@ -44,6 +44,7 @@ def test_summary_of_a_table_without_records_is_json(world):
         (["report", "lifft"], "did you mean lift?"),
         (["report", "table_8_1"], "report takes a method"),
         (["run", "figure_8_4", "--scale", "paper"], "no runs are defined at paper scale"),
+        (["run", "table_8_1", "--seeds", "0", "-1"], "--seeds is -1; it has to be between 0 and"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(capsys, arguments, message):

@@ -218,7 +218,7 @@ def test_large_gradients_are_clipped():
     [
         ({"lr": 0.0}, "OptimizerOptions.lr is 0.0; it has to be above 0"),
         ({"lr": float("nan")}, "OptimizerOptions.lr is nan; it has to be a finite number, above 0"),
-        ({"ema": 1.5}, "OptimizerOptions.ema is 1.5; it has to be between 0 and 1"),
+        ({"ema": 1.5}, "OptimizerOptions.ema is 1.5; it has to be at least 0 and below 1"),
         ({"beta2": 1.0}, "OptimizerOptions.beta2 is 1.0; it has to be at least 0 and below 1"),
         ({"accumulate": 0}, "OptimizerOptions.accumulate is 0; it has to be at least 1"),
         ({"penalty_every": 0}, "AdversarialOptions.penalty_every is 0; it has to be at least 1"),

@@ -1,0 +1,89 @@
+"""Builds the classes that a configuration names, and says in one line what a library has against their options."""
+
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from command_line.explanations import missing_package, one_line
+from command_line.origin import innermost, raised_by_library
+from visionscapes.errors import UserError
+
+# What libraries raise about values. Anything else, and all that comes out of code that is no library's, is a bug.
+OF_VALUES = (ValueError, TypeError, KeyError, MisconfigurationException, ImportError)
+
+LIGHTNING = {"pytorch_lightning", "lightning_fabric", "lightning_utilities"}
+
+
+class Construction:
+    """Calls a class, and remembers the first failure: the parser goes on with other types and hides it."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self._name = ""
+
+    def __call__(self, class_type: type, *args: Any, **kwargs: Any) -> Any:
+        """Return an object of the class."""
+        try:
+            return class_type(*args, **kwargs)
+        except Exception as error:
+            if self.failure is None:
+                self.failure, self._name = error, class_type.__name__
+            raise
+
+    def explained(self, error: Exception) -> Exception:
+        """Return what to raise for an error that the parser let through: of the user, or the bug behind it.
+
+        Args:
+            error: as caught around the construction of all classes.
+        """
+        if self.failure is not None:
+            failure = self.failure
+        else:
+            causes = list(_causes(error))
+            failure = next((cause for cause in causes if isinstance(cause, UserError)), causes[-1])
+        return failure if isinstance(failure, UserError) else of_library(failure, self._name) or failure
+
+
+def _causes(error: Exception) -> Iterator[Exception]:
+    """Yield an error, what it was raised from, and so on."""
+    cause: BaseException | None = error
+    while isinstance(cause, Exception):
+        yield cause
+        cause = cause.__cause__
+
+
+def of_library(error: BaseException, subject: str) -> UserError | None:
+    """Return the error of the user that a library complains of; None for a bug.
+
+    Args:
+        error: as caught.
+        subject: class or option that the library was asked for; "" if its message is enough.
+    """
+    missing = missing_package(str(error)) or _missing_module(error)
+    if missing:
+        named = re.search(r"`([A-Z]\w+)[`(]", str(error))
+        what = named[1] if named else subject.partition(" cannot ")[0] or "the configuration"
+        return UserError(f"{what} needs the package {missing}, which is not installed: pip install '{missing}'")
+    of_values = isinstance(error, OF_VALUES) or (isinstance(error, RuntimeError) and innermost(error) in LIGHTNING)
+    if not of_values or not raised_by_library(error):
+        return None
+    return UserError(f"{subject}: {one_line(str(error))}" if subject else one_line(str(error)))
+
+
+def of_lightning(error: BaseException) -> UserError | None:
+    """Return the error of the user that Lightning complains of in a run; None for a bug.
+
+    An error of a loader's worker comes out of torch, with no trace of whose code it was: it stays as it is.
+    """
+    if not isinstance(error, ValueError | MisconfigurationException | ImportError):
+        return None
+    return of_library(error, "") if innermost(error) in LIGHTNING else None
+
+
+def _missing_module(error: BaseException) -> str:
+    """Return the package that an import did not find; nothing if it is there, and one of its modules is not."""
+    name = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
+    return name if name and find_spec(name) is None else ""

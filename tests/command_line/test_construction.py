@@ -1,0 +1,76 @@
+"""What a library has against a value is told in a line; a bug keeps its traceback."""
+
+import pytest
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping, Timer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from command_line.construction import Construction, of_library, of_lightning
+from visionscapes.errors import UserError
+
+
+def failure(function, *args, **kwargs) -> Exception:
+    """What a call raises, with the frames of what is called alone: this file is no library."""
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        return error.with_traceback(error.__traceback__.tb_next)
+    raise AssertionError
+
+
+def test_what_a_library_says_of_a_value():
+    error = of_library(failure(EarlyStopping, monitor="x", mode="y"), "EarlyStopping")
+    assert str(error) == "EarlyStopping: `mode` can be min, max, got y"
+
+
+class Ours:
+    def __init__(self, value: int):
+        int(value)
+        raise ValueError("a bug")
+
+
+def test_a_bug_is_none_of_the_users():
+    error = failure(Ours, 5)
+    assert of_library(error, "Ours") is None
+    assert of_lightning(error) is None
+
+
+def test_a_missing_package_is_named():
+    error = of_library(ModuleNotFoundError("No module named 'nowhere_to_be'", name="nowhere_to_be.inner"), "Mine")
+    assert str(error) == "Mine needs the package nowhere_to_be, which is not installed: pip install 'nowhere_to_be'"
+    hint = ModuleNotFoundError(
+        "Requirement 'mlflow>=1.0.0' not met. HINT: Try running `pip install -U 'mlflow>=1.0.0'`"
+    )
+    assert "MLFlow needs the package mlflow>=1.0.0, which is not installed" in str(of_library(hint, "MLFlow"))
+
+
+def test_a_module_that_our_own_package_lacks_is_a_bug():
+    assert of_library(ModuleNotFoundError("No module named 'networks.nowhere'", name="networks.nowhere"), "X") is None
+
+
+def test_lightning_complains_of_options_and_torch_of_bugs():
+    raised = failure(Trainer, accelerator="abacus", logger=False, enable_checkpointing=False)
+    assert isinstance(raised, MisconfigurationException | ValueError)
+    assert "abacus" in str(of_lightning(raised))
+
+
+def test_the_first_failure_counts_and_the_parsers_answer_does_not():
+    construction = Construction()
+    with pytest.raises(UserError):
+        construction(refusing, "first")
+    with pytest.raises(MisconfigurationException, match="duration"):
+        construction(Timer, duration="abc")
+    assert str(construction.explained(ValueError("the parser's"))) == "first"
+
+
+def refusing(text: str) -> None:
+    raise UserError(text)
+
+
+def test_the_cause_counts_where_the_parser_built_itself():
+    error = ValueError("the parser's")
+    error.__cause__ = UserError("the cause")
+    assert str(Construction().explained(error)) == "the cause"
+    bug = ValueError("the parser's")
+    bug.__cause__ = ZeroDivisionError("the bug")
+    assert isinstance(Construction().explained(bug), ZeroDivisionError)
