@@ -129,9 +129,11 @@ def _check_devices(value: Any) -> None:
 
 def _check_name(option: str, value: Any, known: list[str] | tuple[str, ...], of: type | None = None) -> None:
     """Refuse a word that is no name; objects, and words with a dot, are classes that the parser has looked at."""
-    if not isinstance(value, str) or value.lower() in known or ("." in value and of is None):
+    if isinstance(value, str) and (value.lower() in known or ("." in value and of is None)):
         return
-    close = get_close_matches(value.lower(), known, n=1)
+    if not isinstance(value, str | list | int | float):
+        return
+    close = get_close_matches(str(value).lower(), known, n=1)
     more = [] if len(known) <= 8 else [f"{len(known) - 7} more"]
     names = ", ".join([*(known if not more else known[:7]), *more])
     meant = f": did you mean {close[0]}?" if close else f"; it has to be one of {names}"

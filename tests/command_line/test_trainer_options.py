@@ -55,6 +55,7 @@ def allowed_by_none(option: str, value: object) -> bool:
         ({"devices": [-1]}, "--trainer.devices"),
         ({"devices": True}, "--trainer.devices"),
         ({"accelerator": "abacus"}, "--trainer.accelerator is 'abacus'; it has to be one of auto, gpu, cpu"),
+        ({"accelerator": []}, "--trainer.accelerator is []; it has to be one of auto, gpu, cpu"),
         ({"strategy": "dpp"}, "did you mean ddp?"),
         ({"profiler": "simpel"}, "did you mean simple?"),
         ({"val_check_interval": 0}, "--trainer.val_check_interval is 0"),
