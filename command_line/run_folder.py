@@ -21,7 +21,7 @@ from visionscapes.errors import UserError
 INHERITED = "VISIONSCAPES_RUN_FOLDER"
 STARTED_FROM = "VISIONSCAPES_CHECKPOINT"
 SAVED_CONFIG = "cli_config.yaml"
-DESCRIPTIONS = {SAVED_CONFIG, STARTED_FROM, "wandb_run_id"}  # what a run writes of itself before its first step
+DESCRIPTIONS = {SAVED_CONFIG, "wandb_run_id"}  # what a run writes of itself before its first step
 
 
 def method_of(configs: Sequence[Path], model_class: str) -> str:
