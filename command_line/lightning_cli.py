@@ -1,59 +1,41 @@
 """The command line itself: LightningCLI, with a folder for every run and with the traps of LightningCLI closed."""
 
-import logging
 import os
-import re
-import subprocess
-import sys
-import uuid
-import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import Namespace
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.plugins import CheckpointIO, LayerSync
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
-from callbacks.run.averaged_weights import AveragedWeights
 from callbacks.run.checkpoint_files import differences, newest_run, read_checkpoint
-from callbacks.run.checkpointing import Checkpointing, SafeCheckpointIO
-from callbacks.run.configured_optimizer import ConfiguredOptimizer
-from callbacks.run.exact_batch_norm import ExactBatchNorm
-from callbacks.run.finite_loss import FiniteLoss
-from callbacks.run.frozen_features import FrozenFeatures
-from callbacks.run.global_batch import GlobalBatch
-from callbacks.run.interruption import Interruption
-from callbacks.run.known_monitors import KnownMonitors
-from callbacks.run.progress_lines import ProgressLines
-from callbacks.run.reproducible_steps import ReproducibleSteps
-from callbacks.run.requeue import Requeue
+from callbacks.run.checkpointing import Checkpointing
 from callbacks.run.resuming import checkpoint_to_resume, named_checkpoint, tidy_up
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
-from callbacks.source_discovery.stage_files import StageFiles
 from command_line.bundled_paths import read_bundled_paths
 from command_line.configurations import config_files, is_bundled, located
-from command_line.construction import Construction, of_library, of_lightning
+from command_line.construction import Construction, of_library
+from command_line.equipment import place_wandb, with_callbacks, with_plugins
+from command_line.expected_warnings import silence_expected
 from command_line.explanations import explain
+from command_line.failures import end_ranks, explain_failure
 from command_line.help import SUBCOMMANDS
 from command_line.job import Session, check_environment, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
-from command_line.messages import PACKAGES, exported, group_options, groups_of, with_full_name
+from command_line.messages import group_options, groups_of, with_full_name
 from command_line.method_checks import check_replaced_options, check_trains
+from command_line.named_classes import class_paths_in, import_named_classes
 from command_line.old_names import model_of, notices, read_old_names
-from command_line.recipe import recipe_batch
 from command_line.refusals import explain_refusal
 from command_line.run_folder import (
     INHERITED,
@@ -77,17 +59,6 @@ TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
     "log_every_n_steps": 10,  # Lightning's 50 leaves short runs without a curve
 }
-EXPECTED_WARNINGS = [
-    ".*LeafSpec.*is deprecated",  # Lightning's own business with torch
-    ".*add_instantiator.*",  # https://github.com/Lightning-AI/pytorch-lightning/issues/21900
-    "Checkpoint directory .* exists and is not empty",  # that is what --resume is for
-    "The dirpath has changed from",  # that is what --ckpt_path of another run is for
-    ".*smaller than the logging interval",  # small runs are meant to be small
-    "Found .* module\\(s\\) in eval mode",  # a frozen backbone is meant to be
-    "You passed in a `val_dataloader` but have no `validation_step`",  # modules that only train
-    "Using ModelCheckpoint with manual optimization",  # the state after the step is the one that is wanted
-    "Detected pickle protocol",  # such a file is refused with a message of its own
-]
 
 
 class SavedConfig(SaveConfigCallback):
@@ -125,9 +96,7 @@ class CommandLine(LightningCLI):
         self._resumed_step: int | None = None
         self._runs = False
         self._closing = ExitStack()
-        logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message)
+        silence_expected()
         with self._closing:
             try:
                 self._start(args)
@@ -208,7 +177,7 @@ class CommandLine(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """ClaimedFolder the run folder and look at the checkpoint that the run starts from.
+        """Claim the run folder and look at the checkpoint that the run starts from.
 
         Raises:
             UserError: options that contradict each other, or a checkpoint that cannot be used.
@@ -336,25 +305,20 @@ class CommandLine(LightningCLI):
             UserError: the trainer cannot be set up as asked for.
         """
         config = self._get(self.config_init, "trainer")
-        plugins = [] if config.plugins is None else _as_list(config.plugins)
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(SafeCheckpointIO())
-        if not any(isinstance(plugin, LayerSync) for plugin in plugins):
-            plugins.append(ExactBatchNorm())
-        given = _as_list(config.logger or []) if not isinstance(config.logger, bool) else []
+        given = [] if isinstance(config.logger, bool) else _as_list(config.logger)
         if any(isinstance(logger, WandbLogger) for logger in given):
             place_wandb(self.run_folder)
         kwargs |= {
             "default_root_dir": str(self.run_folder),
             "logger": [RunLog(self.run_folder, self._resumed_step), *given],
-            "plugins": plugins,
-            # The last two are the last to hear of an exception: they save, when the others are ready for that.
-            "callbacks": [
-                *self._standard_callbacks(config),
-                *_as_list(config.callbacks or []),
-                Interruption(),
-                Requeue(),
-            ],
+            "plugins": with_plugins(_as_list(config.plugins)),
+            "callbacks": with_callbacks(
+                _as_list(config.callbacks),
+                self._record,
+                files=[str(path) for path in self._get(self.config, "config") or []],
+                progress=config.enable_progress_bar is not False,
+                reconfigured=bool(self._different),
+            ),
         }
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -372,18 +336,6 @@ class CommandLine(LightningCLI):
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpointing)]
         return super()._instantiate_trainer(config, callbacks)
-
-    def _standard_callbacks(self, config: Namespace) -> list[Callback]:
-        standard: list[Callback] = [self._record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss()]
-        standard.append(AveragedWeights())
-        files = [str(path) for path in self._get(self.config, "config") or []]
-        standard += [KnownMonitors(), StageFiles(), GlobalBatch(*recipe_batch(files))]
-        if self._different:
-            standard.append(ConfiguredOptimizer())
-        chosen = _as_list(config.callbacks or [])
-        if config.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in chosen):
-            standard.append(RichProgressBar() if sys.stdout.isatty() else ProgressLines())
-        return [each for each in standard if type(each) not in [type(other) for other in chosen]]
 
     def after_fit(self) -> None:
         """Evaluate what was trained, where the configuration asks for it."""
@@ -411,87 +363,18 @@ class CommandLine(LightningCLI):
             passing = self.trainer.fast_dev_run  # type: ignore[attr-defined]
             _say("nothing was saved" if passing else f"the run is in {os.path.relpath(self.run_folder)}")
         except BaseException as error:
-            self._end_children(at_once=isinstance(error, Terminated))
-            if self.checkpoint and (reason := _misfit(error)):
-                there = f" ({'; '.join(self._different)})" if self._different else ""
-                raise UserError(
-                    f"checkpoint {self.checkpoint} does not fit {type(self.model).__name__}{there}: {reason}. Give the "
-                    "checkpoint of this method, or the arguments that it was trained with"
-                ) from error
-            if operator := _without_determinism(error):
-                raise UserError(
-                    f"--trainer.deterministic=true cannot be had on this device: {operator} has no deterministic "
-                    "implementation. Leave the option out, or give --trainer.deterministic=warn to be told of such "
-                    "operators without an end; docs/varying_on_gpus.yaml lists them"
-                ) from error
-            if (of_user := of_lightning(error)) is not None:
-                raise of_user from error
-            raise
-
-    def _end_children(self, at_once: bool) -> None:
-        """Wait for the ranks that this process started; those that hang in a collective are ended."""
-        children = getattr(self.trainer.strategy.launcher, "procs", [])
-        waiting, children[:] = list(children), []  # Lightning's observer would kill this process when it sees one end.
-        for process in waiting:
-            try:
-                if at_once:
-                    process.terminate()
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def import_named_classes(args: list[str]) -> None:
-    """Import the classes of this repository that are named without their package, so that the parser knows them."""
-    words = {part for word in args for part in word.split("=")}
-    for path in config_files(args):
-        words |= set(re.findall(r":\s*([A-Z]\w*)\s*$", Path(path).read_text(errors="replace"), re.MULTILINE))
-    for package in PACKAGES[:3]:
-        for name in words & set(exported(package)):
-            getattr(import_module(package), name)
-
-
-def class_paths_in(args: list[str]) -> list[str]:
-    """Return the class paths that a command line names, itself or in configurations that are not bundled."""
-    texts = [*args, *(Path(path).read_text() for path in config_files(args) if not is_bundled(path))]
-    return sorted({path for text in texts for path in re.findall(r"(?<![\w./])[a-z_]\w*(?:\.\w+)*\.[A-Z]\w*", text)})
-
-
-def place_wandb(folder: Path) -> None:
-    """Have W&B write into the run folder, under the run's name, and go on with the same W&B run after a resume."""
-    os.environ.setdefault("WANDB_DIR", str(folder))
-    os.environ.setdefault("WANDB_NAME", f"{folder.parent.name}/{folder.name}")
-    if is_rank_zero(os.environ) and "WANDB_RUN_ID" not in os.environ:
-        file = folder / "wandb_run_id"
-        if not file.exists():
-            write_text(file, uuid.uuid4().hex[:12])
-        os.environ["WANDB_RUN_ID"] = file.read_text()
-
-
-def _misfit(error: BaseException) -> str:
-    """Return why a checkpoint could not be restored, or nothing if ``error`` is of another kind."""
-    text = " ".join(str(error).split())
-    if isinstance(error, RuntimeError) and "loading state_dict" in text:
-        return text.split(":", 1)[1].strip()[:300].rstrip(".")
-    if isinstance(error, ValueError | KeyError | MisconfigurationException) and re.search(
-        "loaded state dict|Trying to restore|You restored a checkpoint", text
-    ):
-        return text[:300].rstrip(".")
-    return ""
-
-
-def _without_determinism(error: BaseException) -> str:
-    """Return the operator that has no deterministic implementation, or nothing if ``error`` is of another kind."""
-    found = re.match(r"(\w+)[\w()]* does not have a deterministic implementation", str(error))
-    return found[1] if found and isinstance(error, RuntimeError) else ""
+            end_ranks(self.trainer, at_once=isinstance(error, Terminated))
+            explained = explain_failure(error, type(self.model).__name__, self.checkpoint, self._different)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _as_list(value: Any) -> list[Any]:
+    """Return what the parser left of a list, a single object or null."""
+    if value is None:
+        return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage()
 
 
 @rank_zero_only
