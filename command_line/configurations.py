@@ -11,8 +11,8 @@ OPTIONS = ("--config", "-c")
 
 
 def config_files(args: Sequence[str]) -> list[str]:
-    """Return what is given with --config, in order."""
-    following = [value for option, value in pairwise(args) if option in OPTIONS]
+    """Return what is given with --config, in order; "" for the last word of a command, which nothing follows."""
+    following = [value for option, value in pairwise([*args, ""]) if option in OPTIONS]
     return following + [word.removeprefix("--config=") for word in args if word.startswith("--config=")]
 
 

@@ -14,6 +14,9 @@ from visionscapes.errors import UserError
 # What libraries raise about values. Anything else, and all that comes out of code that is no library's, is a bug.
 OF_VALUES = (ValueError, TypeError, KeyError, MisconfigurationException, ImportError)
 
+# Lightning builds the loaders of a prediction anew, and takes a batch size without a name for a second one.
+TWICE = re.compile(r"more than one `__init__` argument can be passed to its parent's `(\w+)=")
+
 LIGHTNING = {"pytorch_lightning", "lightning_fabric", "lightning_utilities"}
 
 
@@ -80,6 +83,9 @@ def of_lightning(error: BaseException) -> UserError | None:
     """
     if not isinstance(error, ValueError | MisconfigurationException | ImportError):
         return None
+    if twice := TWICE.search(str(error)):
+        named = f"give {twice[1]} by name, as in DataLoader(dataset, {twice[1]}=...)"
+        return UserError(f"Lightning builds the data loader anew here and cannot: in the data module, {named}")
     return of_library(error, "") if innermost(error) in LIGHTNING else None
 
 

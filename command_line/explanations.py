@@ -106,6 +106,8 @@ def unknown_option(words: list[str], options: list[str], model: str = "") -> str
     # The arguments of a class are no options of the parser, only their first part is.
     of_classes = [f"{name}.{rest}" for name in ("model", "data")] if dot and first not in ("model", "data") else []
     suggestion = did_you_mean(key, [*options, *of_classes]).replace("mean ", "mean --").replace(" or ", " or --")
+    if not suggestion and not dot:
+        suggestion = ": options of the module are --model.NAME, those of the data --data.NAME"
     return f"unknown option {word[: len(word) - len(word.lstrip('-'))]}{key}{suggestion}"
 
 
@@ -115,7 +117,7 @@ def _of_optimizer(key: str, model: str) -> str:
         return ""
     known = options_of_optimizer(model)
     if not known:
-        return ": a module says itself how it is optimised; its options: --model.help"
+        return ": a module says itself how it is optimised; --model.help in its place lists the module's options"
     return f": {model} says itself how it is optimised, by {', '.join(known)}"
 
 

@@ -50,7 +50,7 @@ from command_line.run_folder import (
 )
 from command_line.termination import Terminated, before_exit, raised_by_sigterm
 from command_line.trainer import HardwareTrainer
-from command_line.values import check_values, with_values, without_value
+from command_line.values import check_values, with_classes_of_help, with_values, without_value
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
 from visionscapes.search_path import taken_instead
@@ -149,6 +149,7 @@ class CommandLine(LightningCLI):
         """
         args, told = located(["--help" if word == "--help_full" else word for word in args])
         args, bare = with_values(args)
+        args = with_classes_of_help(args)
         import_named_classes(args)
         args, old_names = read_old_names(args)
         read_bundled_paths(filter(is_bundled, config_files(args)))

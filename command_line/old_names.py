@@ -139,19 +139,29 @@ def notices(told: Told, model: str) -> list[str]:
 
 def model_of(args: list[str]) -> str:
     """Return the class of the module that a command line names last, itself or in a file, without its package."""
+    return class_path_of(args, "model").rpartition(".")[2]
+
+
+def class_path_of(args: list[str], key: str) -> str:
+    """Return the class that a command line names last, itself or in a file, as it is written there; "" without.
+
+    Args:
+        args: words of the command line, whose configurations exist.
+        key: model or data.
+    """
     found = ""
     for word, following in zip(args, [*args[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         value = value if equals else following
         if option in ("--config", "-c"):
-            found = _class_in(_mapping(Path(value).read_text(errors="replace")).get("model")) or found
-        elif option in ("--model", "--model.class_path"):
+            found = _class_in(_mapping(Path(value).read_text(errors="replace")).get(key)) or found
+        elif option in (f"--{key}", f"--{key}.class_path"):
             found = (_class_in(_mapping(value)) if value.startswith("{") else value) or found
-    return found.rpartition(".")[2]
+    return found
 
 
-def _class_in(model: Any) -> str:
-    return str(model.get("class_path") or "") if isinstance(model, Mapping) else str(model or "")
+def _class_in(value: Any) -> str:
+    return str(value.get("class_path") or "") if isinstance(value, Mapping) else str(value or "")
 
 
 def _mapping(text: str) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any, get_origin
 
 from jsonargparse import Namespace
 
-from command_line.explanations import annotation_of
+from command_line.explanations import EXAMPLES, annotation_of
+from command_line.old_names import class_path_of
 from command_line.trainer_options import check_seed, check_trainer
 from visionscapes.errors import UserError
 
@@ -31,6 +32,24 @@ def with_values(args: list[str]) -> tuple[list[str], list[str]]:
             words[place] = f"{word}=true"
             bare.append(name.removesuffix("+"))
     return words, bare
+
+
+def with_classes_of_help(args: list[str]) -> list[str]:
+    """Return a command line in which a lone --model.help or --data.help asks for the class that is chosen.
+
+    Raises:
+        UserError: none is chosen.
+    """
+    words = list(args)
+    for place, (word, following) in enumerate(zip(args, [*args[1:], "--"], strict=True)):
+        if word not in ("--model.help", "--data.help") or not following.startswith("-"):
+            continue
+        key = word[2:].partition(".")[0]
+        chosen = class_path_of(args, key)
+        if not chosen:
+            raise UserError(f"{word} needs a class, as in {word} {EXAMPLES[key]}, or a configuration that chooses one")
+        words[place] = f"{word}={chosen}"
+    return words
 
 
 def without_value(message: str, bare: list[str]) -> str:

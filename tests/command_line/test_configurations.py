@@ -17,6 +17,11 @@ def test_configurations_get_their_places_and_what_was_not_named_so_is_told(tmp_p
     assert located(words) == (words, [])
 
 
+def test_an_option_at_the_end_of_a_command_has_no_configuration():
+    assert config_files(["fit", "--config"]) == [""]
+    assert config_files(["fit", "--config", "lift", "-c"]) == ["lift", ""]
+
+
 def test_a_file_of_the_users_with_the_name_of_a_bundled_one_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("configs").mkdir()

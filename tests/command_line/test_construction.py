@@ -3,7 +3,9 @@
 import pytest
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
+from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.utils.data import DataLoader
 
 from command_line.construction import Construction, of_library, of_lightning
 from visionscapes.errors import UserError
@@ -52,6 +54,17 @@ def test_lightning_complains_of_options_and_torch_of_bugs():
     raised = failure(Trainer, accelerator="abacus", logger=False, enable_checkpointing=False)
     assert isinstance(raised, MisconfigurationException | ValueError)
     assert "abacus" in str(of_lightning(raised))
+
+
+class WithUnnamedBatchSize(BoringModel):
+    def predict_dataloader(self):
+        return DataLoader(RandomDataset(32, 4), 2)
+
+
+def test_a_loader_that_lightning_cannot_build_anew_is_told_how_it_can():
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    raised = failure(trainer.predict, WithUnnamedBatchSize())
+    assert "DataLoader(dataset, batch_size=...)" in str(of_lightning(raised))
 
 
 def test_the_first_failure_counts_and_the_parsers_answer_does_not():

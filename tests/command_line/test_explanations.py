@@ -42,6 +42,7 @@ def error(capsys, tmp_path):
         (["--trainer=[1,2]"], "--trainer is [1,2]; it takes options by name"),
         (["--optimizer=SGD"], "unknown option --optimizer: LiFT says itself how it is optimised, by --model.lr"),
         (["--lr_scheduler.gamma=1"], "unknown option --lr_scheduler.gamma: LiFT says itself how it is optimised, by"),
+        (["--lr=1"], "unknown option --lr: options of the module are --model.NAME, those of the data --data.NAME"),
         (["--model.lr"], "--model.lr needs a value: float"),
         (["--trainer.max_epochs"], "--trainer.max_epochs needs a value: int"),
         (["--name"], "--name needs a value"),

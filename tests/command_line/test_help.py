@@ -65,6 +65,8 @@ def test_version(capsys):
         (("fit", "--config=configs/debg.yaml"), "did you mean configs/debug.yaml?"),
         (("fit", "--config", "configs"), "configs is a folder"),
         (("fit", "--config", "cli.py"), "cli.py is no "),
+        (("fit", "--config"), "--config needs a file"),
+        (("fit", "--config", "lift", "-c"), "--config needs a file"),
     ],
 )
 def test_mistakes_that_need_no_torch(capsys, args, hint):
@@ -96,6 +98,13 @@ def test_listed_options_are_those_of_the_parser(capsys):
 def test_full_help_and_help_of_a_class(capsys):
     assert "--trainer.sync_batchnorm" in answered(capsys, "fit", "--help_full")
     assert "learning rate" in answered(capsys, "fit", "--model.help", "tests.helpers.tiny.TinyModule")
+
+
+def test_help_of_the_class_that_is_chosen(capsys, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text("model: {class_path: tests.helpers.tiny.TinyModule}\n")
+    assert "learning rate" in answered(capsys, "fit", "--config", str(path), "--model.help")
+    assert "--data.help needs a class" in refused(capsys, "fit", "--config", str(path), "--data.help")
 
 
 @pytest.mark.parametrize(("args", "limit"), [(["--help"], 3), (["fit", "--help"], 6), (["--version"], 3)])
