@@ -6,7 +6,9 @@ This file turns whatever happens into an exit status and, for mistakes of the us
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -69,8 +71,9 @@ def script() -> None:
 
 @contextmanager
 def environment_restored() -> Iterator[None]:
-    """Take back Python's path and the variables that a run sets, so that one process can run many commands."""
+    """Take back Python's path, variables and Ctrl-C's handler, so that one process can run many commands."""
     before, path = dict(os.environ), list(sys.path)
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
@@ -78,6 +81,8 @@ def environment_restored() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(before)
         sys.path[:] = path
+        if signal.getsignal(signal.SIGINT) is not handler and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _report(message: str) -> int:

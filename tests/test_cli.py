@@ -501,7 +501,7 @@ def test_ctrl_c_exits_130(fails, tmp_path, monkeypatch):
         TinyModule, "validation_step", lambda self, batch, batch_idx: signal.raise_signal(signal.SIGINT)
     )
     fails("--name", "stopped", "--trainer.num_sanity_val_steps=0", status=130)
-    signal.signal(signal.SIGINT, handler)
+    assert signal.getsignal(signal.SIGINT) == handler
     assert (tmp_path / "tinymodule" / "stopped" / "checkpoints" / "last.ckpt").exists()
     assert manifest(tmp_path / "tinymodule" / "stopped")["status"] == "interrupted"
 
@@ -540,6 +540,12 @@ def test_environment_is_left_alone(run):
     before = dict(os.environ)
     run()
     assert dict(os.environ) == before
+
+
+def test_the_handler_of_ctrl_c_is_left_alone_by_a_fit_that_cannot_begin(fails):
+    before = signal.getsignal(signal.SIGINT)
+    fails("--trainer.val_check_interval=1000000")
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_impossible_hardware_is_one_line(fails):

@@ -92,7 +92,13 @@ class Interruption(Callback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save under DDP, where other callbacks would wait for the other processes."""
+        """Save under DDP, where other callbacks would wait for the other processes; else Ctrl-C is the usual one again.
+
+        Lightning takes its callbacks down only after a run that ends well.
+        """
+        if not isinstance(exception, KeyboardInterrupt):
+            self._waits = False
+            self.teardown(trainer, pl_module, "")
         alone = isinstance(exception, Interrupted) and trainer.world_size > 1
         if alone and isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
             save_alone(trainer)

@@ -31,6 +31,11 @@ class ProgressLines(ProgressBar):
         self._total: float = 0
         self._start: tuple[float, float] | None = None  # time and share of the training done when it began
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it prints; a module's own ``print`` asks for it."""
+        return self._enabled
+
     @override
     def disable(self) -> None:
         self._enabled = False

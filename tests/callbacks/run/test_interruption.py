@@ -146,3 +146,15 @@ def test_a_process_that_loads_data_is_not_concerned(tmp_path):
     callback._process = 0
     callback._note(signal.SIGINT, None)
     assert not callback._noted
+
+
+@pytest.mark.parametrize("place", ["train_dataloader", "training_step"])
+def test_after_a_fit_that_failed_ctrl_c_is_the_usual_one(tmp_path, monkeypatch, place):
+    def fail(*_):
+        raise ValueError(place)
+
+    monkeypatch.setattr(ResumeData if place == "train_dataloader" else HastyModule, place, fail)
+    with pytest.raises(ValueError, match=place):
+        fit(tmp_path, new_module())
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)

@@ -58,6 +58,17 @@ def lines(monkeypatch, capsys, tmp_path):
     return command
 
 
+class TalkingModule(SlowModule):
+    """Says something of its own in training."""
+
+    def on_train_start(self):
+        self.print("the network", 2, sep=" has layers: ")
+
+
+def test_a_module_prints_through_them(lines):
+    assert "the network has layers: 2" in [line for _, line in lines(TalkingModule())]
+
+
 def test_steps_are_told_with_loss_speed_and_time_left(lines):
     said = lines(SlowModule(pause=0.03))
     steps = [line for _, line in said if "step " in line]
