@@ -115,8 +115,9 @@ class DiscoveryEvaluation(RoundResults):
         if not attributed:
             return
         images = images_of(trainer, self)
-        labels = labels_of([attributed[number] for number in range(len(images.truth))], images.sources)
-        truth, known, size = images.truth, len(images.classes), images.image_size
+        tested = sorted(attributed)  # not all of them under --trainer.limit_test_batches
+        labels = labels_of([attributed[number] for number in tested], images.sources)
+        truth, known, size = images.truth[tested], len(images.classes), images.image_size
         scores, clustered = scores_of_clustered(labels, truth), int((labels != UNCLUSTERED).sum())
         self.results = _scores("attributed", scores, clustered, len(truth), size)
         self.results.append(_unknown_sources("attributed", labels, truth, known, size))
@@ -140,7 +141,8 @@ class DiscoveryEvaluation(RoundResults):
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
             shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
-            print(f"{len(truth)} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
+            of = "" if len(tested) == len(images.truth) else f" of {len(images.truth)}"
+            print(f"{len(truth)}{of} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -158,11 +158,11 @@ def test_names_of_sources_and_clusters_become_labels():
     assert discovery_evaluation.labels_of(names, ("a", "b")).tolist() == [1, 3, -1, 0, 2, 3]
 
 
-def attributed(folder, names, images, batches=2):
-    """Return the callback after a test in which the images, in some other order, were attributed to ``names``."""
+def attributed(folder, names, images, batches=2, of=None):
+    """Return the callback after a test in which images, all or those ``of``, were attributed in some other order."""
     callback, trainer = DiscoveryEvaluation(), trainer_of(folder, images)
     callback.on_test_start(trainer, None)
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0)) if of is None else torch.tensor(of)
     for number, index in enumerate(order.chunk(batches)):
         batch = {"task": "discovery", "index": index}
         callback.on_test_batch_end(trainer, None, {"name": [names[i] for i in index.tolist()]}, batch, number)
@@ -183,6 +183,15 @@ def test_attribution_of_new_images_is_measured(tmp_path, capsys):
     assert "8 images attributed" in capsys.readouterr().out
     lines = (tmp_path / "results" / "sources.csv").read_text().splitlines()
     assert any(line.startswith("sources,named,attributed") for line in lines)
+
+
+def test_a_test_of_some_batches_is_about_their_images(tmp_path, capsys):
+    names = ["one", "two", "cluster 2", "unknown", "two", "unknown", "cluster 2", "one"]
+    callback = attributed(tmp_path, names, Images(count=8), of=[6, 1, 4])  # --trainer.limit_test_batches
+    found = values(callback, "attributed")
+    assert (found["named"], found["in"], found["clustered"]) == (1 / 2, 2 / 2, 1)
+    assert {row.metric: row.count for row in callback.results}["named"] == 2
+    assert "3 of 8 images attributed" in capsys.readouterr().out
 
 
 def test_a_test_without_a_truth_says_what_to_do(tmp_path):
