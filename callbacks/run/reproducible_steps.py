@@ -2,6 +2,7 @@
 
 import os
 import random
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,16 @@ class ReproducibleSteps(Callback):
         check_options(ReproducibleSteps, locals())
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._validation_cut_short = self._epoch_end_pending = False
+        self._epoch_ended: dict[str, Any] = {}  # what the loop counted in an epoch whose end is still to come
+        self._step = 0
+        self._steps_of_run: int | None = None
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have Lightning begin a run of which all steps are done, but not the work at the end of the last epoch."""
+        if self._epoch_end_pending and trainer.max_steps != -1 and self._step >= trainer.max_steps:
+            self._steps_of_run = trainer.max_steps
+            trainer.fit_loop.epoch_loop.max_steps = self._step + 1  # but on_train_start sees to it that none is trained
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,6 +67,27 @@ class ReproducibleSteps(Callback):
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._epoch_end_pending = bool(checkpoint.get("epoch_end_pending"))
+        if self._epoch_end_pending:
+            self._epoch_ended, self._step = deepcopy(checkpoint["loops"]["fit_loop"]), checkpoint["global_step"]
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count what was trained before the resume, now that the epoch ends for which it was."""
+        if not self._epoch_end_pending:
+            return
+        self._epoch_end_pending, loop = False, trainer.fit_loop.epoch_loop
+        for progress, name in (
+            (loop.batch_progress, "batch_progress"),
+            (loop.scheduler_progress, "scheduler_progress"),
+            (loop.automatic_optimization.optim_progress, "automatic_optimization.optim_progress"),
+        ):
+            progress.load_state_dict(self._epoch_ended[f"epoch_loop.{name}"])
+        loop.batch_progress.increment_completed()
+        loop.batch_progress.is_last_batch = (
+            self._steps_of_run is None or trainer.num_training_batches <= loop.batch_idx + 1
+        )
+        if self._steps_of_run is not None:
+            loop.max_steps, self._steps_of_run = self._steps_of_run, None
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

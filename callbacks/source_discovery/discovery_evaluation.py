@@ -136,13 +136,14 @@ class DiscoveryEvaluation(RoundResults):
             )
         )
         for logger in trainer.loggers:
-            figures = {f"sources/{row.metric}/attributed": row.value for row in self.results}
-            logger.log_metrics(figures, step=trainer.global_step)
+            logged = {f"sources/{row.metric}/attributed": row.value for row in self.results}
+            logger.log_metrics(logged, step=trainer.global_step)
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
             shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
             of = "" if len(tested) == len(images.truth) else f" of {len(images.truth)}"
-            print(f"{len(truth)}{of} images attributed: {', '.join(f'{r.metric} {_percent(r.value)} %' for r in shown)}")
+            figures = ", ".join(f"{row.metric} {_percent(row.value)} %" for row in shown)
+            print(f"{len(truth)}{of} images attributed: {figures}")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

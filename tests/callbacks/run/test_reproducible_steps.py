@@ -116,13 +116,19 @@ def test_a_second_resume_equals_the_uninterrupted_run(tmp_path, options, limit):
 
 @pytest.mark.parametrize("limit", [{}, LIMITED], ids=["all batches", "part of them"])
 @pytest.mark.parametrize("options", TWICE.values(), ids=TWICE)
-def test_work_at_the_end_of_an_epoch_is_taken_up_again(tmp_path, options, limit):
+@pytest.mark.parametrize("epoch", [0, -1], ids=["first", "last"])
+def test_work_at_the_end_of_an_epoch_is_taken_up_again(tmp_path, epoch, options, limit):
+    """Also after the last step of all, and the counters are then those of the uninterrupted run."""
     options = options | limit
-    full = fit(tmp_path, options, of=WorkingModule)
-    step = next(event for event in full if event[0] == "epoch_end")[2]
+    saver, again = SaveEverywhere(), SaveEverywhere()
+    full = fit(tmp_path, options, saver, of=WorkingModule)
+    step = [event for event in full if event[0] == "epoch_end"][epoch][2]
     on_error = ModelCheckpoint(tmp_path, filename="stopped", save_on_exception=True, every_n_train_steps=1000)
     begun = fit(tmp_path, options, on_error, of=WorkingModule, interrupt_at=("epoch_end", step))
-    assert begun + fit(tmp_path, options, ckpt_path=tmp_path / "stopped.ckpt", of=WorkingModule) == full
+    (tmp_path / "again").mkdir()
+    resumed = fit(tmp_path / "again", options, again, ckpt_path=tmp_path / "stopped.ckpt", of=WorkingModule)
+    assert begun + resumed == full
+    assert [loops(path) for path, _ in again.saved] == [loops(path) for path, _ in saver.saved[-len(again.saved) :]]
 
 
 @pytest.mark.parametrize("options", TWICE.values(), ids=TWICE)
