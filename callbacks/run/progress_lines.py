@@ -72,7 +72,7 @@ class ProgressLines(ProgressBar):
 
     @override
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._enter("validating a few batches before training", "batch", _sum(trainer.num_sanity_val_batches))
+        self._enter("preparing validation")  # how many batches there are is known when it starts
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,7 +111,9 @@ class ProgressLines(ProgressBar):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if trainer.sanity_checking:
+            self._enter("validating a few batches before training", "batch", _sum(trainer.num_sanity_val_batches))
+        else:
             self._enter("validation", "batch", _sum(trainer.num_val_batches))
 
     @override

@@ -79,6 +79,13 @@ def test_steps_are_told_with_loss_speed_and_time_left(lines):
     assert re.fullmatch(r"trained 40 steps, epoch 2/2, .*train/loss .*", said[-1][1])
 
 
+def test_the_batches_before_training_are_told_with_their_number(lines):
+    module = SlowModule(pause=0.4)
+    options = {"num_sanity_val_steps": 2, "limit_train_batches": 1, "limit_val_batches": 2, "max_epochs": 1}
+    said = [line for _, line in lines(module, **options)]
+    assert any(line.startswith("validating a few batches before training, batch 1/2, ") for line in said), said
+
+
 def test_a_line_comes_in_time_whatever_the_run_is_at(lines):
     began = time.monotonic()
     said = lines(SlowModule(between=1.0), max_epochs=1)
