@@ -25,6 +25,7 @@ from visionscapes.checks import (
 )
 
 Scores = Callable[[Tensor], Any]
+PENALTIES = ("r1", "r2")  # options and losses alike
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class AdversarialModule(GroupedOptions):
         self.memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
         for network in (generator, discriminator):
             network.to(memory_format=self.memory_format)
+        self._penalties: dict[str, Tensor] = {}  # the last that were due: rows of the log between two repeat them
         self.average = None if self.optimizer.ema is None else moving_average(generator, self.optimizer.ema)
         if hardware.compile:
             generator.compile()
@@ -204,8 +206,19 @@ class AdversarialModule(GroupedOptions):
         self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
         if self.trainer.is_last_batch or (batch_idx + 1) % self.accumulate == 0:
             self.step()
-        for name, value in losses.items():
+        known = self._penalties | {name: losses[name].detach() for name in PENALTIES if name in losses}
+        self._penalties = {name: value.to(self.device) for name, value in known.items()}
+        for name, value in (losses | self._penalties).items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=batch_size)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["penalties"] = {name: value.cpu() for name, value in self._penalties.items()}
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found = checkpoint.get("penalties", {})
+        self._penalties = {name: found[name] for name in PENALTIES if name in found and getattr(self.adversarial, name)}
 
     def step(self) -> None:
         """Step both networks, the moving average and the rates."""

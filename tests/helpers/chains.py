@@ -4,7 +4,6 @@ A session counts its moments: every call of a hook, every optimiser step, every 
 that is asked for the process sends itself a signal; SIGKILL ends it there and then, as a crash of the machine would.
 """
 
-import csv
 import os
 import signal
 import sys
@@ -112,11 +111,8 @@ def left_behind(folder: Path) -> dict[str, Any]:
             # The folder has another name.
             value = value.replace(str(folder), "") if isinstance(value, str) else value
             checkpoints[f"{path.name}{name.replace(str(folder), '')}"] = value
-    with (folder / "metrics.csv").open(newline="") as file:
-        # Every row of an epoch repeats the last penalty that was due, which a resumed process has not seen.
-        log = [{name: value for name, value in row.items() if name != "train/r1"} for row in csv.DictReader(file)]
     names = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*") if path.is_file())
-    return {"names": names, "log": log, **checkpoints}
+    return {"names": names, "log": (folder / "metrics.csv").read_bytes(), **checkpoints}
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
