@@ -94,6 +94,7 @@ class CommandLine(LightningCLI):
         self._command = ["cli.py", *args]
         self._different: list[str] = []
         self._resumed_step: int | None = None
+        self._first_step: int | None = None
         self._runs = False
         self._closing = ExitStack()
         silence_expected()
@@ -268,6 +269,7 @@ class CommandLine(LightningCLI):
         return self._get(self.config, "model").as_dict().get("init_args") or {}
 
     def _look_at(self, checkpoint: Mapping[str, Any], goes_on: bool) -> None:
+        self._first_step = checkpoint["global_step"]
         self._different = differences(checkpoint, self._get(self.config, "model").as_dict())
         if goes_on:
             self._resumed_step = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
@@ -339,7 +341,12 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def after_fit(self) -> None:
-        """Evaluate what was trained, where the configuration asks for it."""
+        """Tell of a run that had ended before, and evaluate what was trained, where the configuration asks for it."""
+        if self.trainer.global_step == self._first_step:
+            _say(
+                f"note: nothing was trained, {self.checkpoint} has come to the end already (step {self._first_step}): "
+                "to train on, raise --trainer.max_epochs or --trainer.max_steps"
+            )
         if self._get(self.config_init, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=not self._prints_results())
 

@@ -96,7 +96,7 @@ def claim(
     if not is_rank_zero(os.environ):
         return ClaimedFolder(folder if name else _folder_of(session, folder, resume), resume)
     try:
-        return _named(session, folder, asked) if name else _automatic(session, folder, resume)
+        return _named(session, folder, asked, subcommand) if name else _automatic(session, folder, resume)
     except OSError as error:
         raise UserError(
             f"the run folder {folder} cannot be created ({error.strerror}): choose another place with --runs_dir"
@@ -130,12 +130,17 @@ def withdraw(folder: Path) -> None:
                 path.rmdir() if path.is_dir() else path.unlink()
 
 
-def _named(session: Session, folder: Path, asked: bool) -> ClaimedFolder:
+def _named(session: Session, folder: Path, asked: bool, subcommand: str) -> ClaimedFolder:
     lock = _locked(session, folder)
     resume = asked or (session.restart > 0 and session.goes_on_in(folder))
     if _is_empty(folder) or resume:
         return ClaimedFolder(folder, resume, lock)
     lock.release()
+    if subcommand != "fit":
+        raise UserError(
+            f"{folder} exists already: take another --name for what {subcommand} writes, or none for a new folder; the "
+            "run to start from is named by --ckpt_path"
+        )
     raise UserError(f"{folder} exists already: continue it with --resume, or take another --name")
 
 

@@ -139,6 +139,17 @@ def test_resume_equals_the_uninterrupted_run(run):
     assert record["resumed_from"].endswith("last.ckpt")
 
 
+@pytest.mark.parametrize("words", [("--name=whole", "--resume"), ("--name=new", "--ckpt_path=last")])
+def test_a_run_that_has_come_to_its_end_says_so(run, capsys, words):
+    run("--name", "whole")
+    assert "nothing was trained" not in capsys.readouterr().out
+    run(*words)
+    assert "note: nothing was trained" in (out := capsys.readouterr().out)
+    assert "raise --trainer.max_epochs" in out
+    run(*words, "--resume", epochs=3)
+    assert "nothing was trained" not in capsys.readouterr().out
+
+
 def test_resume_begins_a_run_that_has_no_checkpoint(run):
     assert run("--name", "new", "--resume").trainer.global_step == 8
 

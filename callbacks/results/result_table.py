@@ -54,7 +54,8 @@ class ResultTable(Callback):
         wanted = [row for row in results if self.metrics is None or row.metric in self.metrics]
         shown = [*result_tables(wanted, presentations), *others]
         print_tables(shown, NOTE if any(table.ranked for table in shown) else "")
-        print(f"all figures: {path.parent}")
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # which leaves no folder
+            print(f"all figures: {path.parent}")
 
 
 def results_of(callbacks: Iterable[Any]) -> tuple[list[Result], dict[str, Presentation]]:

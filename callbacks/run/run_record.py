@@ -167,9 +167,9 @@ class RunRecord(Callback):
 
 
 def reason_of_precision(trainer: Trainer) -> str:
-    """Return why the trainer computes in its precision: "given", or what ``precision: auto`` found."""
+    """Return why the trainer computes in its precision: "given", or what became of another one and why."""
     chosen = getattr(trainer, "chosen_precision", None)
-    return "given" if chosen is None else f"auto: {chosen.reason}"
+    return "given" if chosen is None else f"{getattr(trainer, 'asked_precision', 'auto')}: {chosen.reason}"
 
 
 def earlier_sessions(path: Path) -> list[dict[str, Any]]:

@@ -82,8 +82,8 @@ class GlobalPermutation(Sampler[Draw]):
         if size < self.global_batch_size:
             raise UserError(
                 f"The training set has {size} samples, less than one global batch of {self.global_batch_size}"
-                f" ({batch_size} a process x {world_size} processes): lower batch_size to at most {size // world_size},"
-                " use fewer processes (trainer.devices, trainer.num_nodes), or add data."
+                f" ({batch_size} x {world_size} process{'es' * (world_size != 1)}): lower batch_size to at most"
+                f" {size // world_size}, use fewer processes (trainer.devices, trainer.num_nodes), or add data."
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.rank, self.world_size = rank, world_size

@@ -84,6 +84,9 @@ def test_a_run_that_is_over_is_continued_on_demand_only(tmp_path, claimed):
     leave(tmp_path / "lift" / "a")
     with pytest.raises(UserError, match=r"a exists already.*--resume.*--name"):
         claim(str(tmp_path), "lift", "a")
+    with pytest.raises(UserError, match="a exists already: take another --name for what test writes") as refused:
+        claim(str(tmp_path), "lift", "a", subcommand="test")
+    assert "--resume" not in str(refused.value), "an evaluation cannot be continued"
     assert claimed(str(tmp_path), "lift", "a", resume=True) == tmp_path / "lift" / "a"
 
 

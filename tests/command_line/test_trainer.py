@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 import cli
+from callbacks.run.run_record import reason_of_precision
 from command_line.trainer import HardwareTrainer
 from tests.helpers.runs import words
 from visionscapes import precision
@@ -31,6 +32,15 @@ def test_a_precision_that_is_given_is_taken(quick):
     for given, expected in ((None, "32-true"), ("bf16-mixed", "bf16-mixed"), (32, "32-true"), ("64", "64-true")):
         trainer = HardwareTrainer(precision=given, **options)
         assert (trainer.precision, trainer.chosen_precision) == (expected, None)
+
+
+@pytest.mark.filterwarnings("ignore:You passed")
+def test_float16_on_a_processor_is_told_to_be_bfloat16(quick):
+    trainer = HardwareTrainer(accelerator="cpu", precision="16-mixed", logger=False, enable_checkpointing=False)
+    precision, reason = trainer.chosen_precision
+    assert trainer.precision == precision == "bf16-mixed"
+    assert reason_of_precision(trainer) == f"16-mixed: {reason}"
+    assert ("slow" in reason) == (quick == "32-true")
 
 
 def test_an_accelerator_that_is_given_is_asked(monkeypatch):

@@ -64,7 +64,7 @@ def test_the_tail_left_out_changes():
 
 
 def test_fewer_samples_than_a_global_batch_are_refused():
-    with pytest.raises(UserError, match=r"7 samples.*global batch of 8 \(4 a process x 2.*at most 3"):
+    with pytest.raises(UserError, match=r"7 samples.*global batch of 8 \(4 x 2 processes\).*at most 3"):
         GlobalPermutation(7, 4, world_size=2)
     with pytest.raises(UserError, match="7 samples"):
         train_loader(NoisyImages(7), batch_size=8)
