@@ -1,10 +1,12 @@
 """Builds the classes that a configuration names, and says in one line what a library has against their options."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from traceback import walk_tb
 from typing import Any
 
+import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from command_line.explanations import missing_package, one_line
@@ -12,7 +14,7 @@ from command_line.origin import innermost, raised_by_library
 from visionscapes.errors import UserError
 
 # What libraries raise about values. Anything else, and all that comes out of code that is no library's, is a bug.
-OF_VALUES = (ValueError, TypeError, KeyError, MisconfigurationException, ImportError)
+OF_VALUES = (ValueError, TypeError, KeyError, ArithmeticError, MisconfigurationException, ImportError)
 
 # Lightning builds the loaders of a prediction anew, and takes a batch size without a name for a second one.
 TWICE = re.compile(r"more than one `__init__` argument can be passed to its parent's `(\w+)=")
@@ -47,7 +49,9 @@ class Construction:
         else:
             causes = list(_causes(error))
             failure = next((cause for cause in causes if isinstance(cause, UserError)), causes[-1])
-        return failure if isinstance(failure, UserError) else of_library(failure, self._name) or failure
+        if isinstance(failure, UserError):
+            return failure
+        return of_memory(failure, self._name) or of_library(failure, self._name) or failure
 
 
 def _causes(error: Exception) -> Iterator[Exception]:
@@ -74,6 +78,39 @@ def of_library(error: BaseException, subject: str) -> UserError | None:
     if not of_values or not raised_by_library(error):
         return None
     return UserError(f"{subject}: {one_line(str(error))}" if subject else one_line(str(error)))
+
+
+def of_memory(error: BaseException, subject: str) -> UserError | None:
+    """Return the error of the user who asks for more memory than there is; None for an error of another kind.
+
+    Args:
+        error: as caught, of Python or of torch, on the CPU or a GPU.
+        subject: what needs the memory.
+    """
+    text = one_line(str(error))
+    if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text):
+        return None
+    found = re.search(r"ried to allocate ([\d.]+ \w+)", text)
+    asked = f" for {found[1]} at once" if found else ""
+    return UserError(f"{subject} needs more memory than there is{asked}: choose smaller sizes, as of --data.batch_size")
+
+
+def of_batch(error: BaseException, module: str) -> UserError | None:
+    """Return the error of the user whose data do not go with the module; None for an error of another kind.
+
+    Args:
+        error: as caught: the module asked a batch for what it does not hold.
+        module: name of its class.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    batch = frames[-1].f_locals.get("batch") if frames else None
+    if not (isinstance(error, KeyError) and isinstance(batch, Mapping) and error.args[0] not in batch):
+        return None
+    holds = ", ".join(map(str, batch))
+    return UserError(
+        f"{module} needs {error.args[0]!r} in a batch, and those of the data hold {holds}: an option of --data "
+        "gives it, or other data do"
+    )
 
 
 def of_lightning(error: BaseException) -> UserError | None:

@@ -37,6 +37,25 @@ def check_environment(environ: Mapping[str, str]) -> None:
         )
 
 
+def check_processes(environ: Mapping[str, str], count: int) -> None:
+    """Check that a run has as many processes as its environment says: without a launcher it would train alone.
+
+    Args:
+        environ: variables of this process.
+        count: processes that the trainer counts.
+
+    Raises:
+        UserError: they are fewer or more.
+    """
+    said = int(environ.get("WORLD_SIZE", 1))
+    if said > 1 and said != count:
+        raise UserError(
+            f"the variable WORLD_SIZE of the environment is {said}, and this run has {count} "
+            f"process{'es' * (count != 1)}: unset it, or start with torchrun --nproc_per_node={said} and give "
+            f"--trainer.devices={said}"
+        )
+
+
 def shared_name(environ: Mapping[str, str]) -> str | None:
     """Return the name that all processes of a run can tell from their environment: the SLURM job's or torchrun's.
 

@@ -30,7 +30,7 @@ from command_line.expected_warnings import silence_expected
 from command_line.explanations import explain
 from command_line.failures import end_ranks, explain_failure
 from command_line.help import SUBCOMMANDS
-from command_line.job import Session, check_environment, is_rank_zero
+from command_line.job import Session, check_environment, check_processes, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import group_options, groups_of, with_full_name
 from command_line.method_checks import check_replaced_options, check_trains
@@ -294,6 +294,7 @@ class CommandLine(LightningCLI):
                 raise reason from None
             class_path = self._get(self.config, "model").class_path
             raise UserError(with_full_name(str(reason), class_path)) from error.__cause__
+        check_processes(os.environ, self.trainer.world_size)
         if self.subcommand == "fit":
             check_trains(self.model)
             check_replaced_options(self.model, self.trainer)

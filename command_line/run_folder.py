@@ -20,6 +20,7 @@ from visionscapes.errors import UserError
 # Set by the process that starts the other ranks of this machine, which are started with its environment.
 INHERITED = "VISIONSCAPES_RUN_FOLDER"
 STARTED_FROM = "VISIONSCAPES_CHECKPOINT"
+LONGEST_NAME = 200  # bytes: file systems take 255, and numbers or suffixes may follow
 SAVED_CONFIG = "cli_config.yaml"
 DESCRIPTIONS = {SAVED_CONFIG, "wandb_run_id"}  # what a run writes of itself before its first step
 
@@ -87,6 +88,10 @@ def claim(
     parent = Path(runs_dir).resolve() / method
     if name is not None and not re.fullmatch(r"[\w.=+,@-]*\w[\w.=+,@-]*", name):
         raise UserError(f"--name {name!r} is no name of a folder: use letters, digits and . _ - = + , @")
+    if len(os.fsencode(name or "")) > LONGEST_NAME:
+        raise UserError(f"--name is {len(name or '')} characters long: give at most {LONGEST_NAME}")
+    if not runs_dir:
+        raise UserError("--runs_dir is empty: give a folder, as in --runs_dir=runs")
     shared = shared_name(os.environ) if name is None else None
     if resume and name is None and shared is None:
         raise UserError(f"--resume needs the name of the run to continue: add --name NAME{_known(parent)}")

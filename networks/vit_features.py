@@ -228,7 +228,7 @@ def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> A
         raise UserError(_cannot_fetch(model, error) if hub else f"'{model}' cannot be built: {error}") from error
     except (OSError, ValueError) as error:  # no network, or a tag without weights
         raise UserError(_cannot_fetch(model, error) if hub else f"'{model}' cannot be built: {error}") from error
-    except (TypeError, AssertionError) as error:
+    except (TypeError, AssertionError, ZeroDivisionError) as error:
         raise UserError(f"'{model}' cannot be built as a vision transformer: {error}") from error
     if not hasattr(vit, "blocks") or not hasattr(vit, "patch_embed"):
         raise UserError(f"'{model}' is not a plain vision transformer: it has no sequence of blocks")

@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from callbacks.dense.evaluation import dense_features_of
+from callbacks.dense.evaluation import check_methods, dense_features_of
 from callbacks.results.presentation import MetricKind, Presentation
 from callbacks.results.result import Result, write_results
 from networks.complexity import macs, parameter_count, thesis_macs
@@ -38,6 +38,10 @@ class Complexity(Callback):
         check_options(Complexity, locals())
         self.image_sizes, self.methods = list(image_sizes), methods
         self.results: list[Result] = []
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_methods(pl_module, self.methods)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

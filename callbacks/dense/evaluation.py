@@ -60,6 +60,16 @@ def dense_features_of(module: nn.Module, names: list[str] | None = None) -> dict
     return {name: offered[name] for name in names or offered}
 
 
+def check_methods(module: nn.Module, names: list[str] | None) -> None:
+    """Look at names of dense features before a training at whose end they are wanted.
+
+    Raises:
+        UserError: a name that the module does not offer.
+    """
+    if names is not None:
+        dense_features_of(module, names)
+
+
 def shared_networks(module: nn.Module) -> list[nn.Module]:
     """Return the frozen ViTs of a module, which several of its dense features begin with."""
     return [part for part in module.modules() if isinstance(part, ViTFeatures)]
@@ -102,6 +112,10 @@ class DenseEvaluation(Callback, ABC):
     @abstractmethod
     def image_size(self, batch: Mapping[str, Any]) -> int:
         """Return the side of the square images of this batch in pixels."""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_methods(pl_module, self.methods)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

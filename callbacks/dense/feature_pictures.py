@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.dense.evaluation import Precise, dense_features_of, shared_networks
+from callbacks.dense.evaluation import Precise, check_methods, dense_features_of, shared_networks
 from callbacks.results.figures import new_figure, save_figure
 from networks.feature_maps import principal_colours, self_similarity
 from networks.frozen import remembering
@@ -54,6 +54,10 @@ class DensePicture(Callback, ABC):
     @abstractmethod
     def draw(self, rows: list[ImageFeatures]) -> Any:
         """Return the figure that shows these images."""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_methods(pl_module, self.methods)
 
     @override
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

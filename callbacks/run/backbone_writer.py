@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -14,9 +14,11 @@ from typing_extensions import override
 
 from callbacks.run.run_record import git_state
 from visionscapes.checksums import UNSEALED, sealed
+from visionscapes.errors import UserError
 from visionscapes.files import write_bytes
 
 
+@runtime_checkable
 class _HasBackbone(Protocol):
     def backbone_state(self) -> dict[str, Tensor]: ...
 
@@ -27,6 +29,19 @@ class BackboneWriter(Callback):
     The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of
     the file keeps command, seed and git commit, and a checksum that is checked when the weights are read.
     """
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module without a backbone before it is trained.
+
+        Raises:
+            UserError: the module offers no ``backbone_state()``.
+        """
+        if stage == "fit" and not isinstance(pl_module, _HasBackbone):
+            raise UserError(
+                f"BackboneWriter writes the backbone that was trained, and {type(pl_module).__name__} trains none: "
+                "leave it out of --trainer.callbacks"
+            )
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

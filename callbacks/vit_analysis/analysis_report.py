@@ -15,6 +15,7 @@ from callbacks.vit_analysis.observations import observe
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import draw_report
 from callbacks.vit_analysis.report.tables import tables
+from visionscapes.errors import UserError
 
 TABLE = "2.1"  # of the thesis, the one that is printed
 
@@ -41,6 +42,8 @@ class AnalysisReport(Callback):
         evaluations = [c for c in trainer.callbacks if isinstance(c, LayerEvaluation | DenseEvaluation)]  # type: ignore[attr-defined]
         data.only(None)  # an earlier pass has left some out
         loaders = data.test_dataloader()
+        if not loaders:
+            raise UserError("the data have nothing to test on: choose tasks, as with --data.tasks")
         needed = {task for each in evaluations for task in each.needed_tasks(trainer, pl_module)}
         # Lightning does nothing at all without data, so that the least remains.
         least = min(loaders, key=lambda name: len(loaders[name])).partition("@")[0]

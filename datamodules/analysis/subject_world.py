@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked, known_tasks
-from datamodules.common.loading import eval_loader, step_generator, train_loader
+from datamodules.common.loading import check_global_batch, eval_loader, step_generator, train_loader
 from datamodules.dense.davis import DAVIS2017
 from datamodules.dense.spair import SPair71k
 from datamodules.images.image_folder import ImageFiles
@@ -169,6 +169,7 @@ class SubjectWorld(LightningDataModule):
         if stage == "predict":
             raise UserError("SubjectWorld has nothing to predict: give a folder of images, --data=ImageFolder")
         if stage == "fit" and self.train_set is None:
+            check_global_batch(self.subjects, self.batch_size)
             self.train_set = _labelled(self.seed, self.subjects, self.image_size, self.image_size)
         if stage in ("fit", "validate") and self.held_out and self.held_out_set is None:
             self.held_out_set = _labelled(self.seed + HELD_OUT_WORLD, self.held_out, 2 * self.size, self.size)

@@ -78,13 +78,8 @@ class GlobalPermutation(Sampler[Draw]):
     """
 
     def __init__(self, size: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1):
+        check_global_batch(size, batch_size, world_size)
         self.global_batch_size = batch_size * world_size
-        if size < self.global_batch_size:
-            raise UserError(
-                f"The training set has {size} samples, less than one global batch of {self.global_batch_size}"
-                f" ({batch_size} x {world_size} process{'es' * (world_size != 1)}): lower batch_size to at most"
-                f" {size // world_size}, use fewer processes (trainer.devices, trainer.num_nodes), or add data."
-            )
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
@@ -103,6 +98,26 @@ class GlobalPermutation(Sampler[Draw]):
         epoch = self.epoch
         for index in order[self.first_batch * self.batch_size : len(self)].tolist():
             yield index, epoch
+
+
+def check_global_batch(size: int, batch_size: int, world_size: int | None = None) -> None:
+    """Check that a training set fills a batch; a data module that draws its images asks before it draws them.
+
+    Args:
+        size: number of samples of the training set.
+        batch_size: samples a batch of one process.
+        world_size: number of processes; those of the process group if None.
+
+    Raises:
+        UserError: fewer samples than one global batch.
+    """
+    processes = rank_and_world_size()[1] if world_size is None else world_size
+    if size < batch_size * processes:
+        raise UserError(
+            f"The training set has {size} samples, less than one global batch of {batch_size * processes}"
+            f" ({batch_size} x {processes} process{'es' * (processes != 1)}): lower batch_size to at most"
+            f" {size // processes}, use fewer processes (trainer.devices, trainer.num_nodes), or add data."
+        )
 
 
 class ResumableLoader(DataLoader):

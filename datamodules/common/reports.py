@@ -32,8 +32,11 @@ def listed(path: Path) -> list[str]:
     """Return the entries of a list file, one a line, whatever the line ends; blank lines do not count.
 
     Raises:
-        UserError: one leads out of the folder of the data set.
+        UserError: the file is no text, or an entry leads out of the folder of the data set.
     """
-    entries = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    try:
+        entries = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no list of text lines ({error}): copy it again from the data set") from error
     refuse_escape(entries, path)
     return entries

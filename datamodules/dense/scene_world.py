@@ -8,7 +8,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from datamodules.common.loading import eval_loader, step_generator, train_loader
+from datamodules.common.loading import check_global_batch, eval_loader, step_generator, train_loader
 from datamodules.dense.davis import DAVIS2017
 from datamodules.dense.object_discovery import ObjectDiscoveryData
 from datamodules.dense.spair import SPair71k
@@ -107,6 +107,7 @@ class SceneWorld(LightningDataModule):
             folder.setup(stage)
             self.predict_set = folder.predict_set
         if stage == "fit":
+            check_global_batch(self.scenes + self.crops, self.batch_size)
             images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
             self.train_set = Rendered(images + [render_crop(self.seed, i, size) for i in range(self.crops)])
         half = self.held_out // 2

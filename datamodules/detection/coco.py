@@ -12,13 +12,12 @@ from datamodules.common.reports import compare_count, first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
-from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import (
     Among,
     AnyInt,
-    ImageSize,
     NonNegativeInt,
     Percent,
     PositiveInt,
@@ -109,9 +108,9 @@ class COCODetection(DetectionDataModule):
         batch_size: PositiveInt = 8,
         num_workers: Workers = 2,
         seed: AnyInt = 0,
-        train_sizes: list[Annotated[ImageSize, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
-        longest: ImageSize = 1333,
-        test_size: ImageSize = 800,
+        train_sizes: list[Annotated[PictureSide, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006 (read only, and the help shows it)
+        longest: PictureSide = 1333,
+        test_size: PictureSide = 800,
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):

@@ -13,7 +13,9 @@ from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
-from visionscapes.checks import Among, AnyInt, ImageSize, PositiveInt, Workers, check_options
+from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveInt, Workers, check_options
+
+PictureSide = Annotated[int, Bounds(least=2, most=LARGEST_IMAGE)]  # torch cannot resize to a single pixel
 
 
 class DetectionDataModule(LightningDataModule, ABC):
@@ -33,7 +35,7 @@ class DetectionDataModule(LightningDataModule, ABC):
         second_view: draws "second_view", for methods that compare two views of a picture.
 
     Raises:
-        UserError: a size or batch size below 1.
+        UserError: a size below 2, a batch size below 1.
     """
 
     classes: tuple[str, ...]
@@ -43,9 +45,9 @@ class DetectionDataModule(LightningDataModule, ABC):
         batch_size: PositiveInt,
         num_workers: Workers,
         seed: AnyInt,
-        train_sizes: Sequence[Annotated[ImageSize, Among(1)]],
-        longest: ImageSize,
-        test_size: ImageSize,
+        train_sizes: Sequence[Annotated[PictureSide, Among(1)]],
+        longest: PictureSide,
+        test_size: PictureSide,
         with_masks: bool,
         second_view: SecondView | None,
     ):

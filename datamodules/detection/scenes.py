@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
+from datamodules.common.loading import check_global_batch
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd
@@ -25,7 +26,6 @@ from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from visionscapes.checks import (
     Among,
     Bounds,
-    ImageSize,
     NonNegativeFloat,
     NonNegativeInt,
     Percent,
@@ -88,7 +88,7 @@ class DetectionScenes(DetectionDataModule):
         self,
         scenes: PositiveInt = 240,
         test_scenes: PositiveInt = 200,
-        image_size: ImageSize = 128,
+        image_size: PictureSide = 128,
         objects: list[Annotated[int, Bounds(least=1, most=200), Among(2, 2)]] = [3, 9],  # noqa: B006 (read only, and the help shows it)
         tail: NonNegativeFloat = 0.7,
         split: Literal["1", "2", "3", "4", "5", "siod"] | None = None,
@@ -99,7 +99,7 @@ class DetectionScenes(DetectionDataModule):
         batch_size: PositiveInt = 8,
         num_workers: Workers = 0,
         seed: NonNegativeInt = 0,
-        train_sizes: list[Annotated[ImageSize, Among(1)]] | None = None,
+        train_sizes: list[Annotated[PictureSide, Among(1)]] | None = None,
         with_masks: bool = False,
         second_view: SecondView | None = None,
     ):
@@ -133,6 +133,7 @@ class DetectionScenes(DetectionDataModule):
         """Render the scenes and draw the split."""
         scenes, test_scenes, unlabelled = self.counts
         if stage == "fit" and not self.train:
+            check_global_batch(scenes + unlabelled, self.batch_size)
             records = [self._record(self.seed, k) for k in range(scenes + unlabelled)]
             self.train = self._sparse(records[:scenes]) + [without_labels(each) for each in records[scenes:]]
         if not self.test:

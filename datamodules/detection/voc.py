@@ -18,11 +18,11 @@ from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
-from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
-from visionscapes.checks import Among, AnyInt, ImageSize, NonNegativeInt, Percent, PositiveInt, Workers, check_options
+from visionscapes.checks import Among, AnyInt, NonNegativeInt, Percent, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import write_text
 
@@ -86,9 +86,9 @@ class VOCDetection(DetectionDataModule):
         batch_size: PositiveInt = 8,
         num_workers: Workers = 2,
         seed: AnyInt = 0,
-        train_sizes: list[Annotated[ImageSize, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006
-        longest: ImageSize = 1333,
-        test_size: ImageSize = 800,
+        train_sizes: list[Annotated[PictureSide, Among(1)]] = list(range(480, 801, 32)),  # noqa: B006
+        longest: PictureSide = 1333,
+        test_size: PictureSide = 800,
         second_view: SecondView | None = None,
     ):
         check_options(VOCDetection, locals())

@@ -9,9 +9,11 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
+from datamodules.common.reports import listed
 from datamodules.images.image_folder import Crop, ImageFolder, LabelledFiles
 from datamodules.images.views import RandomViews
 from visionscapes.checks import AnyInt, ImageSize, PositiveInt, PositiveShare, Workers, check_options
+from visionscapes.errors import UserError
 
 NAME = "ImageNet-1k (ILSVRC2012)"
 SUFFIXES = (".jpeg", ".jpg")
@@ -145,7 +147,7 @@ class ImageNet(ImageFolder):
         if (self._devkit() / "meta.mat").is_file():
             return sorted(wordnet_ids(self._devkit() / "meta.mat").values())
         if mapping.is_file():
-            return sorted(line.split()[0] for line in mapping.read_text().splitlines() if line.strip())
+            return sorted(line.split()[0] for line in listed(mapping))
         return []
 
     def _flat_labels(self) -> Callable[[Path], str]:
@@ -153,12 +155,18 @@ class ImageNet(ImageFolder):
         solution, truth = self.root / "LOC_val_solution.csv", self._devkit() / GROUND_TRUTH
         if truth.is_file() and (self._devkit() / "meta.mat").is_file():
             ids = wordnet_ids(self._devkit() / "meta.mat")
-            labels = [ids[int(number)] for number in truth.read_text().split()]
+            try:
+                labels = [ids[int(number)] for number in listed(truth)]
+            except (ValueError, KeyError) as error:
+                raise UserError(f"{truth} has to hold a number of a class a line ({error!r}): copy it again") from error
             # Line k belongs to image k. The number in the name finds it in a subset as well, a position would not.
             by_stem = {f"ILSVRC2012_val_{k:08d}": label for k, label in enumerate(labels, 1)}
         elif solution.is_file():
-            with solution.open(newline="") as file:
-                by_stem = {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+            try:
+                with solution.open(newline="") as file:
+                    by_stem = {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+            except (ValueError, LookupError, AttributeError, csv.Error) as error:
+                raise UserError(f"{solution} is not Kaggle's table of labels ({error!r}): copy it again") from error
         else:
             raise self._not_found(f"labels of the flat folder val: {truth} with meta.mat beside it, or {solution}")
         return lambda path: by_stem.get(path.stem, "a name without label")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from datamodules.common.loading import check_global_batch
 from datamodules.procedural.sources.sources import SETTINGS, is_real, render_source
 from datamodules.sources.images import LEAST_SIZE, CollectedPictures, SourceImages
 from datamodules.sources.pictures import Augment
@@ -139,6 +140,7 @@ class SourceWorld(SourceImages):
             return super().collect()
         setting = SETTINGS[self.setting]
         classes = tuple(sorted(setting.labelled))
+        check_global_batch(len(classes) * self.images, self.batch_size)
         rounds = {1: setting.discovery, **setting.arrivals}
         coming = [(arrival, name) for arrival in sorted(rounds) for name in sorted(rounds[arrival])]
         count = self.discovery_images
@@ -152,6 +154,13 @@ class SourceWorld(SourceImages):
             truth=[name for _, name in coming for _ in range(count)],
             rounds=np.repeat([arrival for arrival, _ in coming], count),
         )
+
+    @property
+    def discovery_count(self) -> int | None:
+        """The number of discovery images before they are drawn; None of folders, which are listed in ``setup``."""
+        setting = SETTINGS[self.setting]
+        sources = sum(map(len, [setting.discovery, *setting.arrivals.values()]))
+        return sources * self.discovery_images if self.rendered else None
 
     @override
     def is_real(self, source: str) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from datamodules.common.loading import check_global_batch
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
@@ -127,6 +128,8 @@ class FaceWorld(TranslationData):
                 "val": (held_out, min(self.test_images, VALIDATION), 0),
                 "test": (held_out, self.test_images, self.texture_draws),
             }[part]
+            if part == "train":
+                check_global_batch(count, self.batch_size)
             self.rendered[part] = RenderedFaces(world, count, self.image_size, textures=textures)
         return self.rendered[part]
 

@@ -122,6 +122,18 @@ class GANDiscovery(GroupedOptions):
             "epochs: --model.rounds, --model.epochs and --model.epochs_later make all of them shorter"
         )
 
+    def check_data(self, data: Any) -> None:
+        """Check that there will be more discovery images than clusters, where the data know before they are set up.
+
+        Args:
+            data: a datamodule; what it does not say is not checked.
+
+        Raises:
+            UserError: there are not.
+        """
+        if (count := getattr(data, "discovery_count", None)) is not None:
+            self._check_clusters(count)
+
     def _check_clusters(self, images: int) -> None:
         """Refuse to ask k-means for more clusters than there are images, with which it never finds any."""
         for number in range(1, self.rounds + 1):

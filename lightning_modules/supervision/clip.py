@@ -88,6 +88,10 @@ class CLIP(LightningModule):
         warmup: NonNegativeInt = 100,
     ):
         check_options(CLIP, locals())
+        if text_width % text_heads:
+            raise UserError(
+                f"CLIP.text_width is {text_width} and text_heads {text_heads}: it has to be a multiple of them"
+            )
         super().__init__()
         self.save_hyperparameters()
         self.network = TrainableViT(model, model_args)

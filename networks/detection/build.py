@@ -129,7 +129,7 @@ def _build(model: dict[str, Any]) -> Any:
 
     try:
         detector = MODELS.build(model)
-    except (KeyError, TypeError, ValueError, AssertionError, AttributeError, ImportError, IndexError) as error:
+    except (TypeError, ValueError, AssertionError, AttributeError, ImportError, LookupError, ArithmeticError) as error:
         raise UserError(
             f"the configuration cannot be built: {error}; check it, and the overrides, against the arguments of "
             f"{model['type']}"

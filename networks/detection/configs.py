@@ -105,6 +105,8 @@ def apply_override(model: MutableMapping[str, Any], key: str, value: Any) -> Non
     Raises:
         UserError: the model has no such place, or the last key resembles one that is there.
     """
+    if not isinstance(key, str):
+        raise UserError(f"override {key!r}: give the name of what to set, as in backbone.depth")
     _assign(model, key.split("."), value, key)
 
 

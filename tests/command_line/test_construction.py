@@ -1,13 +1,17 @@
 """What a library has against a value is told in a line; a bug keeps its traceback."""
 
+import re
+
+import numpy as np
 import pytest
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from command_line.construction import Construction, of_library, of_lightning
+from command_line.construction import Construction, of_batch, of_library, of_lightning, of_memory
 from visionscapes.errors import UserError
 
 
@@ -87,3 +91,23 @@ def test_the_cause_counts_where_the_parser_built_itself():
     bug = ValueError("the parser's")
     bug.__cause__ = ZeroDivisionError("the bug")
     assert isinstance(Construction().explained(bug), ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [failure(torch.empty, 10**15), failure(np.zeros, 10**15), torch.OutOfMemoryError("CUDA: Tried to allocate 3 GiB.")],
+    ids=["torch", "numpy", "GPU"],
+)
+def test_more_memory_than_there_is(error):
+    told = str(of_memory(error, "Mine"))
+    assert re.fullmatch(r"Mine needs more memory than there is( for [\d.]+ \w+ at once)?: choose smaller sizes.*", told)
+    assert of_memory(RuntimeError("shapes do not fit"), "Mine") is None
+
+
+def test_a_batch_without_what_the_module_needs():
+    def training_step(batch):
+        return batch["label"], {}["inner"]
+
+    told = str(of_batch(failure(training_step, {"task": "images", "image": 0}), "Mine"))
+    assert told.startswith("Mine needs 'label' in a batch, and those of the data hold task, image: ")
+    assert of_batch(ValueError("other"), "Mine") is None

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from command_line.job import Session, is_rank_zero, restarts, shared_name
+from command_line.job import Session, check_processes, is_rank_zero, restarts, shared_name
 from visionscapes.errors import UserError
 
 
@@ -50,3 +50,11 @@ def test_a_session_outside_of_jobs_has_no_folder(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"command": ["a"], "session": here.record()}))
     assert not here.wrote(tmp_path)
     assert not here.goes_on_in(tmp_path)
+
+
+def test_a_run_has_as_many_processes_as_its_environment_says():
+    check_processes({}, 4)
+    check_processes({"WORLD_SIZE": "1"}, 2)  # Lightning starts the second one itself
+    check_processes({"RANK": "0", "WORLD_SIZE": "2"}, 2)
+    with pytest.raises(UserError, match=r"WORLD_SIZE.* is 2, and this run has 1 process: unset it, or .*torchrun"):
+        check_processes({"RANK": "0", "WORLD_SIZE": "2"}, 1)

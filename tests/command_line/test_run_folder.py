@@ -156,7 +156,12 @@ def test_names_are_names_of_folders(tmp_path, name):
         claim(str(tmp_path), "lift", name)
 
 
-@pytest.mark.parametrize("place", ["file", "/proc/runs", "/sys/runs"])  # which refuse even root
+def test_a_name_that_file_systems_do_not_take(tmp_path):
+    with pytest.raises(UserError, match="--name is 300 characters long: give at most 200"):
+        claim(str(tmp_path), "lift", "x" * 300)
+
+
+@pytest.mark.parametrize("place", ["", "file", "/proc/runs", "/sys/runs"])  # which refuse even root
 def test_place_that_cannot_be_written(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()

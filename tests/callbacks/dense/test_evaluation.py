@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
+from callbacks import Complexity, PrincipalComponentPicture
 from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
 from metrics.estimate import Estimate
 from tests.helpers.dense_case import Objects, Pooled, TinyModule, object_discovery_loaders, run_test
@@ -56,6 +57,12 @@ def test_features_are_those_offered_in_the_order_asked_for():
         dense_features_of(module, ["base", "LiFT"])
     alone = Pooled()
     assert dense_features_of(alone) == {"features": alone}
+
+
+@pytest.mark.parametrize("callback", [Blueness, Complexity, PrincipalComponentPicture])
+def test_names_that_a_module_does_not_offer_are_told_before_anything_is_run(tmp_path, callback):
+    with pytest.raises(UserError, match=r"methods \['nothing'\] are not offered by TinyModule"):
+        callback(methods=["nothing"]).setup(quiet_trainer(tmp_path, []), TinyModule(), "fit")
 
 
 def test_every_image_counts_once_for_each_method_and_size(tmp_path):

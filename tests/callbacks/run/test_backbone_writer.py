@@ -10,6 +10,7 @@ from lightning_modules.supervision.vit import MEAN, STD, TrainableViT
 from networks.vit_features import ViTFeatures
 from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.tiny_vit import MODEL, TINIEST
+from visionscapes.errors import UserError
 
 
 class Module(LightningModule):
@@ -25,6 +26,15 @@ class Module(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Plain(LightningModule):
+    """Has no backbone, and fails where it is trained."""
+
+    def training_step(self, batch, batch_idx): ...
+
+    def configure_optimizers(self):
+        raise AssertionError
 
 
 @pytest.fixture
@@ -57,3 +67,8 @@ def test_the_file_loads_as_features(written):
     for name, value in module.backbone_state().items():
         torch.testing.assert_close(features.vit.state_dict()[name], value, atol=1e-3, rtol=1e-3)
     assert features(torch.rand(1, 3, 16, 16)).shape == (1, 16, 2, 2)
+
+
+def test_a_module_without_a_backbone_is_refused_before_it_is_trained(tmp_path):
+    with pytest.raises(UserError, match=r"BackboneWriter .* Plain trains none"):
+        quiet_trainer(tmp_path, [BackboneWriter()]).fit(Plain(), DataLoader(torch.rand(6, 3, 16, 16), batch_size=2))

@@ -5,6 +5,7 @@ import pytest
 from callbacks.dense.object_discovery import ObjectDiscovery
 from callbacks.vit_analysis import analysis_report as module
 from callbacks.vit_analysis.analysis_report import AnalysisReport
+from visionscapes.errors import UserError
 
 
 class Data:
@@ -60,3 +61,9 @@ def test_nothing_is_drawn_before_the_last_pass_or_by_other_processes(tmp_path, m
     trainer = SimpleNamespace(is_global_zero=first, default_root_dir=str(tmp_path))
     AnalysisReport().on_test_end(trainer, SimpleNamespace(described=lambda: [{}, {}]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_with_nothing_to_test_on():
+    data = SimpleNamespace(only=lambda _: None, test_dataloader=dict)
+    with pytest.raises(UserError, match="nothing to test on: choose tasks"):
+        AnalysisReport().setup(SimpleNamespace(datamodule=data, callbacks=[]), None, "test")

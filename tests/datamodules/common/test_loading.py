@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import Dataset
 
+from datamodules import DetectionScenes, FaceWorld, SceneWorld, SourceWorld, SubjectWorld
 from datamodules.common import loading
 from datamodules.common.loading import (
     GlobalPermutation,
@@ -231,3 +232,19 @@ def test_what_a_batch_draws_is_a_function_of_seed_step_and_rank(monkeypatch):
             assert torch.equal(own, torch.rand(4, generator=wanted))
             drawn[seed, step, rank] = tuple(own.tolist())
     assert len(set(drawn.values())) == len(drawn)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "draws"),
+    [
+        (FaceWorld, {"images": 7}, "datamodules.translation.face_world.render_face"),
+        (SceneWorld, {"scenes": 4, "crops": 3}, "datamodules.dense.scene_world.render_scene"),
+        (SubjectWorld, {"subjects": 7}, "datamodules.analysis.subject_world._labelled"),
+        (DetectionScenes, {"scenes": 7}, "datamodules.detection.scenes.scene_record"),
+        (SourceWorld, {"images": 2}, "datamodules.sources.world.render_source"),
+    ],
+)
+def test_worlds_are_not_drawn_for_a_batch_that_they_do_not_fill(monkeypatch, data, options, draws):
+    monkeypatch.setattr(draws, lambda *_, **__: pytest.fail("drawn"))
+    with pytest.raises(UserError, match="less than one global batch of 100"):
+        data(batch_size=100, **options).setup("fit")

@@ -4,6 +4,7 @@ import pytest
 
 from datamodules.common import reports
 from datamodules.common.reports import compare_count, first_names, listed, report_left_out
+from visionscapes.errors import UserError
 
 
 def test_names_for_messages_are_few_and_relative(tmp_path):
@@ -34,6 +35,12 @@ def test_one_process_of_several_tells_it(monkeypatch, caplog, first, lines):
     compare_count("Set", "pictures", 4, 5)
     report_left_out("Set", 2, "pictures", 9, "too small")
     assert len(caplog.messages) == lines
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / "list.txt").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="list.txt is no list of text lines"):
+        listed(tmp_path / "list.txt")
 
 
 def test_a_list_has_an_entry_a_line_whatever_the_line_ends(tmp_path):

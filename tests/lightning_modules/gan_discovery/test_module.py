@@ -272,3 +272,12 @@ def test_every_process_takes_the_statistics_of_the_first(monkeypatch) -> None:
     buffers = list(made.network.buffers())
     assert len(buffers) == len(overwritten) > 0
     assert all(one is other for one, other in zip(buffers, overwritten, strict=True))
+
+
+def test_too_many_clusters_are_told_before_images_are_drawn():
+    data = world()
+    module(k=data.discovery_count - 1).check_data(data)
+    with pytest.raises(UserError, match=f"there are {data.discovery_count} discovery images"):
+        module(k=data.discovery_count).check_data(data)
+    data.setup("fit")
+    assert data.discovery_count == len(data.discovery_names)

@@ -152,3 +152,8 @@ def test_training_lowers_the_loss_and_leaves_plain_files(tmp_path):
     assert decays[id(made.projection.weight)] == 0.2
     assert len(decays) == len(list(made.parameters()))
     assert_backbone(made, given["image"])
+
+
+def test_a_width_that_heads_cannot_share():
+    with pytest.raises(UserError, match="text_width is 12; it has to be a multiple of text_heads, 5"):
+        module(text_width=12, text_heads=5)

@@ -220,3 +220,8 @@ def test_what_has_none_of_the_marks_passes_unchanged(values):
     configs.remove_batch_augments(model)
     configs.remove_stuff(model)
     assert model == expected
+
+
+def test_a_key_that_is_no_name():
+    with pytest.raises(UserError, match="override 5: give the name"):
+        configs.apply_override({"type": "Any"}, 5, 5)  # type: ignore[arg-type]
