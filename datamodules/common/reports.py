@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datamodules.common.file_names import refuse_escape
+from visionscapes.errors import UserError
 from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)

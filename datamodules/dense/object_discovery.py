@@ -285,7 +285,7 @@ def coco_boxes(annotations: Path, names: Sequence[str] | None = None) -> dict[st
             if not annotation.get("iscrowd"):
                 x, y, width, height = annotation["bbox"]
                 found[annotation["image_id"]].append([round(x), round(y), round(x + width), round(y + height)])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{annotations} is not an instances file in COCO's format ({error!r})") from error
     refuse_escape(ids, annotations)
     absent = [name for name in names or () if name not in ids]

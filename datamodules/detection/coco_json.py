@@ -150,7 +150,7 @@ def read_annotations(path: Path, with_masks: bool = False) -> CocoAnnotations:
         ]
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is no JSON or is cut off ({error}): {GET_AGAIN}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not a detection file in COCO's format ({error!r}): {GET_AGAIN}") from error
     refuse_escape(files, path)
     _refuse_repeated(path, "picture ids", image_ids)

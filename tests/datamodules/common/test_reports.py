@@ -39,7 +39,7 @@ def test_one_process_of_several_tells_it(monkeypatch, caplog, first, lines):
 
 def test_a_list_that_is_no_text(tmp_path):
     (tmp_path / "list.txt").write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match="list.txt is no list of text lines"):
+    with pytest.raises(UserError, match=r"list\.txt is no list of text lines"):
         listed(tmp_path / "list.txt")
 
 

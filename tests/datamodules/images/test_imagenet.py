@@ -5,6 +5,7 @@ from scipy.io import savemat
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.images.imagenet import ImageNet
 from tests.helpers.image_files import save_awkward, save_photo, truncate
+from visionscapes.errors import UserError
 
 # Sorted WordNet ids and, beside them, devkit ids in another order; id 4 is an inner node of the tree.
 DEVKIT_IDS = {"n01440764": 3, "n02012849": 1, "n03126707": 2, "n00001740": 4}
@@ -164,4 +165,19 @@ def test_counts_are_compared_with_the_published_ones(tmp_path):
     make_train(tmp_path / "train")
     make_val(tmp_path / "val", nested=True)
     with pytest.warns(UserWarning, match="9 training images of 1,281,167"):
+        imagenet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", bytes(range(256)), b"ImageId\n", b"ImageId,PredictionString\nx\n", b"a\nb\n", b"7\n"]
+)
+def test_labels_that_are_none(tmp_path, content):
+    make_train(tmp_path / "train")
+    make_val(tmp_path / "val")
+    (tmp_path / "LOC_val_solution.csv").write_bytes(content)
+    with pytest.raises(UserError):
+        imagenet(tmp_path)
+    make_devkit(tmp_path)
+    next(tmp_path.glob("*/data/*ground_truth.txt")).write_bytes(content)
+    with pytest.raises(UserError):
         imagenet(tmp_path)
