@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from command_line import help as help_text
 from command_line import quick_imports
+from command_line.job import check_environment
 from command_line.refusals import explain_refusal
 from command_line.termination import TERMINATED, ended_by_sigterm
 from visionscapes.errors import UserError
@@ -41,6 +42,7 @@ def main(args: list[str] | None = None) -> "CommandLine":
     args = sys.argv[1:] if args is None else list(args)
     try:
         with ended_by_sigterm(), environment_restored():
+            check_environment(os.environ)  # Lightning takes some for numbers as soon as it is imported
             append_working_directory()
             text = help_text.answer(args)
             if text is not None:

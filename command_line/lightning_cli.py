@@ -30,7 +30,7 @@ from command_line.expected_warnings import silence_expected
 from command_line.explanations import explain
 from command_line.failures import end_ranks, explain_failure
 from command_line.help import SUBCOMMANDS
-from command_line.job import Session, check_environment, check_processes, is_rank_zero
+from command_line.job import Session, check_processes, is_rank_zero
 from command_line.literals import PARSER_MODE, read_none_as_null
 from command_line.messages import group_options, groups_of, with_full_name
 from command_line.method_checks import check_replaced_options, check_trains
@@ -108,7 +108,6 @@ class CommandLine(LightningCLI):
                 raise UserError(explained) from error
 
     def _start(self, args: list[str]) -> None:
-        check_environment(os.environ)
         read_none_as_null()
         parser_kwargs = {"parser_mode": PARSER_MODE, "allow_abbrev": False, "exit_on_error": False}
         super().__init__(

@@ -559,6 +559,15 @@ def test_the_handler_of_ctrl_c_is_left_alone_by_a_fit_that_cannot_begin(fails):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_ranks_are_looked_at_before_lightning_is_imported(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "abc")
+    monkeypatch.setattr(cli.quick_imports, "import_lightning", lambda: pytest.fail("imported"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fit"])
+    assert ended.value.code == 2
+    assert "RANK of the environment is 'abc'" in capsys.readouterr().err
+
+
 def test_impossible_hardware_is_one_line(fails):
     assert "the trainer needs the package torch_xla" in fails("--trainer.accelerator=tpu")
 

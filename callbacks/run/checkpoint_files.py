@@ -14,6 +14,12 @@ from visionscapes.errors import UserError
 from visionscapes.renamed_options import groups_of, with_new_names
 
 LAST = "last.ckpt"
+KINDS: dict[str, type] = {  # of what Lightning writes
+    **dict.fromkeys(("state_dict", "loops", "callbacks", "hyper_parameters"), Mapping),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+    **dict.fromkeys(("epoch", "global_step"), int),
+    "pytorch-lightning_version": str,
+}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,6 +56,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint of cli.py: it lacks the state of a run. Plain weights belong into the module's "
             "'weights' argument"
         )
+    wrong = [name for name, kind in KINDS.items() if name in checkpoint and not isinstance(checkpoint[name], kind)]
+    if wrong:
+        raise UserError(f"checkpoint {path} was changed by hand: what it has as {wrong[0]} is none{_whole_one(path)}")
     return dict(checkpoint)
 
 

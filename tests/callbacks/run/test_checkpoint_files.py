@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from callbacks.run.checkpoint_files import differences, newest_checkpoint, newest_run, read_checkpoint
+from callbacks.run.checkpoint_files import KINDS, differences, newest_checkpoint, newest_run, read_checkpoint
 from callbacks.run.checkpointing import SafeCheckpointIO
 from visionscapes.errors import UserError
 
@@ -25,6 +25,14 @@ def test_newest_is_by_time_and_readable(tmp_path):
 def test_folder_instead_of_a_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("value", [None, 5.5])
+def test_parts_that_are_of_another_kind(tmp_path, name, value):
+    torch.save({"state_dict": {}, "loops": {}, "global_step": 0} | {name: value}, tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=rf"changed\.ckpt was changed by hand: what it has as {name} is none"):
+        read_checkpoint(tmp_path / "changed.ckpt")
 
 
 def test_differences_are_those_of_shared_arguments():
