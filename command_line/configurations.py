@@ -6,8 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from visionscapes.bundled import CONFIGS, ROOT, bundled, find_configuration
+from visionscapes.errors import UserError
 
 OPTIONS = ("--config", "-c")
+LONGEST_FILE_NAME = 255  # of common file systems
 
 
 def config_files(args: Sequence[str]) -> list[str]:
@@ -21,7 +23,14 @@ def located(args: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Args:
         args: the words; a configuration may be given by its name, such as "lift".
+
+    Raises:
+        UserError: nothing is given with --config, or what no file system takes for a name.
     """
+    if "" in (named := config_files(args)):
+        raise UserError("--config needs the name of a configuration or a file, as in --config lift")
+    if long := next((each for each in named if max(map(len, each.split("/"))) > LONGEST_FILE_NAME), ""):
+        raise UserError(f"there is no file {long[:80]} ...: its name has more than {LONGEST_FILE_NAME} characters")
     words, told = list(args), list[str]()
     for place, (before, word) in enumerate(zip(["", *args], args, strict=False)):
         option, given = ("", word) if before in OPTIONS else ("--config=", word.removeprefix("--config="))

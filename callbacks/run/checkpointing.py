@@ -65,7 +65,7 @@ class Checkpointing(ModelCheckpoint):
         save_last: also keep the newest as ``last.ckpt``, which ``--resume`` continues from.
 
     Raises:
-        UserError: an option is out of its bounds.
+        UserError: an option is out of its bounds, or two contradict each other.
     """
 
     def __init__(
@@ -78,6 +78,16 @@ class Checkpointing(ModelCheckpoint):
         save_last: bool = True,
     ):
         check_options(Checkpointing, locals())
+        if monitor is None and save_top_k not in (-1, 0, 1):
+            raise UserError(
+                f"Checkpointing.save_top_k is {save_top_k}, and nothing ranks the checkpoints: give "
+                "--checkpoint.monitor, or -1 to keep all"
+            )
+        if every_n_train_steps and every_n_epochs:
+            raise UserError(
+                f"Checkpointing.every_n_train_steps is {every_n_train_steps} and every_n_epochs {every_n_epochs}: give "
+                "one of them"
+            )
         super().__init__(
             every_n_train_steps=every_n_train_steps,
             every_n_epochs=every_n_epochs,

@@ -35,7 +35,11 @@ class AnalysisReport(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave out the test data that nobody needs, because what they give was measured before."""
+        """Leave out the test data that nobody needs, because what they give was measured before.
+
+        Raises:
+            UserError: the data have nothing to test on.
+        """
         data: Any = getattr(trainer, "datamodule", None)
         if stage != "test" or not hasattr(data, "only"):
             return

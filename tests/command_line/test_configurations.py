@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from command_line.configurations import config_files, is_bundled, located
 from visionscapes.bundled import ROOT
+from visionscapes.errors import UserError
 
 BUNDLED = ROOT / "configs" / "lift.yaml"
 
@@ -40,3 +43,17 @@ def test_in_the_repository_nothing_is_told_of_its_own_files(monkeypatch):
     assert located(words) == (words, [])
     told = "note: --config lift is the bundled configs/lift.yaml"
     assert located(["--config=lift"]) == (["--config=configs/lift.yaml"], [told])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["fit", "--config"], "--config needs the name"),
+        (["fit", "--config="], "--config needs the name"),
+        (["fit", "-c", "z" * 5000], "more than 255 characters"),
+    ],
+)
+def test_what_names_no_file(words, told):
+    with pytest.raises(UserError, match=told) as caught:
+        located(words)
+    assert len(str(caught.value)) < 200

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from callbacks.run.checkpoint_files import read_checkpoint
-from callbacks.run.checkpointing import CheckpointNotSavedError, SafeCheckpointIO
+from callbacks.run.checkpointing import Checkpointing, CheckpointNotSavedError, SafeCheckpointIO
+from visionscapes.errors import UserError
 
 STATE = {"state_dict": {"a": torch.arange(5.0)}, "global_step": 3, "loops": {}}
 
@@ -57,3 +58,15 @@ def test_readers_never_see_half_a_file(tmp_path):
     while not done.is_set():
         assert read_checkpoint(path)["global_step"] == 3
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"save_top_k": 3}, "save_top_k is 3, and nothing ranks the checkpoints: give --checkpoint.monitor"),
+        ({"every_n_epochs": 1, "every_n_train_steps": 2}, "every_n_train_steps is 2 and every_n_epochs 1: give one"),
+    ],
+)
+def test_options_that_contradict_each_other(options, words):
+    with pytest.raises(UserError, match=words):
+        Checkpointing(**options)
