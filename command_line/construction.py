@@ -95,6 +95,20 @@ def of_memory(error: BaseException, subject: str) -> UserError | None:
     return UserError(f"{subject} needs more memory than there is{asked}: choose smaller sizes, as of --data.batch_size")
 
 
+def of_image_size(error: BaseException, module: str) -> UserError | None:
+    """Return the error of the user whose images a ViT of timm does not take; None for an error of another kind.
+
+    Args:
+        error: as caught.
+        module: name of the module's class.
+    """
+    text = one_line(str(error))
+    of_size = isinstance(error, AssertionError) and re.match(r"Input (image )?(height|width) \(\d+\) ", text)
+    if not (of_size and innermost(error) in ("timm", "torch")):  # torch has the assertion that timm makes
+        return None
+    return UserError(f"{module}: {text.rstrip('.')}: choose sizes of images, or of patches, that go together")
+
+
 def of_batch(error: BaseException, module: str) -> UserError | None:
     """Return the error of the user whose data do not go with the module; None for an error of another kind.
 

@@ -22,7 +22,8 @@ def check_environment(environ: Mapping[str, str]) -> None:
     """Check the variables that tell a process which one of a run it is.
 
     Raises:
-        UserError: one of them is no number, or a rank is not below the number of processes.
+        UserError: one of them is no number, a rank is not below the number of processes, or nothing says how many
+            processes there are besides one whose rank is not 0.
     """
     numbers = {name: environ[name].strip() for name in NUMBERED if name in environ}
     for name, value in numbers.items():
@@ -34,6 +35,12 @@ def check_environment(environ: Mapping[str, str]) -> None:
     if "RANK" in numbers and "WORLD_SIZE" in numbers and int(numbers["RANK"]) >= int(numbers["WORLD_SIZE"]):
         raise UserError(
             f"RANK is {numbers['RANK']} and WORLD_SIZE {numbers['WORLD_SIZE']} in the environment: ranks count from 0"
+        )
+    stray = [name for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if int(numbers.get(name, 0)) > 0]
+    if stray and "WORLD_SIZE" not in numbers and "SLURM_NTASKS" not in numbers:
+        raise UserError(
+            f"the variable {stray[0]} of the environment is {numbers[stray[0]]}, and nothing says how many processes "
+            f"there are: unset {stray[0]}, or start with torchrun or srun"
         )
 
 

@@ -186,12 +186,29 @@ def _refuse(model: Mapping[str, Any]) -> None:
         raise UserError(f"'{name}' knows one class, and wants two objects or more in each image; choose another")
     if model.get("roi_head") and not model.get("rpn_head"):
         raise UserError(f"'{name}' is given proposals from a file; choose a detector with an RPN (faster_rcnn)")
+    _refuse_suppression(model)
     teacher = model.get("teacher_ckpt")
     if teacher is not None and not Path(teacher).is_file():
         raise UserError(
             f"the teacher's weights '{teacher}' are not a file: fetch them and override 'teacher_ckpt' with their "
             "path, or with null for an untrained teacher"
         )
+
+
+def _refuse_suppression(part: Any) -> None:
+    """Raise an error for a non-maximum suppression that does not exist: mmcv would run its name as code."""
+    from mmcv import ops
+
+    if isinstance(part, list | tuple):
+        for each in part:
+            _refuse_suppression(each)
+    elif isinstance(part, Mapping):
+        for key, value in part.items():
+            _refuse_suppression(value)
+            if key == "nms" and isinstance(value, Mapping) and isinstance(value.get("type"), str):
+                name = value["type"]
+                if not (name.isidentifier() and "nms" in name and callable(getattr(ops, name, None))):
+                    raise UserError(f"there is no non-maximum suppression '{name}': choose nms or soft_nms")
 
 
 def _allow_one_image(convolution: Any, inputs: Any) -> None:

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import timm
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
@@ -11,7 +12,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
-from command_line.construction import Construction, of_batch, of_library, of_lightning, of_memory
+from command_line.construction import Construction, of_batch, of_image_size, of_library, of_lightning, of_memory
 from visionscapes.errors import UserError
 
 
@@ -111,3 +112,12 @@ def test_a_batch_without_what_the_module_needs():
     told = str(of_batch(failure(training_step, {"task": "images", "image": 0}), "Mine"))
     assert told.startswith("Mine needs 'label' in a batch, and those of the data hold task, image: ")
     assert of_batch(ValueError("other"), "Mine") is None
+
+
+@pytest.mark.parametrize("side", [63, 32])
+def test_images_that_a_vit_does_not_take(side):
+    vit = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=64, dynamic_img_size=side == 63)
+    with pytest.raises(AssertionError) as caught:
+        vit(torch.zeros(1, 3, side, side))
+    assert f"DINO: Input height ({side}) " in str(of_image_size(caught.value, "DINO"))
+    assert of_image_size(AssertionError("Input height (63) of our own"), "DINO") is None, "no complaint of timm's"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from command_line.job import Session, check_processes, is_rank_zero, restarts, shared_name
+from command_line.job import Session, check_environment, check_processes, is_rank_zero, restarts, shared_name
 from visionscapes.errors import UserError
 
 
@@ -58,3 +58,12 @@ def test_a_run_has_as_many_processes_as_its_environment_says():
     check_processes({"RANK": "0", "WORLD_SIZE": "2"}, 2)
     with pytest.raises(UserError, match=r"WORLD_SIZE.* is 2, and this run has 1 process: unset it, or .*torchrun"):
         check_processes({"RANK": "0", "WORLD_SIZE": "2"}, 1)
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_a_rank_without_a_number_of_processes_was_left_by_somebody(name):
+    check_environment({name: "0"})
+    check_environment({name: "1", "WORLD_SIZE": "2"})
+    check_environment({name: "1", "SLURM_NTASKS": "2"})
+    with pytest.raises(UserError, match=f"{name} of the environment is 1, and nothing says how many.*unset {name}"):
+        check_environment({name: "1"})
