@@ -77,7 +77,7 @@ def test_the_analysis_and_one_more_model(tmp_path, monkeypatch, capsys):
     [
         (["--model.models.FS.weights=nowhere.safetensors"], "model 'FS': no weights at 'nowhere.safetensors'"),
         (["--model.models.FS.model=resnet18"], "model 'FS'"),
-        (["--model.image_size=32"], "set up for pictures of 32x32 pixels, not 64x64"),
+        (["--model.image_size=32"], "pictures of 64 pixels, and the analysis is told of 32"),
         (["--data.queries=0"], "queries is 0"),
         (["--data.neighbours=12", "--data.tasks=[knn-train,knn-test]"], "k=20"),
         (["--data.analysis_batch=3"], "at least 4"),

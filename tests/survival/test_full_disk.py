@@ -48,7 +48,13 @@ def noise(size: int, *shape: int) -> np.ndarray:
 
 def run_of(folder: Path, **more: object) -> SimpleNamespace:
     return SimpleNamespace(
-        default_root_dir=str(folder), is_global_zero=True, world_size=1, precision="32", global_step=1, **more
+        default_root_dir=str(folder),
+        is_global_zero=True,
+        world_size=1,
+        precision="32",
+        global_step=1,
+        fast_dev_run=0,
+        **more,
     )
 
 

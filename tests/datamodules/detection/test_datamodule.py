@@ -204,7 +204,7 @@ def test_second_views_of_evaluation_differ_between_pictures_and_seeds():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"longest": 0}, "longest is 0"),
         ({"test_size": -1}, "test_size is -1"),
-        ({"train_sizes": [32, 0]}, r"train_sizes is \[32, 0\]; each of its values has to be between 1 and"),
+        ({"train_sizes": [32, 0]}, r"train_sizes is \[32, 0\]; each of its values has to be between 2 and"),
         ({"train_sizes": []}, r"train_sizes is \[\]; it has to be a list of 1 or more values"),
     ],
 )

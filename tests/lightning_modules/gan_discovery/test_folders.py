@@ -140,10 +140,11 @@ def test_bad_input_ends_with_status_2(folders, tmp_path, capsys, options, messag
     assert "Traceback" not in error
 
 
-def test_fewer_images_than_clusters_stay_unclustered(folders, tmp_path):
-    cli.main(words(tmp_path, "few", folders, "--model.init_args.k=500", "--model.init_args.rounds=1"))
-    labels = {row["label"] for row in rows(tmp_path / "gan_discovery" / "few" / "assignments.csv")}
-    assert labels <= {"-1", "0", "1", "2"}
+def test_fewer_images_than_clusters_are_refused(folders, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refused:
+        cli.main(words(tmp_path, "few", folders, "--model.init_args.k=500", "--model.init_args.rounds=1"))
+    assert refused.value.code == 2
+    assert "--model.stages.k is 500, and there are 80 discovery images" in capsys.readouterr().err
 
 
 def test_all_known(folders, tmp_path):

@@ -155,5 +155,5 @@ def test_training_lowers_the_loss_and_leaves_plain_files(tmp_path):
 
 
 def test_a_width_that_heads_cannot_share():
-    with pytest.raises(UserError, match="text_width is 12; it has to be a multiple of text_heads, 5"):
+    with pytest.raises(UserError, match="text_width is 12 and text_heads 5: it has to be a multiple"):
         module(text_width=12, text_heads=5)
