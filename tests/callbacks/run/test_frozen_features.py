@@ -21,6 +21,15 @@ from visionscapes.errors import UserError
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Several threads deal the rows of so small a batch among them, and its last bits depend on who got which."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class CountedViT(ViTFeatures):
     """Counts the images that it is asked about in training and validation steps."""
 
