@@ -36,7 +36,7 @@ def damage_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
-    except OSError:
+    except (OSError, MemoryError):  # say nothing of the file
         raise
     except Exception as error:  # zlib.error, NotImplementedError, ...: whatever a flipped bit turns a header into
         return " ".join(str(error).split()) or type(error).__name__

@@ -49,6 +49,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "checkpoints of cli.py hold tensors and plain values only. If you trust its source, load it in a script of "
             "yours and save its state_dict as safetensors"
         ) from None
+    except MemoryError:
+        raise UserError(f"checkpoint {path} needs more memory than there is, or is damaged{_whole_one(path)}") from None
     except Exception:  # What a damaged file raises is not documented: RuntimeError, EOFError, KeyError, ...
         raise UserError(f"checkpoint {path} is incomplete or damaged{_whole_one(path)}") from None
     if not isinstance(checkpoint, Mapping) or not {"state_dict", "global_step", "loops"} <= checkpoint.keys():

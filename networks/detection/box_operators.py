@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 from torchvision import ops
 
+from visionscapes.errors import UserError
+
 
 def full_precision(x: Tensor) -> Tensor:
     """Return ``x`` as it is if it is float64, else in float32."""
@@ -154,10 +156,10 @@ def roi_align_forward(
         aligned: whether pixel centres lie at half-integers.
 
     Raises:
-        NotImplementedError: pool_mode is 0, maxima, which no detector of mmdet uses.
+        UserError: pool_mode is 0, maxima, which no detector of mmdet uses.
     """
     if pool_mode != 1:
-        raise NotImplementedError("RoIAlign has pool_mode 'max' in compiled mmcv only; choose 'avg'")
+        raise UserError("RoIAlign has pool_mode 'max' in compiled mmcv only; choose 'avg'")
     x = full_precision(input)
     cells = (aligned_height, aligned_width)
     output.copy_(ops.roi_align(x, _finite(rois.to(x.dtype)), cells, spatial_scale, sampling_ratio, aligned))

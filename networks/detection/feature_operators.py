@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from torchvision import ops
 
 from networks.detection.box_operators import full_precision
+from visionscapes.errors import UserError
 
 
 def ms_deform_attn_forward(
@@ -155,7 +156,7 @@ def sigmoid_focal_loss_forward(
         alpha: weight of positives in 0 to 1; negatives have 1 - alpha.
 
     Raises:
-        NotImplementedError: weights of classes are given, which mmdet never does.
+        UserError: weights of classes are given, which mmdet never does.
     """
     output.copy_(_focal_loss(full_precision(input), target, weight, gamma, alpha))
 
@@ -172,7 +173,7 @@ def sigmoid_focal_loss_backward(
 
 def _focal_loss(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
     if weight.numel():
-        raise NotImplementedError("sigmoid_focal_loss has weights of classes in compiled mmcv only; leave them out")
+        raise UserError("sigmoid_focal_loss has weights of classes in compiled mmcv only; leave them out")
     positive = target[:, None] == torch.arange(logits.shape[1], device=target.device)
     return ops.sigmoid_focal_loss(logits, positive.to(logits.dtype), alpha, gamma)
 

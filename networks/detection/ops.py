@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from networks.detection import box_operators, convolution_operators, feature_operators
+from visionscapes.errors import UserError
 
 NAME = "mmcv._ext"
 OPERATORS = (*box_operators.OPERATORS, *convolution_operators.OPERATORS, *feature_operators.OPERATORS)
@@ -17,7 +18,7 @@ def ensure_ops() -> None:
 
     A compiled `mmcv._ext` that imports is left as it is. Without one, mmdet cannot be imported at all: each module of
     `mmcv.ops` looks its operators up when it is imported. The stand-in has every name; operators that no model of
-    mmdet's collection reaches, and those that need more than torch and torchvision, raise `NotImplementedError` when
+    mmdet's collection reaches, and those that need more than torch and torchvision, raise `UserError` when
     called. Fewer operators are fused than in compiled mmcv, so that deformable layers take more memory and time.
     """
     if NAME in sys.modules:
@@ -45,7 +46,7 @@ class StandIn(ModuleType):
             raise AttributeError(f"module '{NAME}' has no attribute '{name}'")
 
         def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-            raise NotImplementedError(
+            raise UserError(
                 f"the operator '{name}' is not among the stand-ins for mmcv's compiled operators; "
                 "replace mmcv-lite by mmcv 2.1, built for this torch, to use it"
             )

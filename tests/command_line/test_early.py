@@ -80,7 +80,10 @@ def test_the_options_are_those_of_the_parser(subcommand, monkeypatch):
 def test_no_configuration_is_refused(path):
     if "sweeps" not in path.parts:
         for subcommand in SUBCOMMANDS:
-            refuse_early([subcommand, "--config", str(path), "--config=lift"])
+            command = [subcommand, "--config", str(path), "--config=lift"]
+            refuse_early(command)
+            with pytest.raises(UserError, match="max_epoch"):  # the same words with a mistake at their end
+                refuse_early([*command, "--trainer.max_epoch=3"])
 
 
 def test_what_the_parser_accepts_is_not_refused(tmp_path):
@@ -101,6 +104,8 @@ def test_what_the_parser_accepts_is_not_refused(tmp_path):
         str(dotted),
     ]
     refuse_early(["fit", *TINY, *words, "--test_after_fit", "--resume"])
+    with pytest.raises(UserError, match="resum"):
+        refuse_early(["fit", *TINY, *words, "--test_after_fit", "--resum"])
     refuse_early(["fit", *TINY, "--", "x"])
     refuse_early(["predict", "--config", "configs/grit.yaml", "--stages.k=3"])
 

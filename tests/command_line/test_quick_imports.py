@@ -43,7 +43,7 @@ def test_what_only_prints_imports_neither_all_metrics_nor_the_compiler(args):
 @pytest.mark.slow
 def test_whoever_uses_them_gets_them():
     """What was put off is there as soon as it is asked for, and Lightning knows compiled modules and real metrics."""
-    python("""
+    said = python("""
 import pickle, sys
 from command_line.quick_imports import import_lightning, no_garbage_collection
 with no_garbage_collection():
@@ -73,12 +73,14 @@ def step(x):
     return x + 1
 assert torch.equal(step(torch.ones(2)), torch.full((2,), 2.0))
 assert float(log.metrics(on_step=True)["callback"]["loss"]) == 1
+print("every assertion held")
 """)
+    assert said.splitlines()[-1] == "every assertion held"
 
 
 @pytest.mark.slow
 def test_other_versions_are_imported_as_usual():
-    python("""
+    said = python("""
 import sys
 from command_line import quick_imports
 quick_imports.PARTS["utilities"] = "torchmetrics.no_such_part"
@@ -89,4 +91,6 @@ assert torchmetrics.MeanMetric and "torchmetrics.functional" in sys.modules and 
 from pytorch_lightning.utilities.compile import OptimizedModule
 from torch._dynamo import OptimizedModule as Real
 assert OptimizedModule is Real
+print("every assertion held")
 """)
+    assert said.splitlines()[-1] == "every assertion held"

@@ -93,11 +93,16 @@ def test_release_in_a_deleted_folder(tmp_path):
     lock = RunLock(tmp_path)
     (tmp_path / LOCK).unlink()
     lock.release()
+    RunLock(tmp_path).release()  # the folder is free for the next command, and nothing is left in it
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_without_a_holder_is_nobodys(tmp_path):
     (tmp_path / LOCK).write_text("{half")
-    RunLock(tmp_path).release()
+    lock = RunLock(tmp_path)
+    assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    lock.release()
+    assert not (tmp_path / LOCK).exists()
 
 
 def refuse(monkeypatch) -> None:

@@ -64,3 +64,15 @@ def test_the_newest_run_is_by_time(tmp_path):
         SafeCheckpointIO().save_checkpoint(STATE, path)
         os.utime(path, (1000 - age, 1000 - age))
     assert newest_run(tmp_path) == tmp_path / "new" / "checkpoints" / "last.ckpt"
+
+
+def test_a_checkpoint_that_memory_cannot_hold_is_not_called_incomplete(tmp_path, monkeypatch):
+    path = tmp_path / "large.ckpt"
+    torch.save({"state_dict": {}, "global_step": 0, "loops": {}}, path)
+
+    def load(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(UserError, match=r"large\.ckpt needs more memory than there is"):
+        read_checkpoint(path)

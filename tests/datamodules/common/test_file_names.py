@@ -33,7 +33,10 @@ def test_names_that_leave_the_folder_are_refused(tmp_path, name):
 
 
 def test_names_within_the_folder_and_absolute_paths_are_allowed(tmp_path):
-    refuse_escape(["a.jpg", "a/../b.jpg", "..a.jpg", "a..jpg", "/data/../a.jpg", "..."], tmp_path)
+    allowed = ["a.jpg", "a/../b.jpg", "..a.jpg", "a..jpg", "/data/../a.jpg", "..."]
+    refuse_escape(allowed, tmp_path)
+    with pytest.raises(UserError, match="passwd"):  # found among them
+        refuse_escape([*allowed, BAD, "a.jpg"], tmp_path)
 
 
 def captions(root: Path) -> Path:

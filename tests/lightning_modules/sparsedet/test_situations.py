@@ -78,7 +78,10 @@ def test_every_parameter_has_a_gradient(situation):
 def test_every_parameter_has_a_gradient_however_regions_are_proposed(situation, proposals):
     options, pictures, more = SITUATIONS[situation]
     found = miner(more=more, proposals=proposals, **options)
-    gradients(found, found.losses(batch(*pictures)))
+    losses = found.losses(batch(*pictures))
+    assert all(value.isfinite() for value in losses.values())
+    learns = any(gradient.any() for gradient in gradients(found, losses).values())
+    assert learns or situation == "no proposal, no annotation"  # of which there may be nothing to learn
 
 
 @pytest.mark.parametrize("situation", ["ordinary", "everything mined, no annotation"])
@@ -101,8 +104,11 @@ def test_everything_mined_leaves_the_annotations(monkeypatch):
 
 def test_batch_norm_in_training_mode():
     found = miner(more={"backbone.norm_eval": False})
+    before = {name: each.clone() for name, each in found.named_buffers() if name.endswith("running_mean")}
     losses = found.losses(batch(ONE, []))
-    gradients(found, losses)
+    assert any(gradient.any() for gradient in gradients(found, losses).values())
+    after = dict(found.named_buffers())
+    assert any(not after[name].equal(each) for name, each in before.items()), "its statistics are learnt"
 
 
 ABLATIONS = {

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from networks.detection.ops import ensure_ops
+from visionscapes.errors import UserError
 
 ensure_ops()
 from mmcv.ops import batched_nms, nms_match, soft_nms  # noqa: E402
@@ -208,7 +209,7 @@ def test_boxes_of_diverged_training_do_not_crash_the_process(pool, wrong, ratio)
 
 
 def test_maxima_of_roi_align_are_refused():
-    with pytest.raises(NotImplementedError, match="choose 'avg'"):
+    with pytest.raises(UserError, match="choose 'avg'"):
         roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), 2, 1.0, 0, "max")
 
 

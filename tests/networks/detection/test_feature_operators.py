@@ -4,6 +4,7 @@ import torchvision.ops
 from torch.nn import functional as F
 
 from networks.detection.ops import ensure_ops
+from visionscapes.errors import UserError
 
 ensure_ops()
 from mmcv.ops import sigmoid_focal_loss  # noqa: E402
@@ -137,5 +138,5 @@ def test_focal_loss_by_hand_and_far_logits_stay_finite():
 
 
 def test_weights_of_classes_are_refused():
-    with pytest.raises(NotImplementedError, match="weights of classes"):
+    with pytest.raises(UserError, match="weights of classes"):
         sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), 2.0, 0.25, torch.ones(2), "none")

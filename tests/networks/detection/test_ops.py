@@ -12,6 +12,7 @@ import pytest
 
 from networks.detection import ops
 from networks.detection.ops import NAME, OPERATORS, StandIn, ensure_ops
+from visionscapes.errors import UserError
 
 
 def test_mmcv_imports_and_finds_the_stand_in():
@@ -24,7 +25,7 @@ def test_mmcv_imports_and_finds_the_stand_in():
 
 def test_only_calling_an_absent_operator_fails_and_says_what_would_have_it():
     operator = StandIn().nms_rotated
-    with pytest.raises(NotImplementedError, match=r"'nms_rotated'.*mmcv 2\.1"):
+    with pytest.raises(UserError, match=r"'nms_rotated'.*mmcv 2\.1"):
         operator(1, threshold=2)
 
 
