@@ -109,6 +109,20 @@ def of_image_size(error: BaseException, module: str) -> UserError | None:
     return UserError(f"{module}: {text.rstrip('.')}: choose sizes of images, or of patches, that go together")
 
 
+def of_service(error: BaseException) -> UserError | None:
+    """Return the error of the user whom W&B refuses; None for an error of another kind."""
+    if type(error).__module__.partition(".")[0] != "wandb":
+        return None
+    return UserError(f"W&B: {one_line(str(error)).rstrip('.')}; without a network, set WANDB_MODE=offline")
+
+
+def of_file(error: OSError) -> UserError | None:
+    """Return the error of the user who named a file that a library cannot use; None for a bug."""
+    if error.filename is None or not raised_by_library(error):
+        return None
+    return UserError(f"{error.filename} cannot be read or written ({error.strerror}): name another place")
+
+
 def of_batch(error: BaseException, module: str) -> UserError | None:
     """Return the error of the user whose data do not go with the module; None for an error of another kind.
 

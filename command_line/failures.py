@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from command_line.construction import of_batch, of_image_size, of_lightning, of_memory
+from command_line.construction import of_batch, of_image_size, of_lightning, of_memory, of_service
 from visionscapes.errors import UserError
 
 
@@ -35,7 +35,13 @@ def explain_failure(
             "implementation. Leave the option out, or give --trainer.deterministic=warn to be told of such operators "
             "without an end; docs/varying_on_gpus.yaml lists them"
         )
-    return of_memory(error, module) or of_batch(error, module) or of_image_size(error, module) or of_lightning(error)
+    return (
+        of_memory(error, module)
+        or of_batch(error, module)
+        or of_image_size(error, module)
+        or of_service(error)
+        or of_lightning(error)
+    )
 
 
 def end_ranks(trainer: Trainer, *, at_once: bool) -> None:

@@ -24,7 +24,7 @@ from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
 from command_line.bundled_paths import read_bundled_paths
 from command_line.configurations import config_files, is_bundled, located
-from command_line.construction import Construction, of_library
+from command_line.construction import Construction, of_file, of_library
 from command_line.equipment import place_wandb, with_callbacks, with_plugins
 from command_line.expected_warnings import silence_expected
 from command_line.explanations import explain
@@ -103,9 +103,10 @@ class CommandLine(LightningCLI):
                 self._start(args)
             except OSError as error:
                 explained = explain_refusal(error, getattr(self, "run_folder", None), self.subcommand == "fit")
-                if explained is None:
+                reason = of_file(error) if explained is None else UserError(explained)
+                if reason is None:
                     raise
-                raise UserError(explained) from error
+                raise reason from error
 
     def _start(self, args: list[str]) -> None:
         read_none_as_null()

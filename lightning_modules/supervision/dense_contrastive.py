@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine
+from lightning_modules.supervision.compared_views import compared_views
 from lightning_modules.supervision.vit import TrainableViT
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 
@@ -61,7 +62,7 @@ class DenseContrastive(LightningModule):
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        views = batch["views"]
+        views = compared_views(batch, "DenseContrastive")
         places = shared_points(views.boxes[0], views.boxes[1], self.points)
         seen = [
             features_at(self.head(self.network(image)[1]), box, places)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart, half_cosine
+from lightning_modules.supervision.compared_views import compared_views
 from lightning_modules.supervision.vit import TrainableViT
 from visionscapes.checks import (
     Bounds,
@@ -108,7 +109,7 @@ class DINO(LightningModule):
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        views = batch["views"].images
+        views = compared_views(batch, "DINO").images
         self._follow()
         with torch.no_grad():
             wanted = [self.teacher_head(self.teacher(view)[0]) for view in views[:2]]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, half_cosine
+from lightning_modules.supervision.compared_views import compared_views
 from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_patch_embedding
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, check_options
 
@@ -80,7 +81,7 @@ class MoCo(LightningModule):
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        views = batch["views"].images[:2]
+        views = compared_views(batch, "MoCo").images[:2]
         self._follow()
         with torch.no_grad():
             key_1, key_2 = (self.momentum_projector(self.momentum_network(view)[0]) for view in views)

@@ -112,6 +112,8 @@ def build_detector(
 
     teacher_weights = model.pop("teacher_ckpt", None)
     detector = _build(model)
+    if lacking := [name for name, weight in detector.named_parameters() if not weight.numel()]:
+        raise UserError(f"the configuration gives {lacking[0]} no weights at all: look for empty lists and zeros in it")
     if teacher_weights is not None:
         load_detector(detector.teacher_model, teacher_weights)
     if backbone_weights is not None:

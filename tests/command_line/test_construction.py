@@ -1,6 +1,7 @@
 """What a library has against a value is told in a line; a bug keeps its traceback."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,21 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
+from wandb.errors import UsageError
 
-from command_line.construction import Construction, of_batch, of_image_size, of_library, of_lightning, of_memory
+from command_line.construction import (
+    Construction,
+    of_batch,
+    of_file,
+    of_image_size,
+    of_library,
+    of_lightning,
+    of_memory,
+    of_service,
+)
 from visionscapes.errors import UserError
 
 
@@ -121,3 +133,17 @@ def test_images_that_a_vit_does_not_take(side):
         vit(torch.zeros(1, 3, side, side))
     assert f"DINO: Input height ({side}) " in str(of_image_size(caught.value, "DINO"))
     assert of_image_size(AssertionError("Input height (63) of our own"), "DINO") is None, "no complaint of timm's"
+
+
+def test_a_place_that_a_library_cannot_use_is_named():
+    logger = CSVLogger("/proc/nowhere")
+    reason = of_file(failure(getattr, logger, "experiment"))
+    assert str(reason).startswith("/proc/nowhere cannot be read or written")
+    with pytest.raises(FileNotFoundError) as ours:
+        Path("/proc/nowhere").read_text()
+    assert of_file(ours.value) is None, "opened by no library"
+
+
+def test_a_service_without_a_key_is_told():
+    assert "WANDB_MODE=offline" in str(of_service(UsageError("No API key configured.")))
+    assert of_service(ValueError("No API key configured.")) is None

@@ -91,6 +91,7 @@ def test_synchronised_norms_are_ordinary_ones():
         ({"backbone.depth": 19}, "cannot be built.*19"),
         ({"roi_head.bbox_head.loss_cls.type": "NoLoss"}, "cannot be built.*NoLoss"),
         ({"test_cfg.rcnn.nms.type": "print(1)"}, "no non-maximum suppression .print"),
+        ({"rpn_head.anchor_generator.scales": []}, "no weights at all.*empty lists"),
         ({"type": "NoDetector"}, "no model of the type 'NoDetector'"),
         ({"rpn_head": None}, "proposals from a file.*RPN"),
     ],
