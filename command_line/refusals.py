@@ -1,5 +1,6 @@
 """What the file system refuses, in one line: a full disk, a folder that may not be written, one that was deleted."""
 
+import errno
 from pathlib import Path
 
 from visionscapes.files import NO_PERMISSION, NO_SPACE, remedy
@@ -14,6 +15,8 @@ def explain_refusal(error: OSError, run_folder: Path | None = None, resumable: b
         resumable: whether the run can be continued.
     """
     file = None if error.filename is None else Path(str(error.filename))
+    if error.errno == errno.ENAMETOOLONG:
+        return f"there is no file {str(file)[:80]} ...: its name is longer than the file system allows"
     again = "start again"
     if run_folder is not None:
         again = f"go on with --resume --name {run_folder.name}" if resumable else "start again with another --name"

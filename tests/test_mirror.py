@@ -29,7 +29,6 @@ MODULES = sorted(
 # Source file: the test file that covers it, and why it has none of its own.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "command_line/lightning_cli.py": ("tests/test_cli.py", "what it does is seen by running cli.py"),
-    "visionscapes/errors.py": ("tests/test_cli.py", "an exception without a body; the command line answers it"),
     "lightning_modules/gan_discovery/stages.py": (
         "tests/lightning_modules/gan_discovery/test_rounds.py",
         "values alone; rounds say what each does",

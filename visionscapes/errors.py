@@ -1,4 +1,4 @@
-"""The one kind of error that a user causes and can mend."""
+"""The one kind of error that a user causes and can mend, and other errors in its words."""
 
 
 class UserError(Exception):
@@ -12,3 +12,14 @@ class UserError(Exception):
         if message.startswith("Caught "):  # a DataLoader worker hands over its printed traceback as the message
             message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
         super().__init__(message)
+
+
+def in_words(error: BaseException, most: int = 200) -> str:
+    """Return what an error says, of whatever class, for use within a message: without the bytes that were read.
+
+    Args:
+        error: as caught from a reader.
+        most: characters.
+    """
+    text = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeError) else repr(error)
+    return text if len(text) <= most else f"{text[:most]} ..."

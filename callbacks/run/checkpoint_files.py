@@ -14,6 +14,7 @@ from visionscapes.errors import UserError
 from visionscapes.renamed_options import groups_of, with_new_names
 
 LAST = "last.ckpt"
+SHOWN = 5  # names of other checkpoints in a message
 KINDS: dict[str, type] = {  # of what Lightning writes
     **dict.fromkeys(("state_dict", "loops", "callbacks", "hyper_parameters"), Mapping),
     **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
@@ -136,4 +137,5 @@ def _whole_one(damaged: Path) -> str:
 
 def _others(path: Path) -> str:
     beside = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
-    return f"; in {path.parent} there are {', '.join(beside)}" if beside else ""
+    more = f" and {len(beside) - SHOWN} more" if len(beside) > SHOWN else ""
+    return f"; in {path.parent} there are {', '.join(beside[:SHOWN])}{more}" if beside else ""

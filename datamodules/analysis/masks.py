@@ -19,7 +19,7 @@ from datamodules.common.file_names import refuse_escape
 from datamodules.common.image_files import read_image
 from datamodules.common.resizing import centre_square, shorter_side_to, to_tensor
 from datamodules.common.run_length import compressed
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class CocoFile:
                 mask, invalid = compressed(annotation["segmentation"], entry["height"], entry["width"])
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
-                    f"annotation {annotation.get('id')} in {self.path} is not in COCO's format ({error!r}): "
+                    f"annotation {annotation.get('id')} in {self.path} is not in COCO's format ({in_words(error)}): "
                     "unpack the data set again"
                 ) from error
             self.skipped.polygons += invalid
@@ -142,7 +142,7 @@ def read_coco(path: Path) -> CocoFile:
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is not an instances file in COCO's format ({error!r}): unpack the data set again"
+            f"{path} is not an instances file in COCO's format ({in_words(error)}): unpack the data set again"
         ) from error
     twice = [name for name, count in Counter(image["file_name"] for image in images.values()).items() if count > 1]
     if twice or len(images) < len(content["images"]):

@@ -20,7 +20,7 @@ from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import squash, squash_boxes, to_tensor
 from datamodules.detection.voc_annotations import PUBLISHED_IMAGES, not_found, voc_folder
 from visionscapes.checks import ImageSizes, PositiveInt, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 PUBLISHED_COCO20K = 19_817
 
@@ -286,7 +286,7 @@ def coco_boxes(annotations: Path, names: Sequence[str] | None = None) -> dict[st
                 x, y, width, height = annotation["bbox"]
                 found[annotation["image_id"]].append([round(x), round(y), round(x + width), round(y + height)])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{annotations} is not an instances file in COCO's format ({error!r})") from error
+        raise UserError(f"{annotations} is not an instances file in COCO's format ({in_words(error)})") from error
     refuse_escape(ids, annotations)
     absent = [name for name in names or () if name not in ids]
     if absent:

@@ -19,7 +19,7 @@ from datamodules.common.image_files import read_image
 from datamodules.common.reports import compare_count, listed
 from datamodules.common.resizing import letterbox, to_tensor
 from visionscapes.checks import ImageSizes, NonNegativeInt, NumpySeed, PositiveInt, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 PUBLISHED_PAIRS = {"trn": 53_340, "val": 5_384, "test": 12_234}  # of the "large" layout
 TREE = """
@@ -210,7 +210,9 @@ def read_pair(name: str, path: Path) -> KeypointPair:
             name, annotation["category"], images, keypoints=keypoints, target_box=tuple(annotation["trg_bndbox"])
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} is no annotation of SPair-71k ({error!r}): unpack the data set again") from error
+        raise UserError(
+            f"{path} is no annotation of SPair-71k ({in_words(error)}): unpack the data set again"
+        ) from error
     refuse_escape((f"{pair.category}/{name}" for name in pair.images), path)
     if annotation.get("mirror"):
         raise UserError(f"{path} is about mirrored images; get the released SPair-71k, where no pair is")

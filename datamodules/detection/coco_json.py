@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.common.file_names import refuse_escape
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 GET_AGAIN = "get the file again, or correct what wrote it"
 
@@ -151,7 +151,7 @@ def read_annotations(path: Path, with_masks: bool = False) -> CocoAnnotations:
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is no JSON or is cut off ({error}): {GET_AGAIN}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is not a detection file in COCO's format ({error!r}): {GET_AGAIN}") from error
+        raise UserError(f"{path} is not a detection file in COCO's format ({in_words(error)}): {GET_AGAIN}") from error
     refuse_escape(files, path)
     _refuse_repeated(path, "picture ids", image_ids)
     _refuse_repeated(path, "file names", np.array(files))
@@ -202,7 +202,7 @@ class _Columns:
             self.categories.append(int(entry["category_id"]))
             self.ignored.append(any(int(entry.get(flag) or 0) for flag in ("iscrowd", "ignore", "difficult")))
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"annotation {entry.get('id')} is damaged or incomplete: {error!r}") from error
+            raise ValueError(f"annotation {entry.get('id')} is damaged or incomplete: {in_words(error)}") from error
         if self.with_masks:
             self.packed += pickle.dumps(entry.get("segmentation"))
             self.ends.append(len(self.packed))

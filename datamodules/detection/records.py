@@ -11,7 +11,7 @@ from datamodules.common.run_length import compressed
 from datamodules.detection.annotations import AnnotatedImage, PictureFile, check_boxes
 from datamodules.detection.coco_json import CocoAnnotations
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class CocoRecords(Sequence[AnnotatedImage]):
                 mask, _ = compressed(self.coco.segmentations[place], *size)
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
-                    f"annotation {self.coco.ids[place]} in {self.coco.path} has no mask in COCO's format ({error!r}): "
-                    "correct it, or do without masks, --data.init_args.with_masks=false"
+                    f"annotation {self.coco.ids[place]} in {self.coco.path} has no mask in COCO's format "
+                    f"({in_words(error)}): correct it, or do without masks, --data.init_args.with_masks=false"
                 ) from error
             masks.append(empty_mask(size) if mask is None else mask)
         return tuple(masks)

@@ -13,7 +13,7 @@ from datamodules.common.reports import listed
 from datamodules.images.image_folder import Crop, ImageFolder, LabelledFiles
 from datamodules.images.views import RandomViews
 from visionscapes.checks import AnyInt, ImageSize, PositiveInt, PositiveShare, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 NAME = "ImageNet-1k (ILSVRC2012)"
 SUFFIXES = (".jpeg", ".jpg")
@@ -158,7 +158,9 @@ class ImageNet(ImageFolder):
             try:
                 labels = [ids[int(number)] for number in listed(truth)]
             except (ValueError, KeyError) as error:
-                raise UserError(f"{truth} has to hold a number of a class a line ({error!r}): copy it again") from error
+                raise UserError(
+                    f"{truth} has to hold a number of a class a line ({in_words(error)}): copy it again"
+                ) from error
             # Line k belongs to image k. The number in the name finds it in a subset as well, a position would not.
             by_stem = {f"ILSVRC2012_val_{k:08d}": label for k, label in enumerate(labels, 1)}
         elif solution.is_file():
@@ -166,7 +168,9 @@ class ImageNet(ImageFolder):
                 with solution.open(newline="") as file:
                     by_stem = {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
             except (ValueError, LookupError, AttributeError, csv.Error) as error:
-                raise UserError(f"{solution} is not Kaggle's table of labels ({error!r}): copy it again") from error
+                raise UserError(
+                    f"{solution} is not Kaggle's table of labels ({in_words(error)}): copy it again"
+                ) from error
         else:
             raise self._not_found(f"labels of the flat folder val: {truth} with meta.mat beside it, or {solution}")
         return lambda path: by_stem.get(path.stem, "a name without label")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 COLLECTION = "mmdet::"
 # Under these keys there are no classes of the data set: an RPN tells objects from background only.
@@ -84,7 +84,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         reason = str(error).partition(", the current sys.path")[0]
         raise UserError(f"'{path}' needs Python modules that are not installed: {reason}") from error
     except Exception as error:  # the file is a program of the user's, and may raise anything
-        raise UserError(f"'{path}' cannot be read as an mmengine configuration: {error!r}") from error
+        raise UserError(f"'{path}' cannot be read as an mmengine configuration: {in_words(error)}") from error
 
 
 def _teacher(name: str) -> dict[str, Any]:

@@ -37,3 +37,9 @@ def test_a_folder_that_was_deleted(tmp_path):
 def test_other_errors_are_bugs(tmp_path):
     assert explain_refusal(refused(errno.ENOENT, "/data/a.jpg"), tmp_path) is None
     assert explain_refusal(FileNotFoundError("no number"), tmp_path) is None
+
+
+def test_a_name_that_no_file_system_takes_is_shortened(tmp_path):
+    line = explain_refusal(refused(errno.ENAMETOOLONG, "z" * 5000), tmp_path)
+    assert line.startswith("there is no file zzz")
+    assert len(line) < 200

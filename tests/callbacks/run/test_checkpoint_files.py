@@ -76,3 +76,10 @@ def test_a_checkpoint_that_memory_cannot_hold_is_not_called_incomplete(tmp_path,
     monkeypatch.setattr(torch, "load", load)
     with pytest.raises(UserError, match=r"large\.ckpt needs more memory than there is"):
         read_checkpoint(path)
+
+
+def test_messages_name_a_few_of_many_checkpoints(tmp_path):
+    for number in range(9):
+        (tmp_path / f"{number}.ckpt").touch()
+    with pytest.raises(UserError, match=r"there are 0\.ckpt, 1\.ckpt, 2\.ckpt, 3\.ckpt, 4\.ckpt and 4 more$"):
+        read_checkpoint(tmp_path / "missing.ckpt")

@@ -1,0 +1,21 @@
+from visionscapes.errors import UserError, in_words
+
+
+def test_bytes_that_are_no_text_stay_out_of_the_message():
+    content = b"\xff" * 5000
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        said = in_words(error)
+    assert "can't decode byte 0xff in position 0" in said
+    assert len(said) < 120
+
+
+def test_a_missing_key_is_told_as_one_and_long_texts_are_cut():
+    assert in_words(KeyError("bbox")) == "KeyError('bbox')"
+    assert len(in_words(ValueError("x" * 5000))) < 210
+
+
+def test_what_a_worker_hands_over_is_the_message_alone():
+    printed = "Caught UserError in DataLoader worker process 0.\nTraceback ...\nvisionscapes.errors.UserError: a"
+    assert str(UserError(printed)) == "a"
