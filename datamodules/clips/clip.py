@@ -1,0 +1,73 @@
+"""A clip as every reader and every world gives it: frames at 25 a second, the face in each, and the sound."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Clip(ABC):
+    """T frames at 25 a second of one face, and its sound at 16 kHz.
+
+    Attributes:
+        name: of the clip, unique in its data set.
+        boxes: (T, 4) float32 xyxy in pixels of the frames, the face from forehead to chin.
+        landmarks: (T, 68, 2) float32 xy pixels in the order of iBUG 300-W.
+        found: (T,) bool, where there is a face; boxes and landmarks mean nothing elsewhere.
+        mel: (80, M) float32 in [-4, 4], see ``networks.audio.MelSpectrogram``; 80 steps a second.
+        audio: (N,) float32 in [-1, 1], mono at 16 kHz.
+    """
+
+    name: str
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    mel: Tensor
+    audio: Tensor
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @abstractmethod
+    def images(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Return some frames, (n, H, W, 3) uint8 RGB."""
+
+
+def face_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
+    """Return the face in some frames, stretched to squares.
+
+    Args:
+        clip: with the frames and the boxes.
+        indices: of the frames.
+        size: S, side of a square in pixels.
+
+    Returns:
+        (n, 3, S, S) uint8 RGB. What of a box lies outside its frame repeats the frame's border; a frame without a face
+        is taken as a whole.
+    """
+    images = torch.from_numpy(clip.images(indices)).permute(0, 3, 1, 2)
+    boxes = torch.from_numpy(clip.boxes[list(indices)])
+    found = torch.from_numpy(clip.found[list(indices)])
+    height, width = images.shape[-2:]
+    boxes = torch.where(found[:, None], boxes, torch.tensor([0.0, 0.0, width, height]))
+    return torch.stack([crop(image, box, size) for image, box in zip(images, boxes, strict=True)])
+
+
+def crop(image: Tensor, box: Tensor, size: int) -> Tensor:
+    """Return what of an image (3, H, W) uint8 lies in a box (4,) xyxy in pixels, as (3, size, size) uint8.
+
+    Bilinear and antialiased; what lies outside the image repeats its border.
+    """
+    x0, y0, x1, y1 = box.tolist()
+    x0, y0 = round(x0), round(y0)
+    x1, y1 = max(round(x1), x0 + 1), max(round(y1), y0 + 1)
+    height, width = image.shape[-2:]
+    rows = torch.arange(y0, y1).clamp(0, height - 1)
+    columns = torch.arange(x0, x1).clamp(0, width - 1)
+    cut = image[:, rows][:, :, columns][None].float()
+    resized = F.interpolate(cut, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return resized[0].round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,53 @@
+import numpy as np
+import torch
+
+from datamodules.clips.clip import Clip, crop, face_crops
+
+
+class Ramp(Clip):
+    """Frames whose red tells the column and whose green tells the row."""
+
+    def __init__(self, boxes, found):
+        self.name = "ramp"
+        self.boxes, self.found = np.array(boxes, np.float32), np.array(found)
+        self.landmarks = np.zeros((len(boxes), 68, 2), np.float32)
+        self.mel, self.audio = torch.zeros(80, 10), torch.zeros(2000)
+
+    def images(self, indices):
+        y, x = np.mgrid[:20, :40]
+        return np.stack([np.stack([x, y, np.full_like(x, index)], -1) for index in indices]).astype(np.uint8)
+
+
+def test_a_box_of_the_size_of_the_crop_is_cut_as_it_is():
+    cut = face_crops(Ramp([[5, 2, 13, 10]] * 3, [True] * 3), [2, 0], 8)
+    assert cut.dtype == torch.uint8
+    assert cut.shape == (2, 3, 8, 8)
+    assert cut[0, 0, 0].tolist() == list(range(5, 13))
+    assert cut[0, 1, :, 0].tolist() == list(range(2, 10))
+    assert cut[:, 2].unique().tolist() == [0, 2]
+    assert (cut[0, 2] == 2).all()
+
+
+def test_what_lies_outside_repeats_the_border():
+    cut = face_crops(Ramp([[-3, 15, 5, 23]], [True]), [0], 8)[0]
+    assert cut[0, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert cut[1, :, 0].tolist() == [15, 16, 17, 18, 19, 19, 19, 19]
+
+
+def test_a_frame_without_a_face_is_taken_as_a_whole():
+    cut = face_crops(Ramp([[np.nan] * 4], [False]), [0], 10)[0]
+    assert cut[1, 0, 0] < 2
+    assert cut[1, -1, 0] > 17
+    assert cut[0, 0, -1] > 36
+
+
+def test_a_box_is_stretched_to_a_square():
+    image = torch.zeros(3, 20, 40, dtype=torch.uint8)
+    image[:, :, 20:] = 200
+    cut = crop(image, torch.tensor([0.0, 0.0, 40.0, 20.0]), 10)
+    assert (cut[:, :, :4] == 0).all()
+    assert (cut[:, :, 6:] == 200).all()
+
+
+def test_an_empty_box_gives_one_pixel():
+    assert crop(torch.full((3, 4, 4), 7, dtype=torch.uint8), torch.tensor([2.0, 2.0, 2.0, 2.0]), 3).unique() == 7
