@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -71,6 +71,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return what the header of a .safetensors file says about it, nothing for files of other kinds.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"no weights at '{path}': give the path of a .safetensors file")
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
+
+
 def strip_prefix(state: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
     """Remove the prefix under which most names of ``state`` match the ``wanted`` ones."""
     wanted = set(wanted)
@@ -95,6 +113,28 @@ def load_weights(module: nn.Module, path: str | Path, ignore: Iterable[str] = ()
     own = module.state_dict()
     state = strip_prefix(read_state_dict(path), own)
     state = {key: value for key, value in state.items() if key in own or not key.startswith(tuple(ignore))}
+    remedy = "Choose the model (patch size, width, number of heads) that these weights were trained for."
+    load_state(module, state, f"'{path}'", remedy)
+
+
+def load_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    remedy: str = "Choose the options that these weights were trained with.",
+) -> None:
+    """Load a state dict into ``module``; every name and shape has to match.
+
+    Args:
+        module: receives the weights; floating-point values are cast to its dtype.
+        state: name to tensor.
+        source: what the weights come from, for the message.
+        remedy: what to do where they do not fit.
+
+    Raises:
+        UserError: names are missing or left over, or shapes differ; says which.
+    """
+    own = module.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
@@ -104,10 +144,7 @@ def load_weights(module: nn.Module, path: str | Path, ignore: Iterable[str] = ()
     if missing or extra or shapes:
         problems = [f"missing: {_some(missing)}"] * bool(missing) + [f"left over: {_some(extra)}"] * bool(extra)
         problems += [f"other shapes: {_some(shapes)}"] * bool(shapes)
-        raise UserError(
-            f"'{path}' does not fit {type(module).__name__}; {'; '.join(problems)}. "
-            "Choose the model (patch size, width, number of heads) that these weights were trained for."
-        )
+        raise UserError(f"{source} does not fit {type(module).__name__}; {'; '.join(problems)}. {remedy}")
     module.load_state_dict(state)
 
 

@@ -97,6 +97,10 @@ CASES: dict[str, list[Make]] = {
     "Supervised": [vit(classes=3), vit(classes=3, mixup=0)],
     "ViTAnalysis": [analysis],
     "AtLargerImage": [over_features],
+    "SyncNetwork": [
+        plain(image_size=24, width=4),
+        plain(image_size=24, width=4, norm="group", nonnegative=False, probability="sigmoid"),
+    ],
     "Upsampled": [over_features],
     "ViTFeatures": [lambda folder, cls, facet=facet: features(facet=facet) for facet in ("token", "key")],
 }
