@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from command_line import help as help_text
 from command_line import quick_imports
-from command_line.job import check_environment
-from command_line.refusals import explain_refusal
-from command_line.termination import TERMINATED, ended_by_sigterm
+from command_line.errors.refusals import explain_refusal
+from command_line.run.job import check_environment
+from command_line.run.termination import TERMINATED, ended_by_sigterm
 from visionscapes.errors import UserError
 from visionscapes.search_path import append_working_directory
 

@@ -5,9 +5,9 @@ import textwrap
 from importlib.metadata import version
 from pathlib import Path
 
-from command_line.configurations import config_files
-from command_line.messages import did_you_mean
-from command_line.yaml_files import check_file
+from command_line.errors.messages import did_you_mean
+from command_line.reading.configurations import config_files
+from command_line.reading.yaml_files import check_file
 from visionscapes.bundled import configurations, find_configuration
 from visionscapes.errors import UserError
 
@@ -82,7 +82,7 @@ def answer(args: list[str]) -> str | None:
         return options(args[0])
     for path in config_files(args):
         check_config(path)
-    from command_line.early import refuse_early  # needs the parser's own package, which --help does not
+    from command_line.reading.early import refuse_early  # needs the parser's own package, which --help does not
 
     refuse_early(args)
     return None

@@ -22,22 +22,23 @@ from callbacks.run.checkpointing import Checkpointing
 from callbacks.run.resuming import checkpoint_to_resume, named_checkpoint, tidy_up
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
-from command_line.bundled_paths import read_bundled_paths
-from command_line.configurations import config_files, is_bundled, located
-from command_line.construction import Construction, of_file, of_library
-from command_line.equipment import place_wandb, with_callbacks, with_plugins
-from command_line.expected_warnings import silence_expected
-from command_line.explanations import explain
-from command_line.failures import end_ranks, explain_failure
+from command_line.errors.construction import Construction, of_file, of_library
+from command_line.errors.expected_warnings import silence_expected
+from command_line.errors.explanations import explain
+from command_line.errors.failures import end_ranks, explain_failure
+from command_line.errors.messages import group_options, groups_of, with_full_name
+from command_line.errors.refusals import explain_refusal
 from command_line.help import SUBCOMMANDS
-from command_line.job import Session, check_processes, is_rank_zero
-from command_line.literals import PARSER_MODE, read_none_as_null
-from command_line.messages import group_options, groups_of, with_full_name
-from command_line.method_checks import check_replaced_options, check_trains
-from command_line.named_classes import class_paths_in, import_named_classes
-from command_line.old_names import model_of, notices, read_old_names
-from command_line.refusals import explain_refusal
-from command_line.run_folder import (
+from command_line.reading.bundled_paths import read_bundled_paths
+from command_line.reading.configurations import config_files, is_bundled, located
+from command_line.reading.literals import PARSER_MODE, read_none_as_null
+from command_line.reading.named_classes import class_paths_in, import_named_classes
+from command_line.reading.old_names import model_of, notices, read_old_names
+from command_line.reading.values import check_values, with_classes_of_help, with_values, without_value
+from command_line.run.equipment import place_wandb, with_callbacks, with_plugins
+from command_line.run.job import Session, check_processes, is_rank_zero
+from command_line.run.method_checks import check_replaced_options, check_trains
+from command_line.run.run_folder import (
     INHERITED,
     SAVED_CONFIG,
     STARTED_FROM,
@@ -48,9 +49,8 @@ from command_line.run_folder import (
     scratch,
     withdraw,
 )
-from command_line.termination import Terminated, before_exit, raised_by_sigterm
-from command_line.trainer import HardwareTrainer
-from command_line.values import check_values, with_classes_of_help, with_values, without_value
+from command_line.run.termination import Terminated, before_exit, raised_by_sigterm
+from command_line.run.trainer import HardwareTrainer
 from visionscapes.errors import UserError
 from visionscapes.files import lasting, write_text
 from visionscapes.search_path import taken_instead

@@ -121,7 +121,7 @@ class AdversarialModule(GroupedOptions):
     generator: Any
     discriminator: Any
     rates: tuple[float, float] = (1.0, 1.0)
-    # What the Trainer cannot do where a module steps by itself; command_line.method_checks reads it.
+    # What the Trainer cannot do where a module steps by itself; command_line.run.method_checks reads it.
     replaces_trainer_options: ClassVar[dict[str, str]] = {
         "gradient_clip_val": "--model.optimizer.clip",
         "accumulate_grad_batches": "--model.optimizer.accumulate",

@@ -1,6 +1,6 @@
 """Options that have moved into groups: what they were called, so that old commands, files and records stay valid.
 
-The one table serves command lines and YAML files (`command_line.old_names`), checkpoints
+The one table serves command lines and YAML files (`command_line.reading.old_names`), checkpoints
 (`lightning_modules.grouped_options`), and the identity of recorded runs (`experiments.records`), which keeps the old
 names.
 """

@@ -16,7 +16,7 @@ from callbacks.detection.evaluation import EvaluatedImage
 from callbacks.detection.proposal_recall import ProposalRecall, RecalledObjects
 from callbacks.detection.voc_evaluation import VOCEvaluation
 from command_line.lightning_cli import CommandLine
-from command_line.named_classes import import_named_classes
+from command_line.reading.named_classes import import_named_classes
 from datamodules.detection.scenes import DetectionScenes
 from datamodules.detection.sparse.splits import DEFAULTS, check_split
 from experiments.loading import load_tables

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import cli
-from command_line.trainer_options import TRAINER_OPTIONS
+from command_line.reading.trainer_options import TRAINER_OPTIONS
 from tests.helpers.option_values import options, outside
 from tests.helpers.survival import REPOSITORY
 

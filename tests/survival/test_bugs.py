@@ -6,7 +6,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 import cli
-from command_line.construction import of_lightning
+from command_line.errors.construction import of_lightning
 from tests.helpers.tiny import TinyData, TinyModule
 
 WORDS = ["fit", "--model=tests.helpers.tiny.TinyModule", "--data=tests.helpers.tiny.TinyData", "--trainer.devices=1"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from command_line import termination
+from command_line.run import termination
 from tests.helpers.tiny import TinyData, TinyModule
 from tests.helpers.tiny_runs import ROOT, TINY, after_the_first_epoch, main_of, manifest, weights
 

@@ -31,7 +31,7 @@ CATALOGUE = {
 TABLES = ("2.1", "2.4", "2.5", "2.6")
 DPI = 150
 HEAD_COLUMNS = ("layer", "head", "x", "y", "distance", "spread", "strength")
-CONFIG = "cli_config.yaml"  # the run's configuration, which command_line.run_folder saves
+CONFIG = "cli_config.yaml"  # the run's configuration, which command_line.run.run_folder saves
 
 
 def draw_report(folder: Path, problems: list[str] | None = None) -> list[Path]:
