@@ -1,0 +1,1 @@
+"""Speech of many voices whose sounds say what the mouth does."""
