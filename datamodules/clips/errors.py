@@ -5,7 +5,16 @@ from typing import Literal
 from visionscapes.errors import UserError
 
 Reason = Literal[
-    "unreadable", "no video stream", "no frames", "no sound stream", "no sound", "too short", "no face", "out of sync"
+    "unreadable",
+    "no video stream",
+    "no frames",
+    "no sound stream",
+    "no sound",
+    "too short",
+    "no face",
+    "out of sync",
+    "name taken",
+    "crashed",
 ]
 
 
