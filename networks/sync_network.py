@@ -212,7 +212,7 @@ class SyncNetwork(nn.Module):
         metadata = read_metadata(path)
         if "image_size" not in metadata or metadata.get("norm") not in get_args(Norm):
             raise UserError(f"'{path}' does not say which SyncNet it holds: give a file that a run of SyncNet has left")
-        whole = {key: int(metadata[key]) for key in ("image_size", "width", "residuals")}
+        whole: dict[str, Any] = {key: int(metadata[key]) for key in ("image_size", "width", "residuals")}
         words: dict[str, Any] = {key: metadata[key] for key in ("norm", "probability")}
         network = cls(**whole, **words, nonnegative=metadata["nonnegative"] == "True")
         network.load(read_state_dict(path), f"'{path}'")

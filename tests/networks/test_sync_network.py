@@ -27,13 +27,8 @@ def test_the_default_is_the_architecture_of_wav2lip():
     widths += [(256, 128, 3, 3), *[(256, 256, 3, 3)] * 2, (512, 256, 3, 3), *[(512, 512, 3, 3)] * 4, (512, 512, 1, 1)]
     assert face == widths
     sound = [tuple(layer.conv.weight.shape[:2]) for layer in network.sound]
-    assert sound == [(32, 1), (32, 32), (32, 32), (64, 32), (64, 64), (64, 64), (128, 64), (128, 128), (128, 128)] + [
-        (256, 128),
-        (256, 256),
-        (256, 256),
-        (512, 256),
-        (512, 512),
-    ]
+    assert [outputs for outputs, _ in sound] == [32] * 3 + [64] * 3 + [128] * 3 + [256] * 3 + [512] * 2
+    assert [inputs for _, inputs in sound] == [1, *(outputs for outputs, _ in sound[:-1])]
     assert [layer.conv.stride for layer in network.sound if layer.conv.stride != (1, 1)] == [(3, 1), (3, 3), (3, 2)]
     assert network.dim == 512
     network.eval()
