@@ -32,6 +32,11 @@ class Clip(ABC):
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def mel_steps(self) -> int:
+        """M, which a clip in a file knows without reading its spectrogram."""
+        return self.mel.shape[-1]
+
     @abstractmethod
     def images(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Return some frames, (n, H, W, 3) uint8 RGB."""

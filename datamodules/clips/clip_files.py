@@ -179,8 +179,8 @@ class PreparedClip(Clip):
         return torch.from_numpy(self._header.array("audio")).float() / _LOUDEST
 
     @property
+    @override
     def mel_steps(self) -> int:
-        """M, known without reading the spectrogram."""
         return self._header.shape("mel")[1]
 
     @cached_property

@@ -14,6 +14,7 @@ Reason = Literal[
     "no face",
     "out of sync",
     "name taken",
+    "no landmarks",
     "crashed",
 ]
 

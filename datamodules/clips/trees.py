@@ -40,7 +40,7 @@ clip.mp4
 any/sub/folder/another.mov ...""",
 }
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_LONGEST = 200  # bytes of a file's name, which leaves room for suffixes
+_LONGEST = 180  # bytes of a file's name, which leaves room for what is put around it while it is written
 
 
 @dataclass(frozen=True)
