@@ -1,0 +1,225 @@
+"""Files of video and sound, opened with PyAV: which stream is meant, what of it is damaged, and when each frame is due.
+
+Nothing here trusts a file: lengths and rates that its header claims are not believed, damaged packets are passed over
+and counted, time stamps that jump are put in order, and what PyAV raises becomes a `ClipError` that names the file.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+
+from datamodules.clips.errors import ClipError, Reason
+from visionscapes.errors import UserError, in_words
+from visionscapes.files import remedy
+
+MOST_PIXELS = 2**26  # of a picture: twice those of 8K; a damaged header may claim thousands of millions
+LONGEST_HOLD = 600  # seconds for which one picture or one pause may last; beyond that the time stamp is wrong
+LARGEST_STEP_BACK = Fraction(
+    1, 10
+)  # seconds; beyond that the clock has been set anew, as where two recordings were joined
+PATIENCE = 60.0  # seconds for opening a file and for each of its packets
+MOST_FAILURES = 1000  # in a row, until what follows is taken for lost
+RATE_IF_UNKNOWN = Fraction(25)
+NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails  # covers of songs and previews
+
+
+@dataclass
+class Damage:
+    """What was passed over while a file was read.
+
+    Attributes:
+        packets: pieces that could not be read or decoded; their pictures and sounds are missing.
+        stamps: pictures and pieces of sound whose time jumped or ran backwards, and was not believed.
+        silence: seconds of silence that stand where sound is missing, after its start.
+    """
+
+    packets: int = 0
+    stamps: int = 0
+    silence: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.packets or self.stamps or self.silence)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """Open a file of video or sound; errors of PyAV within the block become those of a clip.
+
+    Args:
+        path: of a local file; what it refers to, as a playlist does, has to be local too.
+
+    Raises:
+        ClipError: it is missing, empty, or no file that PyAV reads; reason "unreadable".
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with av.open(
+            str(path.absolute()),  # absolute, or "a:b.mp4" would name a protocol
+            "r",
+            options={"max_pixels": str(MOST_PIXELS)},
+            container_options={"protocol_whitelist": "file,crypto,data"},
+            metadata_errors="replace",
+            timeout=(PATIENCE, PATIENCE),
+        ) as container:
+            yield container
+    except ClipError:
+        raise
+    except av.error.FFmpegError as error:
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def told_if_unwritable(path: Path) -> Iterator[None]:
+    """Turn an error of writing a file within the block into one that a user can mend.
+
+    Raises:
+        UserError: no space, no permission, or no place for a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path} cannot be written ({reason}): {remedy(error) or 'name another place'}") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise what is wrong with a file before it is opened."""
+    try:
+        if not path.exists():
+            raise ClipError(f"There is no file {path}: check its name")
+        if not path.is_file():
+            raise ClipError(f"{path} is no file: name a file of video or sound")
+        if path.stat().st_size == 0:
+            raise ClipError(f"{path} is empty: copy or download it again")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            raise ClipError(f"{path} may not be read: see to its permissions") from error
+        raise ClipError(f"{path} cannot be read ({error.strerror}): check its name and its disk") from error
+
+
+def _unreadable(path: Path, error: Exception) -> ClipError:
+    said = getattr(error, "strerror", None) or in_words(error)
+    return ClipError(f"{path} cannot be read as video or sound ({said}): copy or convert it again, or leave it out")
+
+
+def picture_stream(container: InputContainer, path: Path) -> Any:
+    """Return the video stream that is marked as default, else the first; a cover of a song is none.
+
+    Raises:
+        ClipError: there is none, reason "no video stream"; or its codec or size is beyond this program, "unreadable".
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & NO_VIDEO]
+    stream = _chosen(streams, path, ("video", "no video stream"))
+    context = stream.codec_context
+    if context.width * context.height > MOST_PIXELS:
+        raise ClipError(f"{path} claims pictures of {context.width} x {context.height} pixels: make it smaller")
+    context.options = {"max_pixels": str(MOST_PIXELS)}
+    return stream
+
+
+def sound_stream(container: InputContainer, path: Path) -> Any:
+    """Return the sound stream that is marked as default, else the first.
+
+    Raises:
+        ClipError: there is none, reason "no sound"; or its codec is beyond this program, "unreadable".
+    """
+    return _chosen(list(container.streams.audio), path, ("sound", "no sound"))
+
+
+def _chosen(streams: list[Any], path: Path, wanted: tuple[str, Reason]) -> Any:
+    kind, reason = wanted
+    if not streams:
+        raise ClipError(f"{path} has no {kind}: name a file that has, or leave it out", reason)
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise ClipError(f"{path} has {kind} of a kind that cannot be decoded: convert it, to H.264 and AAC for example")
+    stream = next((one for one in known if one.disposition & Disposition.default), known[0])
+    stream.codec_context.thread_count = 1  # several clips are read at once instead, and memory stays small
+    return stream
+
+
+def packets(container: InputContainer, streams: list[Any], damage: Damage) -> Iterator[Any]:
+    """Yield the packets of some streams, and an empty one of each at the end; what cannot be read is counted."""
+    failures = 0
+    while failures < MOST_FAILURES:
+        try:
+            for packet in container.demux(streams):
+                yield packet
+                failures = 0
+        except av.error.FFmpegError:
+            damage.packets += 1
+            failures += 1
+        else:
+            return
+
+
+def decoded(container: InputContainer, stream: Any, damage: Damage) -> Iterator[Any]:
+    """Yield the frames of a stream as PyAV gives them, in the order of presentation; what is damaged is counted."""
+    flushed = False
+    for packet in packets(container, [stream], damage):
+        flushed = flushed or packet.size == 0
+        yield from _frames_of(packet, damage)
+    if not flushed:  # the file ended in damage
+        yield from _frames_of(None, damage, stream)
+
+
+def _frames_of(packet: Any, damage: Damage, stream: Any = None) -> list[Any]:
+    try:
+        return packet.decode() if packet is not None else stream.codec_context.decode(None)
+    except (av.error.EOFError, av.error.FFmpegError, ValueError):
+        damage.packets += 1
+        return []
+
+
+class Clock:
+    """Gives each frame of a stream a time, in seconds, whatever its time stamp says.
+
+    A missing stamp follows from the frame before. A jump, of more than `LONGEST_HOLD` ahead or `LARGEST_STEP_BACK`
+    behind, is taken back for this and all later frames, and counted.
+
+    Args:
+        time_base: seconds of a unit of the stamps.
+        damage: where jumps are counted.
+        origin: when the first frame is due, within `LONGEST_HOLD`; its own stamp says if None.
+        step_back: seconds by which a frame after the first may start before the one before.
+    """
+
+    def __init__(
+        self,
+        time_base: Fraction | None,
+        damage: Damage,
+        *,
+        origin: Fraction | None = None,
+        step_back: Fraction = LARGEST_STEP_BACK,
+    ):
+        self.time_base = time_base or Fraction(1, 1000)
+        self.damage, self.step_back = damage, step_back
+        self.shift = Fraction(0)
+        self.due = origin  # when the next frame should start
+        self.earliest = (origin or Fraction(0)) - LONGEST_HOLD  # when it may
+
+    def time_of(self, stamp: int | None, duration: Fraction) -> Fraction:
+        """Return when a frame starts.
+
+        Args:
+            stamp: as written in the file.
+            duration: of the frame in seconds, for the next one.
+        """
+        time = (self.due or Fraction(0)) if stamp is None else stamp * self.time_base + self.shift
+        if self.due is not None and not self.earliest <= time <= self.due + LONGEST_HOLD:
+            self.damage.stamps += 1
+            self.shift += self.due - time
+            time = self.due
+        self.due, self.earliest = time + duration, time - self.step_back
+        return time
