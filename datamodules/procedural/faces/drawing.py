@@ -55,10 +55,41 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, view: Face
         size: S, side of the picture in pixels.
     """
     place = FramePlacement(pose, view, size)
+    canvas = Canvas(background(view, size))
+    x, y = place.frame(size)
+    landmarks = paint_face(canvas, identity, expression, place=place, view=view, frame=(x, y))
+    smooth = canvas.image.clip(0, 1)
+    strands, pores, spots = _contrasts(smooth, canvas.labels, identity, x, y)
+    angle = _directions(canvas.labels, identity, x, y)
+    return Drawing(
+        smooth, canvas.labels, landmarks.astype(np.float32), strands=strands, pores=pores, freckles=spots, angle=angle
+    )
+
+
+def paint_face(
+    canvas: Canvas,
+    identity: Identity,
+    expression: Expression,
+    place: FramePlacement,
+    view: FaceView,
+    frame: tuple[Float, Float],
+) -> Float:
+    """Paint a person over a background, without strands and grain.
+
+    Args:
+        canvas: to paint on.
+        identity: who it is and what it wears.
+        expression: what the face does.
+        place: where the head is and how it is turned.
+        view: how it is lit.
+        frame: x and y (S, S) of the pixels in the head's frame, by which it is shaded.
+
+    Returns:
+        (68, 2) landmarks, xy pixels.
+    """
     points, depth = geometry.landmarks(identity, expression)
     landmarks = place.head(points, depth)
-    canvas = Canvas(_background(view, size))
-    x, y = place.frame(size)
+    x, y = frame
     light = math.cos(view.light) * x + math.sin(view.light) * y
     shade = 1 + view.contrast * np.clip(light, -1.6, 1.6)
     skin_shade = shade * (1.03 - 0.1 * np.clip(x**2 + (0.75 * y) ** 2, 0, 1.5))
@@ -74,13 +105,7 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, view: Face
     _paint_eyes(canvas, identity, place, landmarks, expression, shade)
     _paint_hair_in_front(canvas, identity, place, hair_shade)
     _paint_glasses_and_hat(canvas, identity, place, shade)
-
-    smooth = canvas.image.clip(0, 1)
-    strands, pores, spots = _contrasts(smooth, canvas.labels, identity, x, y)
-    angle = _directions(canvas.labels, identity, x, y)
-    return Drawing(
-        smooth, canvas.labels, landmarks.astype(np.float32), strands=strands, pores=pores, freckles=spots, angle=angle
-    )
+    return landmarks
 
 
 def _band(line: Float, thickness: float) -> Float:
@@ -88,7 +113,8 @@ def _band(line: Float, thickness: float) -> Float:
     return np.concatenate([line, line[::-1] + np.array([0, thickness])])
 
 
-def _background(view: FaceView, size: int) -> Float:
+def background(view: FaceView, size: int) -> Float:
+    """Return what is behind the person, (size, size, 3) RGB in [0, 1]."""
     ramp = (np.arange(size) + 0.5) / size * 2 - 1
     along = np.cos(view.direction) * ramp[None] + np.sin(view.direction) * ramp[:, None]
     share = (along / math.sqrt(8) + 0.5)[..., None]

@@ -22,6 +22,8 @@ CHIN = 1.3  # and below them
 EYES = -0.05  # y of the eyes
 # How far the lip moves with an open mouth, upwards and downwards, and how much of it the chin follows.
 UPPER_OPEN, LOWER_OPEN, CHIN_OPEN = 0.06, 0.24, 0.14
+# By which shares the mouth is wider where it is spread and narrower where it is rounded, and lips thicker where rounded.
+SPREAD, ROUNDED, POUT = 0.2, 0.45, 0.3
 
 
 class FramePlacement:
@@ -164,7 +166,9 @@ def _nose(identity: Identity) -> tuple[Float, Float]:
 
 def _lips(identity: Identity, expression: Expression) -> tuple[Float, Float]:
     width = 0.36 * identity.mouth_width * (1 + 0.15 * expression.smile - 0.15 * expression.mouth)
-    upper, lower = 0.1 * identity.lips, 0.13 * identity.lips
+    width *= 1 + (SPREAD if expression.spread > 0 else ROUNDED) * expression.spread
+    pout = 1 - POUT * min(expression.spread, 0.0)
+    upper, lower = 0.1 * identity.lips * pout, 0.13 * identity.lips * pout
 
     def middle(x: Float) -> Float:
         return 0.06 + identity.chin * 0.74 - 0.14 * expression.smile * (x**2 - 0.4)

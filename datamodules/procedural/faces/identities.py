@@ -147,6 +147,8 @@ class Expression:
         blink: how far the eyes are closed, in [0, 1].
         gaze: (x, y) in [-1, 1], where the eyes look; positive is to the viewer's right and down.
         brows: how far they are raised, in [-1, 1].
+        spread: how wide the mouth is, in [-1, 1]; negative rounds the lips as for "u", positive draws the corners apart
+            as for "i".
     """
 
     mouth: float = 0.0
@@ -154,6 +156,7 @@ class Expression:
     blink: float = 0.0
     gaze: tuple[float, float] = (0.0, 0.0)
     brows: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
