@@ -29,6 +29,7 @@ EXPORTS = {
     "SourceImages": "datamodules.sources.images",
     "SourceWorld": "datamodules.sources.world",
     "SubjectWorld": "datamodules.analysis.subject_world",
+    "TalkingWorld": "datamodules.clips.talking_world",
     "VOCDetection": "datamodules.detection.voc",
     "VOCDiscovery": "datamodules.dense.object_discovery",
 }

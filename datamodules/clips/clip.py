@@ -55,10 +55,13 @@ def face_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
         is taken as a whole.
     """
     images = torch.from_numpy(clip.images(indices)).permute(0, 3, 1, 2)
+    height, width = images.shape[-2:]
     boxes = torch.from_numpy(clip.boxes[list(indices)])
     found = torch.from_numpy(clip.found[list(indices)])
-    height, width = images.shape[-2:]
-    boxes = torch.where(found[:, None], boxes, torch.tensor([0.0, 0.0, width, height]))
+    whole = torch.tensor([0.0, 0.0, width, height])
+    boxes = torch.where(found[:, None], boxes, whole)
+    if height == width == size and (boxes == whole).all():
+        return images
     return torch.stack([crop(image, box, size) for image, box in zip(images, boxes, strict=True)])
 
 

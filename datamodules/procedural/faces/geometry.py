@@ -22,7 +22,7 @@ CHIN = 1.3  # and below them
 EYES = -0.05  # y of the eyes
 # How far the lip moves with an open mouth, upwards and downwards, and how much of it the chin follows.
 UPPER_OPEN, LOWER_OPEN, CHIN_OPEN = 0.06, 0.24, 0.14
-# By which shares the mouth is wider where it is spread and narrower where it is rounded, and lips thicker where rounded.
+# By which shares the mouth is wider where it is spread, narrower where it is rounded, and lips thicker where rounded.
 SPREAD, ROUNDED, POUT = 0.2, 0.45, 0.3
 
 

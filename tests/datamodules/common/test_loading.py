@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import Dataset
 
-from datamodules import DetectionScenes, FaceWorld, SceneWorld, SourceWorld, SubjectWorld
+from datamodules import DetectionScenes, FaceWorld, SceneWorld, SourceWorld, SubjectWorld, TalkingWorld
 from datamodules.common import loading
 from datamodules.common.loading import (
     GlobalPermutation,
@@ -242,6 +242,7 @@ def test_what_a_batch_draws_is_a_function_of_seed_step_and_rank(monkeypatch):
         (SubjectWorld, {"subjects": 7}, "datamodules.analysis.subject_world._labelled"),
         (DetectionScenes, {"scenes": 7}, "datamodules.detection.scenes.scene_record"),
         (SourceWorld, {"images": 2}, "datamodules.sources.world.render_source"),
+        (TalkingWorld, {"clips": 7}, "datamodules.clips.talking_world.talking_clip"),
     ],
 )
 def test_worlds_are_not_drawn_for_a_batch_that_they_do_not_fill(monkeypatch, data, options, draws):

@@ -1,0 +1,219 @@
+"""The embedded world of chapter 6: drawn people who talk, with sound that decides what their mouths do."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
+
+from datamodules.clips.talking_clips import TalkingClip, talking_clip
+from datamodules.clips.windows import SyncWindows, WholeClips
+from datamodules.common.evaluation import Stacked
+from datamodules.common.loading import check_global_batch, eval_loader, train_loader
+from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
+from datamodules.procedural.speech.speech import PAUSES, speak
+from networks.audio import FRAME_RATE, WINDOW_FRAMES
+from visionscapes.checks import (
+    Bounds,
+    NonNegativeInt,
+    PositiveInt,
+    ShareBelowOne,
+    Workers,
+    check_options,
+)
+from visionscapes.errors import UserError
+from visionscapes.processes import is_first, rank_and_world_size
+from visionscapes.progress import restart_clock, track
+
+FRAMES_WORTH_PROCESSES = 1500  # rendering fewer takes less time than it takes to start processes and to hand over
+LEAST_SIZE, LARGEST_SIZE = 16, 512  # of faces, pixels: below, a mouth has no pixels
+PARTS = {"train": 0, "test": 1, "val": 2}  # each is a world of its own
+
+
+class TalkingWorld(LightningDataModule):
+    """Drawn people who talk: training windows of five frames with their sound, whole clips to evaluate.
+
+    Training batches: {"task": "sync", "faces" (B, W, 5, 3, S, S) float32 RGB in [0, 1], "mel" (B, W, 80, 16) float32 in
+    [-4, 4], "frame" (B, W) int64, at which windows start, "name" list of B str}, W windows of one clip a sample; see
+    `SyncWindows`. Validation and test, one clip a batch: {"task": "clip", "faces" (1, T, 3, S, S) uint8 RGB, "mel"
+    (1, 80, M), "landmarks" (1, T, 68, 2) and "boxes" (1, T, 4) float32 in pixels of the faces, "found" (1, T) bool,
+    "audio" (1, N) float32, "opening" (1, T) in [0, 1] and "width" (1, T) in [-1, 1] of the mouth, the truth, "name"
+    [str]}; ``predict`` gives the test clips as task "predict".
+
+    Every clip is of another person with another voice, and those of validation and test are of other worlds. What is
+    heard and how it shapes the mouth is said in ``datamodules.procedural.speech``, what is drawn in
+    ``datamodules.procedural.faces``. Everything is a function of ``seed``. Clips are rendered when they are first
+    needed, on all cores, and stay in memory, a byte a colour.
+
+    Args:
+        clips: to train on, each of another person.
+        test_clips: of the test.
+        val_clips: of the validation during training; 0 leaves it out.
+        seconds: of a clip.
+        face_size: S, side of the faces in pixels; they are cut from forehead to chin and made square.
+        windows: W of a training sample, all of one clip.
+        apart: frames between the starts of a sample's windows, at least; sounds that fit nearly as well are near.
+        rounds: training samples of a clip in an epoch.
+        pauses: share of the time in which nobody speaks.
+        batch_size: training samples a batch and process.
+        num_workers: processes that load.
+        seed: of the worlds and of the order of training.
+
+    Raises:
+        UserError: an option out of its range, or clips that are too short for their windows.
+    """
+
+    def __init__(
+        self,
+        clips: PositiveInt = 96,
+        test_clips: PositiveInt = 24,
+        val_clips: NonNegativeInt = 12,
+        seconds: Annotated[float, Bounds(least=0.2, most=600)] = 2.4,
+        face_size: Annotated[int, Bounds(least=LEAST_SIZE, most=LARGEST_SIZE)] = 64,
+        windows: Annotated[int, Bounds(least=2)] = 2,
+        apart: PositiveInt = 1,
+        rounds: PositiveInt = 1,
+        pauses: ShareBelowOne = PAUSES,
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 0,
+        seed: NonNegativeInt = 0,
+    ):
+        check_options(TalkingWorld, locals())
+        super().__init__()
+        self.counts = {"train": clips, "test": test_clips, "val": val_clips}
+        self.seconds, self.face_size, self.windows, self.apart = seconds, face_size, windows, apart
+        self.rounds, self.pauses = rounds, pauses
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.rendered: dict[str, list[TalkingClip]] = {}
+        least = WINDOW_FRAMES + (windows - 1) * apart
+        if round(seconds * FRAME_RATE) < least:
+            raise UserError(
+                f"TalkingWorld.seconds is {seconds}; {windows} windows whose starts are {apart} frame(s) apart take at"
+                f" least {least / FRAME_RATE}"
+            )
+
+    def clips(self, part: str) -> list[TalkingClip]:
+        """Return the clips of a part, "train", "val" or "test"; they are rendered once."""
+        if part not in self.rendered:
+            count = self.counts[part]
+            make = partial(
+                world_clip,
+                self.seed + PARTS[part] * HELD_OUT_WORLD,
+                seconds=self.seconds,
+                size=self.face_size,
+                pauses=self.pauses,
+                digits=len(str(max(count - 1, 0))),
+            )
+            self.rendered[part] = render(make, count, frames=round(count * self.seconds * FRAME_RATE))
+        return self.rendered[part]
+
+    @override
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
+            self.train_set = SyncWindows(
+                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
+            )
+        if stage in ("fit", "validate"):
+            self.val_set = self._whole("val")
+        if stage in ("test", "predict"):
+            self.test_set = self._whole("test")
+
+    def _whole(self, part: str) -> WholeClips:
+        return WholeClips(self.clips(part), size=self.face_size, also=("opening", "width"))
+
+    @override
+    def train_dataloader(self) -> DataLoader:
+        return train_loader(
+            self.train_set,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            collate_fn=Stacked("sync"),
+            trainer=self.trainer,
+        )
+
+    @override
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Return the loader of the validation clips; none if there are none."""
+        return self._in_order(self.val_set, "clip") if len(self.val_set) else []
+
+    @override
+    def test_dataloader(self) -> DataLoader:
+        return self._in_order(self.test_set, "clip")
+
+    @override
+    def predict_dataloader(self) -> DataLoader:
+        return self._in_order(self.test_set, "predict")
+
+    def _in_order(self, dataset: Dataset, task: str) -> DataLoader:
+        return eval_loader(
+            dataset, batch_size=1, num_workers=self.num_workers, collate_fn=Stacked(task), trainer=self.trainer
+        )
+
+
+def world_clip(world: int, index: int, *, seconds: float, size: int, pauses: float, digits: int = 1) -> TalkingClip:
+    """Render clip ``index`` of a world.
+
+    Args:
+        world: seed of people, voices and words.
+        index: of the clip.
+        seconds: of it.
+        size: S, side of the faces in pixels.
+        pauses: share of the time in which nobody speaks.
+        digits: of the number in its name, with leading zeros, so that names sort as numbers do.
+    """
+    speech = speak(world, index, seconds, pauses=pauses)
+    return talking_clip(f"clip-{index:0{digits}d}", speech, world=world, index=index, size=size)
+
+
+class Made(Dataset):
+    """Clips that are made when they are asked for: make(index)."""
+
+    def __init__(self, make: Callable[[int], TalkingClip], count: int):
+        self.make, self.count = make, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> TalkingClip:
+        if index >= self.count:
+            raise IndexError(index)
+        return self.make(index)
+
+
+def render(make: Callable[[int], TalkingClip], count: int, frames: int) -> list[TalkingClip]:
+    """Return the clips make(0) to make(count - 1), made on all cores if they are many, and show progress.
+
+    Args:
+        make: a clip of its index.
+        count: of the clips.
+        frames: of all of them together.
+    """
+    processes = min(cores() // rank_and_world_size()[1], count) if frames >= FRAMES_WORTH_PROCESSES else 0
+    clips = DataLoader(
+        Made(make, count),
+        batch_size=None,
+        num_workers=processes if processes > 1 else 0,
+        collate_fn=as_it_is,
+        generator=torch.Generator(),  # else it would take a number from the main process' generator
+    )
+    restart_clock()  # so that what takes a moment is not worth a line
+    return list(track(clips, "talking clips rendered", count, shown=is_first()))
+
+
+def as_it_is(clip: Any) -> Any:
+    """Return a clip, of which a loader makes no batch."""
+    return clip
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1

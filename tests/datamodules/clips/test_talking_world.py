@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+from datamodules.clips import talking_world
+from datamodules.clips.talking_world import TalkingWorld, render, world_clip
+from visionscapes.errors import UserError
+
+SMALL = {
+    "clips": 4,
+    "test_clips": 2,
+    "val_clips": 1,
+    "seconds": 0.8,
+    "face_size": 32,
+    "batch_size": 2,
+    "windows": 3,
+}
+
+
+def world(stage="fit", **options):
+    data = TalkingWorld(**SMALL | options)
+    data.setup(stage)
+    return data
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return world()
+
+
+def test_training_batches(fitted):
+    batches = list(fitted.train_dataloader())
+    assert len(batches) == 2
+    batch = batches[0]
+    assert batch["task"] == "sync"
+    assert batch["faces"].shape == (2, 3, 5, 3, 32, 32)
+    assert batch["faces"].dtype == torch.float32
+    assert 0 <= batch["faces"].min() < batch["faces"].max() <= 1
+    assert batch["mel"].shape == (2, 3, 80, 16)
+    assert batch["frame"].shape == (2, 3)
+    assert len(batch["name"]) == 2
+
+
+@pytest.mark.parametrize(("stage", "task"), [("test", "clip"), ("predict", "predict")])
+def test_whole_clips(stage, task):
+    data = world(stage)
+    batches = list(data.test_dataloader() if stage == "test" else data.predict_dataloader())
+    assert [batch["name"] for batch in batches] == [["clip-0"], ["clip-1"]]
+    batch = batches[0]
+    assert batch["task"] == task
+    assert batch["faces"].shape == (1, 20, 3, 32, 32)
+    assert batch["faces"].dtype == torch.uint8
+    assert batch["mel"].shape == (1, 80, 65)
+    assert batch["landmarks"].shape == (1, 20, 68, 2)
+    assert batch["found"].all()
+    assert batch["audio"].shape == (1, 12800)
+    assert batch["opening"].shape == batch["width"].shape == (1, 20)
+
+
+def test_parts_hold_other_people_and_voices(fitted):
+    parts = {part: fitted.clips(part) for part in ("train", "val", "test")}
+    assert [len(clips) for clips in parts.values()] == [4, 1, 2]
+    clips = [clip for part in parts.values() for clip in part]
+    for one in range(len(clips)):
+        for other in range(one):
+            assert not np.array_equal(clips[one].audio, clips[other].audio)
+            assert not np.array_equal(clips[one].faces, clips[other].faces)
+            assert not np.allclose(clips[one].landmarks[0], clips[other].landmarks[0])
+
+
+def test_the_world_is_a_function_of_its_seed(fitted):
+    again, other = world(), world(seed=1)
+    for mine, same, different in zip(*(data.clips("train") for data in (fitted, again, other)), strict=True):
+        assert np.array_equal(mine.faces, same.faces)
+        assert torch.equal(mine.audio, same.audio)
+        assert not np.array_equal(mine.faces, different.faces)
+
+
+def test_a_larger_world_begins_as_a_smaller_one(fitted):
+    larger = world(clips=5)
+    for mine, same in zip(fitted.clips("train"), larger.clips("train"), strict=False):
+        assert np.array_equal(mine.faces, same.faces)
+
+
+def test_rendering_on_several_cores_changes_nothing_and_takes_no_random_numbers(fitted, monkeypatch):
+    monkeypatch.setattr(talking_world, "FRAMES_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(talking_world, "cores", lambda: 2)
+    state = torch.get_rng_state()
+    parallel = world()
+    assert torch.equal(torch.get_rng_state(), state)
+    for mine, same in zip(fitted.clips("train"), parallel.clips("train"), strict=True):
+        assert mine.name == same.name
+        assert np.array_equal(mine.faces, same.faces)
+        assert torch.equal(mine.mel, same.mel)
+
+
+def test_clips_are_rendered_once(monkeypatch):
+    data = world()
+    clips = data.clips("train")
+    monkeypatch.setattr(talking_world, "talking_clip", lambda *_, **__: pytest.fail("rendered again"))
+    data.setup("fit")
+    assert data.clips("train") is clips
+
+
+def test_names_sort_as_numbers_do():
+    def make(index):
+        return world_clip(0, index, seconds=0.2, size=16, pauses=0.2, digits=2)
+
+    assert [clip.name for clip in render(make, 11, 55)][::5] == ["clip-00", "clip-05", "clip-10"]
+
+
+def test_no_validation_clips_no_validation():
+    assert world(val_clips=0).val_dataloader() == []
+
+
+def test_clips_too_short_for_their_windows_are_told():
+    with pytest.raises(UserError, match=r"5 windows whose starts are 4 frame\(s\) apart take at least 0\.84"):
+        TalkingWorld(**SMALL | {"windows": 5, "apart": 4})
+    world(windows=5, apart=3)
+
+
+def test_silence_alone_has_a_shut_mouth():
+    clip = world(pauses=0.99, clips=2).clips("train")[0]
+    assert (clip.opening == 0).mean() > 0.5
