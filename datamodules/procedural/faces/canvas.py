@@ -2,6 +2,7 @@
 
 import math
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -39,6 +40,26 @@ class Label(IntEnum):
     NECK_L = 16
     NECK = 17
     CLOTH = 18
+
+
+class Surface(Protocol):
+    """What faces can be painted on: as `Canvas` paints."""
+
+    size: int
+
+    def paint(
+        self,
+        *outlines: Float,
+        colour: Colour | Float,
+        label: Label | None = None,
+        shade: Float | None = None,
+        opacity: float = 1.0,
+        within: Label | None = None,
+    ) -> None:
+        """Paint an outline; see `Canvas.paint`."""
+
+    def tint(self, colour: Colour | Float, strength: Float, within: Label) -> None:
+        """Multiply the colours of a label; see `Canvas.tint`."""
 
 
 class Canvas:

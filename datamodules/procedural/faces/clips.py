@@ -5,24 +5,26 @@ grids, and the strands of the hair and the grain of the skin, which turn and shi
 picture are passed over. A frame of 64 x 64 pixels costs about 5 ms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from typing_extensions import override
 
-from datamodules.procedural.faces.canvas import Canvas, Label
+from datamodules.procedural.faces.canvas import Label
 from datamodules.procedural.faces.drawing import (
     BARE,
     BROW_CONTRAST,
     FRECKLES,
     GRAIN,
+    Shades,
     background,
     draw_face,
     paint_face,
 )
 from datamodules.procedural.faces.faces import SETTING, TEXTURE, face_identity
+from datamodules.procedural.faces.film import Script, develop
 from datamodules.procedural.faces.geometry import Float, FramePlacement
 from datamodules.procedural.faces.identities import Expression, FaceView, Identity, Pose, sample_view
 from datamodules.procedural.faces.motion import Motion, sample_motion
@@ -33,6 +35,7 @@ MOTION = 19  # stream of random numbers, apart from those of the other worlds
 CLOSE_UP, CLOSE_SCALE = (0.5, 0.41), 0.37  # middle and scale of a face that fills the picture
 MARGIN = 0.15  # of the texture around the picture, as a share of its side, so that a turned head has some everywhere
 DEPTH = 0.35  # of the texture: that of the temples
+AT_ONCE = 100_000  # pixels of frames that are painted together: few enough to stay in the processor's cache
 MOST_DETAIL = 0.4  # strength of texture that a byte can hold
 
 
@@ -92,7 +95,9 @@ class FramePainter:
 
     def __init__(self, identity: Identity, view: FaceView, size: int, *, rng: np.random.Generator):
         self.identity, self.view, self.size = identity, view, size
-        self.ground = background(view, size).astype(np.float32)
+        self.ground = background(view, size)
+        # The light stays where it is, and a head that sways a little is lit as one that does not.
+        self.shades = Shades.of(view, *FramePlacement(Pose(), view, size).frame(size))
         self.margin = round(MARGIN * size)
         self.texture = self._texture(rng)
         strengths = np.zeros((len(Label), 2), np.float32)  # of strands and of the skin's grain, by label
@@ -102,29 +107,38 @@ class FramePainter:
 
     def render(self, motion: Motion, opening: Float, spread: Float) -> FaceClip:
         """Return the frames of a motion with a mouth that opens and spreads, (T,) each."""
-        frames = [
-            self.frame(pose, replace(expression, mouth=float(mouth), spread=float(width)))
-            for pose, expression, mouth, width in zip(motion.poses, motion.expressions, opening, spread, strict=True)
+        expressions = [
+            replace(expression, mouth=float(mouth), spread=float(width))
+            for expression, mouth, width in zip(motion.expressions, opening, spread, strict=True)
         ]
-        images, landmarks = zip(*frames, strict=True)
-        return FaceClip(np.stack(images), np.stack(landmarks))
+        images, marks = [], []
+        at_once = max(1, AT_ONCE // self.size**2)
+        for first in range(0, len(expressions), at_once):
+            some = slice(first, first + at_once)
+            frames, landmarks = self.frames(motion.poses[some], expressions[some])
+            images.append(frames)
+            marks.append(landmarks)
+        return FaceClip(np.concatenate(images), np.concatenate(marks))
 
-    def frame(self, pose: Pose, expression: Expression) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return one frame (S, S, 3) uint8 RGB and its landmarks (68, 2) float32."""
-        place = FramePlacement(pose, self.view, self.size)
-        canvas = FrameCanvas(self.ground)
-        landmarks = paint_face(
-            canvas, self.identity, expression, place=place, view=self.view, frame=place.frame(self.size)
-        )
-        strength = self.strengths[canvas.labels]
-        detail = self._turned(place)
-        image = canvas.image
-        image += strength[..., :1] * detail[..., :1]
-        image += strength[..., 1:] * detail[..., 1:]
-        np.clip(image, 0, 1, out=image)
-        image *= 255
-        image += 0.5
-        return image.astype(np.uint8), landmarks.astype(np.float32)
+    def frames(
+        self, poses: Sequence[Pose], expressions: Sequence[Expression]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return F frames (F, S, S, 3) uint8 RGB and their landmarks (F, 68, 2) float32."""
+        places = [FramePlacement(pose, self.view, self.size) for pose in poses]
+        scripts = [Script(self.size) for _ in places]
+        landmarks = [
+            paint_face(script, self.identity, expression, place=place, shades=self.shades, light=self.view.light)
+            for script, expression, place in zip(scripts, expressions, places, strict=True)
+        ]
+        images, labels = develop(self.ground, scripts)
+        strength = self.strengths[labels]
+        detail = np.stack([self._turned(place) for place in places])
+        images += strength[..., :1] * detail[..., :1]
+        images += strength[..., 1:] * detail[..., 1:]
+        np.clip(images, 0, 1, out=images)
+        images *= 255
+        images += 0.5
+        return images.astype(np.uint8), np.stack(landmarks).astype(np.float32)
 
     def _texture(self, rng: np.random.Generator) -> Image.Image:
         """Return the texture of the head that looks ahead, four bytes a pixel: of the strands, and RGB of the skin."""
@@ -150,13 +164,3 @@ class FramePainter:
             (self.size, self.size), Image.Transform.AFFINE, (a, b, x, c, d, y), Image.Resampling.BILINEAR
         )
         return np.asarray(turned, np.float32) - 128
-
-
-class FrameCanvas(Canvas):
-    """A canvas that passes over what lies beyond it."""
-
-    @override
-    def paint(self, *outlines: Float, **how) -> None:  # type: ignore[override, no-untyped-def]
-        (x0, y0), (x1, y1) = outlines[0].min(0), outlines[0].max(0)
-        if x0 < self.size and y0 < self.size and x1 > 0 and y1 > 0:
-            super().paint(*outlines, **how)

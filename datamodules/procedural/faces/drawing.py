@@ -5,12 +5,13 @@ Parts are painted one over the other, as they hide one another, by how much of a
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.procedural.faces import geometry as geometry
-from datamodules.procedural.faces.canvas import Canvas, Label
+from datamodules.procedural.faces.canvas import Canvas, Label, Surface
 from datamodules.procedural.faces.geometry import Float, FramePlacement, arc, curve, ellipse, face_depth
 from datamodules.procedural.faces.identities import Expression, FaceView, Identity, Pose
 from datamodules.procedural.faces.textures import BOUND
@@ -57,7 +58,7 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, view: Face
     place = FramePlacement(pose, view, size)
     canvas = Canvas(background(view, size))
     x, y = place.frame(size)
-    landmarks = paint_face(canvas, identity, expression, place=place, view=view, frame=(x, y))
+    landmarks = paint_face(canvas, identity, expression, place=place, shades=Shades.of(view, x, y), light=view.light)
     smooth = canvas.image.clip(0, 1)
     strands, pores, spots = _contrasts(smooth, canvas.labels, identity, x, y)
     angle = _directions(canvas.labels, identity, x, y)
@@ -66,13 +67,37 @@ def draw_face(identity: Identity, pose: Pose, expression: Expression, view: Face
     )
 
 
+@dataclass(frozen=True)
+class Shades:
+    """By how much light changes colours, (S, S) each.
+
+    Attributes:
+        plain: of what is flat.
+        skin: of the head, which is round.
+        hair: which has a soft gloss on the side of the light.
+    """
+
+    plain: Float
+    skin: Float
+    hair: Float
+
+    @classmethod
+    def of(cls, view: FaceView, x: Float, y: Float) -> Self:
+        """Return the shades of a lit view at x and y (S, S) in the head's frame."""
+        light = math.cos(view.light) * x + math.sin(view.light) * y
+        plain = 1 + view.contrast * np.clip(light, -1.6, 1.6)
+        skin = plain * (1.03 - 0.1 * np.clip(x**2 + (0.75 * y) ** 2, 0, 1.5))
+        gloss = np.exp(-(((np.hypot(x, y + 0.1) - 1.08) / 0.16) ** 2)) * np.clip(0.6 + 0.4 * light, 0, 1)
+        return cls(plain, skin, plain * (0.92 + 0.2 * gloss))
+
+
 def paint_face(
-    canvas: Canvas,
+    canvas: Surface,
     identity: Identity,
     expression: Expression,
     place: FramePlacement,
-    view: FaceView,
-    frame: tuple[Float, Float],
+    shades: Shades,
+    light: float,
 ) -> Float:
     """Paint a person over a background, without strands and grain.
 
@@ -81,30 +106,22 @@ def paint_face(
         identity: who it is and what it wears.
         expression: what the face does.
         place: where the head is and how it is turned.
-        view: how it is lit.
-        frame: x and y (S, S) of the pixels in the head's frame, by which it is shaded.
+        shades: by which it is lit.
+        light: direction that the light comes from, radians.
 
     Returns:
         (68, 2) landmarks, xy pixels.
     """
     points, depth = geometry.landmarks(identity, expression)
     landmarks = place.head(points, depth)
-    x, y = frame
-    light = math.cos(view.light) * x + math.sin(view.light) * y
-    shade = 1 + view.contrast * np.clip(light, -1.6, 1.6)
-    skin_shade = shade * (1.03 - 0.1 * np.clip(x**2 + (0.75 * y) ** 2, 0, 1.5))
-    # A soft gloss on the hair, on the side of the light.
-    gloss = np.exp(-(((np.hypot(x, y + 0.1) - 1.08) / 0.16) ** 2)) * np.clip(0.6 + 0.4 * light, 0, 1)
-    hair_shade = shade * (0.92 + 0.2 * gloss)
-
-    _paint_hair_behind(canvas, identity, place, hair_shade)
-    _paint_body(canvas, identity, place, shade)
-    _paint_head(canvas, identity, place, expression, skin_shade)
-    _paint_nose(canvas, identity, place, points, depth, skin_shade, view.light)
-    _paint_mouth(canvas, identity, landmarks, expression, shade)
-    _paint_eyes(canvas, identity, place, landmarks, expression, shade)
-    _paint_hair_in_front(canvas, identity, place, hair_shade)
-    _paint_glasses_and_hat(canvas, identity, place, shade)
+    _paint_hair_behind(canvas, identity, place, shades.hair)
+    _paint_body(canvas, identity, place, shades.plain)
+    _paint_head(canvas, identity, place, expression, shades.skin)
+    _paint_nose(canvas, identity, place, points, depth, shades.skin, light)
+    _paint_mouth(canvas, identity, landmarks, expression, shades.plain)
+    _paint_eyes(canvas, identity, place, landmarks, expression, shades.plain)
+    _paint_hair_in_front(canvas, identity, place, shades.hair)
+    _paint_glasses_and_hat(canvas, identity, place, shades.plain)
     return landmarks
 
 
@@ -122,7 +139,7 @@ def background(view: FaceView, size: int) -> Float:
     return first * (1 - share) + second * share
 
 
-def _paint_hair_behind(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
+def _paint_hair_behind(canvas: Surface, identity: Identity, place: FramePlacement, shade: Float) -> None:
     hair = identity.hair
     if hair.bald:
         return
@@ -135,7 +152,7 @@ def _paint_hair_behind(canvas: Canvas, identity: Identity, place: FramePlacement
     canvas.paint(place.head(outline, -0.2), colour=hair.colour, label=Label.HAIR, shade=shade * 0.86)
 
 
-def _paint_body(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
+def _paint_body(canvas: Surface, identity: Identity, place: FramePlacement, shade: Float) -> None:
     outfit = identity.outfit
     half = curve(np.array([[0.5, 0.6], [0.48, 1.3], [0.6, 1.65], [1.2, 2.0], [1.2, 3.0]]))
     neck = np.concatenate([half, half[::-1] * [-1, 1]])
@@ -156,7 +173,7 @@ def _paint_body(canvas: Canvas, identity: Identity, place: FramePlacement, shade
 
 
 def _paint_head(
-    canvas: Canvas, identity: Identity, place: FramePlacement, expression: Expression, shade: Float
+    canvas: Surface, identity: Identity, place: FramePlacement, expression: Expression, shade: Float
 ) -> None:
     for side, label in ((-1, Label.L_EAR), (1, Label.R_EAR)):
         x, size = side * 1.03 * identity.width, identity.ears
@@ -183,7 +200,7 @@ def _paint_head(
 
 
 def _paint_nose(
-    canvas: Canvas, identity: Identity, place: FramePlacement, points: Float, depth: Float, shade: Float, light: float
+    canvas: Surface, identity: Identity, place: FramePlacement, points: Float, depth: Float, shade: Float, light: float
 ) -> None:
     width = 0.17 * identity.nose_width
     top, base = points[geometry.BRIDGE][0], points[geometry.NOSE_BASE]
@@ -205,7 +222,7 @@ def _paint_nose(
     canvas.paint(place.head(tip_light, face_depth(tip_light) + 0.3), colour=(1, 1, 1), opacity=0.22)
 
 
-def _paint_mouth(canvas: Canvas, identity: Identity, marks: Float, expression: Expression, shade: Float) -> None:
+def _paint_mouth(canvas: Surface, identity: Identity, marks: Float, expression: Expression, shade: Float) -> None:
     outer, inner = marks[geometry.OUTER_LIP], marks[geometry.INNER_LIP]
     upper_outer, lower_outer = curve(outer[:7]), curve(np.concatenate([outer[6:], outer[:1]]))
     upper_inner, lower_inner = curve(inner[:5]), curve(np.concatenate([inner[4:], inner[:1]]))
@@ -224,7 +241,7 @@ def _paint_mouth(canvas: Canvas, identity: Identity, marks: Float, expression: E
 
 
 def _paint_eyes(
-    canvas: Canvas, identity: Identity, place: FramePlacement, marks: Float, expression: Expression, shade: Float
+    canvas: Surface, identity: Identity, place: FramePlacement, marks: Float, expression: Expression, shade: Float
 ) -> None:
     outfit = identity.outfit
     if outfit.glasses is not None:
@@ -269,7 +286,7 @@ def _lenses(identity: Identity, place: FramePlacement) -> list[tuple[Float, Floa
     return frames
 
 
-def _paint_hair_in_front(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
+def _paint_hair_in_front(canvas: Surface, identity: Identity, place: FramePlacement, shade: Float) -> None:
     hair = identity.hair
     if hair.bald:
         return
@@ -306,7 +323,7 @@ def _paint_hair_in_front(canvas: Canvas, identity: Identity, place: FramePlaceme
         canvas.paint(place.head(lock, 0.0), colour=hair.colour, label=Label.HAIR, shade=shade)
 
 
-def _paint_glasses_and_hat(canvas: Canvas, identity: Identity, place: FramePlacement, shade: Float) -> None:
+def _paint_glasses_and_hat(canvas: Surface, identity: Identity, place: FramePlacement, shade: Float) -> None:
     outfit = identity.outfit
     if outfit.glasses is not None:
         for outer, inner in _lenses(identity, place):

@@ -30,12 +30,13 @@ def test_a_clip_is_a_function_of_seed_and_index():
 
 def test_frames_are_those_of_a_single_face_but_for_texture():
     pose, expression = Pose(4, -2, 1), Expression(mouth=0.6, spread=-0.5)
-    image, marks = painter().frame(pose, expression)
+    (image,), (marks,) = painter().frames([pose], [expression])
     face = render_face(0, 3, 64, pose=pose, expression=expression)
     np.testing.assert_allclose(marks, face.landmarks, atol=1e-4)
     smooth = 255 * render_smooth(0, 3, 64, pose=pose, expression=expression)
     plain = np.isin(face.labels, [0, 10, 11, 12, 18])  # background, mouth, lips and clothes have no texture
-    assert np.abs(image - smooth)[plain].max() <= 0.51
+    assert np.abs(image - smooth)[plain].max() < 8, "a head that sways is lit as one that does not"
+    assert np.abs(image - smooth)[plain].mean() < 1
     assert np.abs(image - smooth)[~plain].mean() > 2
 
 
@@ -45,7 +46,7 @@ def test_texture_turns_with_the_head():
     person = replace(drawer.identity, freckles=0.0)
     drawer = FramePainter(person, drawer.view, size, rng=np.random.default_rng(0))
     poses = (Pose(), Pose(yaw=8))
-    (still, marks), (turned, _) = (drawer.frame(pose, Expression()) for pose in poses)
+    (still, turned), (marks, _) = drawer.frames(poses, [Expression()] * 2)
     detail = [
         image / 255 - render_smooth(0, 3, size, identity=person, pose=pose, expression=Expression())
         for image, pose in zip((still, turned), poses, strict=True)
@@ -97,3 +98,10 @@ def test_a_spread_of_zero_is_none():
         spread = landmarks(person, Expression(mouth=mouth, smile=0.3, spread=-1.0))[0]
         assert np.array_equal(np.delete(plain, range(48, 68), 0), np.delete(spread, range(48, 68), 0))
         assert np.ptp(spread[MOUTH, 0]) == pytest.approx(0.55 * np.ptp(plain[MOUTH, 0]))
+
+
+def test_frames_do_not_depend_on_those_that_are_painted_with_them():
+    opening, spread = np.linspace(0, 1, 30).astype(np.float32), np.linspace(-1, 1, 30).astype(np.float32)
+    together, alone = (render_clip(0, 4, opening[:count], spread[:count], 64) for count in (30, 1))
+    assert np.array_equal(together.landmarks[0], alone.landmarks[0])
+    assert np.abs(together.images[0].astype(int) - alone.images[0]).max() <= 1
