@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from visionscapes.files import remedy
 
 MOST_PIXELS = 2**26  # of a picture: twice those of 8K; a damaged header may claim thousands of millions
 LONGEST_HOLD = 600  # seconds for which one picture or one pause may last; beyond that the time stamp is wrong
+LONGEST_PAUSES = 3600  # seconds that all of them may last of a file that claims to be no longer
+LONGEST_FILE = 24 * 3600  # seconds that any file may claim
 LARGEST_STEP_BACK = Fraction(
     1, 10
 )  # seconds; beyond that the clock has been set anew, as where two recordings were joined
@@ -150,46 +153,41 @@ def _chosen(streams: list[Any], path: Path, wanted: tuple[str, Reason]) -> Any:
 
 
 def packets(container: InputContainer, streams: list[Any], damage: Damage) -> Iterator[Any]:
-    """Yield the packets of some streams, and an empty one of each at the end; what cannot be read is counted."""
+    """Yield the packets of some streams; what cannot be read is counted."""
     failures = 0
     while failures < MOST_FAILURES:
         try:
             for packet in container.demux(streams):
-                yield packet
+                if packet.size:  # an empty one would end the decoding; PyAV gives some at the end, damaged files before
+                    yield packet
                 failures = 0
         except av.error.FFmpegError:
             damage.packets += 1
             failures += 1
+        except IndexError:  # of PyAV at the end, where a damaged file has shown new streams on the way
+            return
         else:
             return
 
 
 def decoded(container: InputContainer, stream: Any, damage: Damage) -> Iterator[Any]:
     """Yield the frames of a stream as PyAV gives them, in the order of presentation; what is damaged is counted."""
-    flushed = False
-    for packet in packets(container, [stream], damage):
-        flushed = flushed or packet.size == 0
-        yield from _frames_of(packet, damage)
-    if not flushed:  # the file ended in damage
-        yield from _frames_of(None, damage, stream)
-
-
-def _frames_of(packet: Any, damage: Damage, stream: Any = None) -> list[Any]:
-    try:
-        return packet.decode() if packet is not None else stream.codec_context.decode(None)
-    except (av.error.EOFError, av.error.FFmpegError, ValueError):
-        damage.packets += 1
-        return []
+    for packet in chain(packets(container, [stream], damage), [None]):  # None: what is left in the decoder
+        try:
+            yield from stream.codec_context.decode(packet)
+        except (av.error.FFmpegError, ValueError):
+            damage.packets += 1
 
 
 class Clock:
     """Gives each frame of a stream a time, in seconds, whatever its time stamp says.
 
     A missing stamp follows from the frame before. A jump, of more than `LONGEST_HOLD` ahead or `LARGEST_STEP_BACK`
-    behind, is taken back for this and all later frames, and counted.
+    behind, is taken back for this and all later frames, and counted; so is any pause when those before sum up to more
+    than the whole file claims to last, and more than `LONGEST_PAUSES`.
 
     Args:
-        time_base: seconds of a unit of the stamps.
+        stream: to whose frames it gives times.
         damage: where jumps are counted.
         origin: when the first frame is due, within `LONGEST_HOLD`; its own stamp says if None.
         step_back: seconds by which a frame after the first may start before the one before.
@@ -197,17 +195,19 @@ class Clock:
 
     def __init__(
         self,
-        time_base: Fraction | None,
+        stream: Any,
         damage: Damage,
         *,
         origin: Fraction | None = None,
         step_back: Fraction = LARGEST_STEP_BACK,
     ):
-        self.time_base = time_base or Fraction(1, 1000)
+        self.time_base = stream.time_base or Fraction(1, 1000)
         self.damage, self.step_back = damage, step_back
         self.shift = Fraction(0)
-        self.due = origin  # when the next frame should start
+        self.due: Fraction | None = origin  # when the next frame should start
         self.earliest = (origin or Fraction(0)) - LONGEST_HOLD  # when it may
+        claimed = Fraction(stream.container.duration or 0, av.time_base)
+        self.pauses_left = min(max(claimed, Fraction(LONGEST_PAUSES)), Fraction(LONGEST_FILE))
 
     def time_of(self, stamp: int | None, duration: Fraction) -> Fraction:
         """Return when a frame starts.
@@ -217,9 +217,13 @@ class Clock:
             duration: of the frame in seconds, for the next one.
         """
         time = (self.due or Fraction(0)) if stamp is None else stamp * self.time_base + self.shift
-        if self.due is not None and not self.earliest <= time <= self.due + LONGEST_HOLD:
-            self.damage.stamps += 1
-            self.shift += self.due - time
-            time = self.due
+        if self.due is not None:
+            ahead = time - self.due
+            if time < self.earliest or ahead > min(Fraction(LONGEST_HOLD), max(Fraction(1), self.pauses_left)):
+                self.damage.stamps += 1
+                self.shift -= ahead
+                time = self.due
+            elif ahead > 1:
+                self.pauses_left -= ahead
         self.due, self.earliest = time + duration, time - self.step_back
         return time

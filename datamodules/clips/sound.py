@@ -107,7 +107,7 @@ class _Timeline:
     def __init__(self, stream: Any, damage: Damage, *, origin: Fraction | None, rate: int, layout: str):
         self.stream, self.damage, self.origin = stream, damage, origin
         self.rate, self.layout = rate, layout
-        self.clock = Clock(stream.time_base, damage, origin=origin)
+        self.clock = Clock(stream, damage, origin=origin)
         self.resampler: AudioResampler | None = None
         self.setting: tuple[Any, ...] | None = None  # what the resampler is made for
         self.end = Fraction(0)  # of the sound that was given to the resampler, by the count of its samples, in seconds

@@ -145,7 +145,7 @@ class _Timed(NamedTuple):
 
 def _timed(container: Any, stream: Any, damage: Damage) -> Iterator[_Timed]:
     """Yield the decoded frames of a stream in the order of their times; those that come too late are left out."""
-    clock, last = Clock(stream.time_base, damage), None
+    clock, last = Clock(stream, damage), None
     nominal = 1 / _nominal_rate(stream)
     for frame in decoded(container, stream, damage):
         duration = frame.duration * clock.time_base if frame.duration else nominal
@@ -271,11 +271,11 @@ def _packet_times(path: Path) -> tuple[list[tuple[Fraction, Fraction]], bool]:
     times, heard, damage = [], False, Damage()
     with opened(path) as container:
         stream = picture_stream(container, path)
-        clock = Clock(stream.time_base, damage, step_back=REORDERING)
+        clock = Clock(stream, damage, step_back=REORDERING)
         nominal = 1 / _nominal_rate(stream)
         sounds = [one for one in container.streams.audio if one.codec_context is not None]
         for packet in packets(container, [stream, *sounds], damage):
-            if packet.size == 0 or packet.is_discard:
+            if packet.is_discard:
                 continue
             if packet.stream.type == "audio":
                 heard = True

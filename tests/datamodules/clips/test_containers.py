@@ -1,4 +1,5 @@
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import pytest
@@ -12,9 +13,10 @@ TICK = Fraction(1, 1000)
 FRAME = Fraction(1, 25)
 
 
-def times(stamps, **options):
+def times(stamps, claimed=0, **options):
     damage = Damage()
-    clock = Clock(TICK, damage, **options)
+    stream = SimpleNamespace(time_base=TICK, container=SimpleNamespace(duration=claimed * 1_000_000))
+    clock = Clock(stream, damage, **options)
     return [float(clock.time_of(stamp, FRAME)) for stamp in stamps], damage.stamps
 
 
@@ -32,6 +34,13 @@ def test_jumps_are_taken_back_and_counted():
     assert times([9000, 9040, 0, 40, 80]) == ([9.0, 9.04, 9.08, 9.12, 9.16], 1), "a recording that was joined"
     assert times([9000, 9040, 9000]) == ([9.0, 9.04, 9.0], 0), "a small step back is told by the order alone"
     assert times([2**62, 0, 40])[0][1:] == pytest.approx([2.0**62 / 1000 + 0.04] * 2, rel=1e-6)
+
+
+def test_pauses_do_not_add_up_to_more_than_an_hour_or_what_the_file_claims():
+    stamps = [500_000 * k for k in range(100)]
+    assert 3600 - 500 < times(stamps)[0][-1] < 3600 + 10
+    assert 20_000 - 500 < times(stamps, claimed=20_000)[0][-1] < 20_000 + 10
+    assert times(stamps, claimed=10**9)[0][-1] == 500 * 99, "a day at most"
 
 
 def test_the_first_frame_is_held_against_the_origin():
