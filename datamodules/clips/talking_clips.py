@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from typing_extensions import override
 
-from datamodules.clips.boxes import face_boxes
 from datamodules.clips.clip import Clip
 from datamodules.procedural.faces.clips import render_clip
 from datamodules.procedural.speech.speech import Speech
 from networks.audio import MelSpectrogram
+from networks.faces.landmarks import face_box
 
 PICTURE = 1.35  # side of the rendered frames in sides of the face that is cut out of them
 STEADY = 7  # frames over which boxes are smoothed, either way: a detector's box does not nod with every vowel
@@ -72,7 +72,7 @@ def talking_clip(name: str, speech: Speech, *, world: int, index: int, size: int
         size: S, side of the faces in pixels.
     """
     rendered = render_clip(world, index, speech.opening, speech.width, round(PICTURE * size))
-    boxes = steadied(face_boxes(rendered.landmarks))
+    boxes = steadied(face_box(rendered.landmarks))
     faces = np.stack([cut(image, box, size) for image, box in zip(rendered.images, boxes, strict=True)])
     corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
     landmarks = (rendered.landmarks - corners) / sides * np.float32(size)

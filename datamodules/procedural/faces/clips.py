@@ -32,7 +32,7 @@ from datamodules.procedural.faces.textures import Strands, freckles, grain
 from datamodules.procedural.scenes.scenes import generator
 
 MOTION = 19  # stream of random numbers, apart from those of the other worlds
-CLOSE_UP, CLOSE_SCALE = (0.5, 0.41), 0.37  # middle and scale of a face that fills the picture
+CLOSE_UP, CLOSE_SCALE = (0.5, 0.41), 0.36  # middle and scale of a face that fills the picture
 MARGIN = 0.15  # of the texture around the picture, as a share of its side, so that a turned head has some everywhere
 DEPTH = 0.35  # of the texture: that of the temples
 AT_ONCE = 100_000  # pixels of frames that are painted together: few enough to stay in the processor's cache

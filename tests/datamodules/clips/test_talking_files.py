@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from datamodules.clips.sound import read_sound
+from datamodules.clips.talking_files import main, write_talking_video
+from datamodules.clips.video import probe, read_frames
+from datamodules.procedural.speech.speech import speak
+
+
+@pytest.mark.parametrize("late", [0, 3, -2])
+def test_a_video_shows_and_tells_what_was_made(tmp_path, late):
+    speech = speak(0, 2, 1.2, pauses=0.0)
+    path = tmp_path / "people who talk" / "a.mp4"
+    rendered = write_talking_video(path, speech, world=0, index=2, size=64, late=late, truth=True)
+    frames = np.stack(list(read_frames(path)))
+    assert frames.shape == (30, 64, 64, 3)
+    assert np.abs(frames.astype(int) - rendered.images).mean() < 12
+    assert (probe(path).rate, probe(path).has_sound) == (25, True)
+    heard, said = read_sound(path)[: len(speech.audio)], speech.audio
+    middle = slice(6400, -6400)
+    lags = range(-2400, 2401, 20)
+    likeness = [np.dot(np.roll(heard, -lag)[middle], said[middle]) for lag in lags]
+    assert lags[int(np.argmax(likeness))] == late * 640
+    truth = np.load(f"{path}.npz")
+    assert np.array_equal(truth["opening"], speech.opening)
+    assert np.array_equal(truth["landmarks"], rendered.landmarks)
+
+
+def test_the_command(tmp_path, capsys):
+    assert main([str(tmp_path), "--clips=2", "--seconds=0.4", "--size=32"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk-0.mp4", "talk-1.mp4"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / f"talk-{index}.mp4") for index in (0, 1)]
+    assert main([str(tmp_path), "--clips=0"]) == 2
+    assert main([str(tmp_path), "--seconds=nan"]) == 2
+    assert "error: seconds is nan; it has to be" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file"), "--clips=1", "--seconds=0.2"]) == 2
