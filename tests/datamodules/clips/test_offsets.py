@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -74,12 +76,12 @@ def test_limits_that_would_do_nothing_are_told(weights):
 
 def test_settings_know_the_file_by_its_content(tmp_path, weights):
     copy = tmp_path / "copy.safetensors"
-    content = open(weights, "rb").read()
+    content = Path(weights).read_bytes()
     copy.write_bytes(content)
     assert SyncOptions(weights).settings() == SyncOptions(str(copy)).settings()
     copy.write_bytes(content[:-1])
     assert SyncOptions(weights).settings() != SyncOptions(str(copy)).settings()
-    with pytest.raises(UserError, match="none.safetensors"):
+    with pytest.raises(UserError, match=r"none\.safetensors"):
         SyncOptions(str(tmp_path / "none.safetensors")).settings()
 
 

@@ -11,7 +11,7 @@ from datamodules.clips.worker_processes import Died, in_processes
 
 def work(task):
     if task == "dies":
-        os.kill(os.getpid(), signal.SIGALRM)
+        os.kill(os.getpid(), signal.SIGUSR1)
     if task == "is killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "exits":
@@ -39,7 +39,7 @@ def test_a_process_that_dies_takes_its_task_alone(workers):
     tasks = ["a", "dies", "b", "is killed", "exits", "c"]
     outcomes = dict(in_processes(work, tasks, workers))
     assert [tasks[index] for index, each in sorted(outcomes.items()) if not isinstance(each, Died)] == ["a", "b", "c"]
-    assert outcomes[1].how == "its process died of signal 14"
+    assert outcomes[1].how == "its process died of signal 10"
     assert outcomes[3].how == "its process was killed, perhaps for lack of memory"
     assert outcomes[4].how == "its process ended with status 3"
 
