@@ -209,14 +209,18 @@ class ClipFiles(Sequence[Clip]):
         return len(self.paths)
 
     @overload
-    def __getitem__(self, index: int) -> Clip: ...
+    def __getitem__(self, index: int) -> PreparedClip: ...
     @overload
     def __getitem__(self, index: slice) -> "ClipFiles": ...
-    def __getitem__(self, index: int | slice) -> "Clip | ClipFiles":
+    def __getitem__(self, index: int | slice) -> "PreparedClip | ClipFiles":
         """Open a clip; of a slice, none yet."""
         if isinstance(index, slice):
             return ClipFiles(self.paths[index], self.names[index])
         return PreparedClip(self.paths[index], self.names[index])
+
+    def chosen(self, positions: Sequence[int]) -> "ClipFiles":
+        """Return some of the clips."""
+        return ClipFiles([self.paths[each] for each in positions], [self.names[each] for each in positions])
 
 
 def no_sound() -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from datamodules.clips.clip import Clip, face_crops
 from datamodules.clips.errors import ClipError
-from metrics.lip_sync import REACH, SyncScore, sync_scores
-from networks.sync_network import SyncNetwork, embed_clip, window_is_known
 from visionscapes.checks import Bounds, NonNegativeFloat, check_options
 from visionscapes.errors import UserError
 
+if TYPE_CHECKING:  # torchmetrics takes seconds to import, and most clips are prepared without a SyncNet
+    from metrics.lip_sync import SyncScore
+    from networks.sync_network import SyncNetwork
+
+REACH = 15  # frames, the largest offset that is tried; that of ``metrics.lip_sync``
 WIDEST_BAR = 40  # characters
 
 
@@ -82,12 +85,12 @@ class OutOfSyncError(ClipError):
         score: what was measured.
     """
 
-    def __init__(self, message: str, score: SyncScore | None = None):
+    def __init__(self, message: str, score: "SyncScore | None" = None):
         super().__init__(message, "out of sync")
         self.score = score
 
 
-def measure(clip: Clip, weights: str) -> SyncScore:
+def measure(clip: Clip, weights: str) -> "SyncScore":
     """Return how picture and sound of a clip fit; memory does not grow with it but by its embeddings.
 
     Windows with a frame without a face do not count.
@@ -96,13 +99,16 @@ def measure(clip: Clip, weights: str) -> SyncScore:
         clip: with sound.
         weights: see `SyncOptions`.
     """
+    from metrics.lip_sync import sync_scores
+    from networks.sync_network import embed_clip, window_is_known
+
     network = _network(weights)
     faces = cast(Tensor, _Faces(clip, network.image_size))
     video, audio = embed_clip(network, faces, clip.mel)
-    return sync_scores(video, audio, known=window_is_known(torch.from_numpy(clip.found), len(video)))
+    return sync_scores(video, audio, REACH, known=window_is_known(torch.from_numpy(clip.found), len(video)))
 
 
-def frames_to_move(name: str, score: SyncScore, options: SyncOptions) -> int:
+def frames_to_move(name: str, score: "SyncScore", options: SyncOptions) -> int:
     """Return by how many frames the sound has to come earlier; below 0 later.
 
     Args:
@@ -152,7 +158,9 @@ def as_text(counts: list[tuple[int, int]]) -> list[str]:
 
 
 @cache
-def _network(weights: str) -> SyncNetwork:
+def _network(weights: str) -> "SyncNetwork":
+    from networks.sync_network import SyncNetwork
+
     return SyncNetwork.from_file(Path(weights).expanduser())
 
 

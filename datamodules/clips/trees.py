@@ -39,6 +39,10 @@ lipread_mp4/ABOUT/test/ABOUT_00001.mp4 ...""",
 clip.mp4
 any/sub/folder/another.mov ...""",
 }
+_NAMES_OF: dict[Layout, re.Pattern[str]] = {
+    "voxceleb2": re.compile(r"(train|test)/id\d{5}/[^/]{11}/\d{5}"),
+    "lrw": re.compile(r"(train|val|test)/([A-Z]+)/\2_\d{5}"),
+}
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LONGEST = 180  # bytes of a file's name, which leaves room for what is put around it while it is written
 
@@ -118,6 +122,14 @@ def compare_with_published(layout: Layout, names: Sequence[str], first_utterance
         here = sum(name.startswith(f"{part}/") for name in names)
         if here:
             compare_count(f"{NAMES[layout]} {part}", "clips", here, count)
+
+
+def layout_of_names(names: Sequence[str]) -> tuple[Layout, bool]:
+    """Return the data set that clips are of by their names, and whether it is one clip a video of VoxCeleb2."""
+    for layout, pattern in _NAMES_OF.items():
+        if names and all(pattern.fullmatch(name) for name in names):
+            return layout, layout == "voxceleb2" and len({name.rpartition("/")[0] for name in names}) == len(names)
+    return "folder", False
 
 
 def clean(name: str) -> str:

@@ -37,26 +37,26 @@ class SyncWindows(Dataset):
 
     def __init__(self, clips: Sequence[Clip], *, size: int, windows: int = 2, apart: int = 1, rounds: int = 1):
         self.size, self.windows, self.apart, self.rounds = size, windows, apart, rounds
+        self.clips = clips  # as they are: those in files are opened when they are asked for, for there may be a million
         starts = [window_starts(clip) for clip in clips]
-        enough = [len(spaced(each, apart)) >= windows for each in starts]
-        self.clips = [clip for clip, kept in zip(clips, enough, strict=True) if kept]
-        self.starts = [each for each, kept in zip(starts, enough, strict=True) if kept]
-        self.left_out = len(clips) - len(self.clips)
+        self.kept = [position for position, each in enumerate(starts) if len(spaced(each, apart)) >= windows]
+        self.starts = [starts[position] for position in self.kept]
+        self.left_out = len(clips) - len(self.kept)
         told = (
             f"{self.left_out} of {len(clips)} clips do not have {windows} windows of {WINDOW_FRAMES} frames with a face"
             f" and sound whose starts are {apart} frame{'s' * (apart != 1)} apart"
         )
-        if not self.clips:
+        if not self.kept:
             raise UserError(f"{told}, so nothing is left to train on: use longer clips, or lower windows or apart")
         if self.left_out:
             rank_zero_warn(f"{told}; they are left out of the training.")
 
     def __len__(self) -> int:
-        return len(self.clips) * self.rounds
+        return len(self.kept) * self.rounds
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        index %= len(self.clips)
-        clip, starts = self.clips[index], self.starts[index]
+        index %= len(self.kept)
+        clip, starts = self.clips[self.kept[index]], self.starts[index]
         frames = torch.from_numpy(draw_starts(starts, self.windows, self.apart))
         shown, places = torch.unique(frames[:, None] + torch.arange(WINDOW_FRAMES), return_inverse=True)
         faces = face_crops(clip, shown.tolist(), self.size).float() / 255
@@ -98,7 +98,7 @@ class WholeClips(Dataset):
 def window_starts(clip: Clip) -> NDArray[np.int64]:
     """Return the frames, in order, at which windows start that have a face in every frame and all of their sound."""
     found = np.concatenate([[0], np.cumsum(clip.found)])
-    count = whole_windows(len(clip), clip.mel.shape[-1])
+    count = whole_windows(len(clip), clip.mel_steps)
     starts = np.arange(count)
     return starts[found[starts + WINDOW_FRAMES] - found[starts] == WINDOW_FRAMES]
 

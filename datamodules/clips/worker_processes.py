@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -38,7 +38,7 @@ class _Worker(Generic[Task, Outcome]):
         self.process = context.Process(target=_serve, args=(theirs, work, os.getpid()))
         self.process.start()
         theirs.close()
-        self.index: int | None = None
+        self.index = -1
 
     def begin(self, index: int, task: Task) -> None:
         self.index = index
@@ -67,7 +67,7 @@ class _Worker(Generic[Task, Outcome]):
 
 def in_processes(
     work: Callable[[Task], Outcome], tasks: Sequence[Task], workers: int
-) -> Iterator[tuple[int, "Outcome | Died"]]:
+) -> Generator[tuple[int, "Outcome | Died"], None, None]:
     """Yield the outcomes of tasks as they come, with the number of each task.
 
     When the iterator is closed, or ends with an error, the processes are ended.
@@ -98,8 +98,7 @@ def in_processes(
                         worker = _Worker(work)
                         running.append(worker)
                     worker.begin(following, tasks[following])
-                if index is not None:
-                    yield index, outcome
+                yield index, outcome
     finally:
         for worker in running:
             worker.end()
@@ -117,9 +116,9 @@ def _serve(connection: Connection, work: Callable[[Any], Any], parent: int) -> N
                     return
             task = connection.recv()
             try:
-                message = None, work(task)
+                message: tuple[Exception | None, Any] = (None, work(task))
             except Exception as error:
-                message = error, None
+                message = (error, None)
             connection.send(message)
 
 

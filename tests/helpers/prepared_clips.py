@@ -30,13 +30,15 @@ def smooth_picture(seed: int, width: int = 32, height: int = 32) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def make_prepared_clip(path: Path, frames: int = 10, seed: int = 0, **changed: Any) -> ClipArrays:
+def make_prepared_clip(
+    path: Path, frames: int = 10, seed: int = 0, about: dict[str, Any] | None = None, **changed: Any
+) -> ClipArrays:
     """Write a prepared clip and return what was put into it; ``changed`` replaces some of it."""
     arrays = clip_arrays(frames, seed=seed)._replace(**changed)
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = JpegFrames(path.parent)
     for index in range(frames):
         pictures.append(smooth_picture(1000 * seed + index))
-    write_clip(path, pictures, arrays, {"source": f"{path.stem}.mp4", "settings": {}})
+    write_clip(path, pictures, arrays, about or {"source": f"{path.stem}.mp4", "settings": {}})
     pictures.close()
     return arrays

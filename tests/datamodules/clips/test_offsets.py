@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import PreparedClip
 from datamodules.clips.offsets import OutOfSyncError, SyncOptions, as_text, frames_to_move, histogram, measure
-from metrics.lip_sync import SyncScore, sync_scores
+from metrics.lip_sync import REACH, SyncScore, sync_scores
 from networks.sync_network import SyncNetwork, embed_clip
 from tests.helpers.prepared_clips import make_prepared_clip
 from visionscapes.errors import UserError
@@ -87,7 +87,7 @@ def test_settings_know_the_file_by_its_content(tmp_path, weights):
 
 def test_the_histogram_can_be_read():
     counts = histogram([0, 0, 0, 0, 2, -1])
-    assert len(counts) == 31
+    assert len(counts) == 2 * REACH + 1
     assert as_text(counts) == [
         "offset of the sound in frames of 40 ms, above 0 it is late (6 clips)",
         "  -1        1  16.7% ##########",
