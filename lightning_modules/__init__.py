@@ -14,6 +14,7 @@ EXPORTS = {
     "CoMining": "lightning_modules.sparsedet.baselines",
     "PseudoLabels": "lightning_modules.sparsedet.baselines",
     "TwoViewDetector": "lightning_modules.sparsedet.baselines",
+    "SyncNet": "lightning_modules.syncnet.module",
     "BEiT": "lightning_modules.supervision.beit",
     "CLIP": "lightning_modules.supervision.clip",
     "DINO": "lightning_modules.supervision.dino",

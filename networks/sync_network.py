@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from networks.audio import WINDOW_FRAMES, mel_windows, whole_windows
+from networks.audio import WINDOW_FRAMES
 from networks.weights import load_state, read_metadata, read_state_dict
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
 from visionscapes.errors import UserError
@@ -155,6 +155,12 @@ class SyncNetwork(nn.Module):
         """Return the probability in (0, 1) that picture and sound belong together, for any shape of cosines."""
         return self.logit(cosine).sigmoid()
 
+    def threshold(self) -> float:
+        """Return the cosine from which on the probability is above one half."""
+        if self.probability_of == "sigmoid":
+            return float(-self.shift.detach() / self.scale.detach())
+        return 0.5 if self.probability_of == "cosine" else 0.0
+
     def effective_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the output depends on: all but the biases that a batch norm takes away again.
 
@@ -260,36 +266,3 @@ def _from_wav2lip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     first = renamed["faces.0.conv.weight"]  # (C, 5 * 3, 7, 7), the colours of a frame side by side
     renamed["faces.0.conv.weight"] = first.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
     return renamed
-
-
-@torch.no_grad()
-def embed_clip(network: SyncNetwork, faces: Tensor, mel: Tensor, chunk: int = 64) -> tuple[Tensor, Tensor]:
-    """Return the embeddings of all windows of a clip, computed in chunks, so that memory does not grow with them.
-
-    Args:
-        network: in evaluation mode.
-        faces: (T, 3, S, S) uint8 RGB; may lie on another device than the network.
-        mel: (80, M) in [-4, 4].
-        chunk: windows at once.
-
-    Returns:
-        (V, D) and (V, D) float32 of unit length on the network's device: of the frames s to s + 4, and of their sound,
-        for every start s of which both are there in full.
-    """
-    device = next(network.parameters()).device
-    windows = whole_windows(len(faces), mel.shape[1])
-    video, audio = [torch.zeros(0, network.dim, device=device)], [torch.zeros(0, network.dim, device=device)]
-    for start in range(0, windows, chunk):
-        stop = min(start + chunk, windows)
-        frames = faces[start : stop + WINDOW_FRAMES - 1].to(device).float() / 255
-        halves = network.lower_halves(frames).unfold(0, WINDOW_FRAMES, 1).movedim(-1, 1)
-        video.append(network.embed_halves(halves))
-        audio.append(network.embed_sound(mel_windows(mel, torch.arange(start, stop)).to(device).float()))
-    return torch.cat(video), torch.cat(audio)
-
-
-def window_is_known(found: Tensor, windows: int) -> Tensor:
-    """Return for each window (V,) bool whether all its frames show a face, by ``found`` (T,) bool."""
-    if not windows:
-        return found.new_zeros(0)
-    return found[: windows + WINDOW_FRAMES - 1].unfold(0, WINDOW_FRAMES, 1).all(1)

@@ -23,11 +23,17 @@ class _HasBackbone(Protocol):
     def backbone_state(self) -> dict[str, Tensor]: ...
 
 
+@runtime_checkable
+class _HasOptions(Protocol):
+    def backbone_options(self) -> dict[str, str]: ...
+
+
 class BackboneWriter(Callback):
     """Writes ``backbone.safetensors`` into the run folder when training ends: float16, with how it was made.
 
     The module offers ``backbone_state()``, the weights that ``networks.ViTFeatures`` or a detector loads. The header of
-    the file keeps command, seed and git commit, and a checksum that is checked when the weights are read.
+    the file keeps command, seed and git commit, what ``backbone_options()`` gives of a module that has it, and a
+    checksum that is checked when the weights are read.
     """
 
     @override
@@ -54,7 +60,10 @@ class BackboneWriter(Callback):
             "seed": os.environ.get("PL_GLOBAL_SEED", "none"),
             "commit": str((git_state(Path.cwd()) or {}).get("commit")),
             "steps": str(trainer.global_step),
-        } | UNSEALED
+        }
+        if isinstance(pl_module, _HasOptions):
+            made_by |= pl_module.backbone_options()
+        made_by |= UNSEALED
         # Not save_file, whose files only their owner may read.
         write_bytes(Path(trainer.default_root_dir) / "backbone.safetensors", sealed(save(halved, made_by)))
 

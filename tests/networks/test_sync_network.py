@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from networks.sync_network import SyncNetwork, embed_clip, window_is_known
+from networks.sync_network import SyncNetwork
 from visionscapes.errors import UserError
 
 SMALL = {"image_size": 24, "width": 4}
@@ -78,6 +78,9 @@ def test_probabilities_are_finite_and_rise_with_the_cosine():
         assert ((found > 0) & (found < 1)).all() or options.get("probability") == "sigmoid"
     plain = SyncNetwork(**SMALL).probability(torch.tensor([0.2, 0.7]))
     torch.testing.assert_close(plain, torch.tensor([0.2, 0.7]))
+    for options in ({}, {"probability": "half"}, {"probability": "sigmoid"}):
+        network = SyncNetwork(**SMALL, **options)
+        assert float(network.probability(torch.tensor(network.threshold()))) == pytest.approx(0.5)
     half = SyncNetwork(**SMALL, probability="half").probability(torch.tensor([0.2, -0.4]))
     torch.testing.assert_close(half, torch.tensor([0.6, 0.3]))
 
@@ -106,38 +109,6 @@ def test_biases_before_a_batch_norm_are_not_trained():
     assert len(network.effective_parameters()) == len(list(network.parameters())) - useless
     group = SyncNetwork(**SMALL, norm="group", probability="sigmoid")
     assert len(group.effective_parameters()) == len(list(group.parameters()))
-
-
-class TestClips:
-    network = SyncNetwork(**SMALL, norm="group").eval()
-
-    def clip(self, frames, steps=None):
-        generator = torch.Generator().manual_seed(0)
-        steps = 1 + int(3.2 * frames) if steps is None else steps
-        pictures = torch.randint(0, 256, (frames, 3, 30, 30), dtype=torch.uint8, generator=generator)
-        return pictures, torch.randn(80, steps, generator=generator).clamp(-4, 4)
-
-    def test_chunks_give_the_embeddings_of_single_windows(self):
-        pictures, sound = self.clip(23)
-        video, audio = embed_clip(self.network, pictures, sound, chunk=7)
-        assert len(video) == len(audio) == 19
-        for start in (0, 6, 7, 18):
-            window = pictures[None, start : start + 5].float() / 255
-            first = int(3.2 * start)
-            with torch.no_grad():
-                torch.testing.assert_close(video[start], self.network.embed_faces(window)[0])
-                own = self.network.embed_sound(sound[None, :, first : first + 16])[0]
-            torch.testing.assert_close(audio[start], own)
-
-    @pytest.mark.parametrize(("frames", "steps"), [(4, 100), (0, 0), (50, 10)])
-    def test_clips_without_a_window_have_no_embedding(self, frames, steps):
-        video, audio = embed_clip(self.network, *self.clip(frames, steps))
-        assert video.shape == audio.shape == (0, 64)
-
-    def test_a_window_is_known_where_all_its_frames_show_a_face(self):
-        found = torch.tensor([True] * 3 + [False] + [True] * 6)
-        assert window_is_known(found, 6).tolist() == [False] * 4 + [True] * 2
-        assert window_is_known(found, 0).shape == (0,)
 
 
 def test_a_file_of_wav2lip_is_taken_with_its_colours_in_order():

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from networks.embedded_clip import embed_clip, embedded_clip, window_is_known
+from networks.sync_network import SyncNetwork
+
+SMALL = {"image_size": 24, "width": 4}
+
+
+NETWORK = SyncNetwork(**SMALL, norm="group").eval()
+
+
+def clip(frames, steps=None):
+    generator = torch.Generator().manual_seed(0)
+    steps = 1 + int(3.2 * frames) if steps is None else steps
+    pictures = torch.randint(0, 256, (frames, 3, 30, 30), dtype=torch.uint8, generator=generator)
+    return pictures, torch.randn(80, steps, generator=generator).clamp(-4, 4)
+
+
+def test_chunks_give_the_embeddings_of_single_windows():
+    pictures, sound = clip(23)
+    video, audio = embed_clip(NETWORK, pictures, sound, chunk=7)
+    assert len(video) == len(audio) == 19
+    for start in (0, 6, 7, 18):
+        window = pictures[None, start : start + 5].float() / 255
+        first = int(3.2 * start)
+        with torch.no_grad():
+            torch.testing.assert_close(video[start], NETWORK.embed_faces(window)[0])
+            own = NETWORK.embed_sound(sound[None, :, first : first + 16])[0]
+        torch.testing.assert_close(audio[start], own)
+
+
+@pytest.mark.parametrize(("frames", "steps"), [(4, 100), (0, 0), (50, 10)])
+def test_clips_without_a_window_have_no_embedding(frames, steps):
+    video, audio = embed_clip(NETWORK, *clip(frames, steps))
+    assert video.shape == audio.shape == (0, 64)
+
+
+def test_a_window_is_known_where_all_its_frames_show_a_face():
+    found = torch.tensor([True] * 3 + [False] + [True] * 6)
+    assert window_is_known(found, 6).tolist() == [False] * 4 + [True] * 2
+    assert window_is_known(found, 0).shape == (0,)
+
+
+def test_a_clip_says_how_much_of_it_shows_a_face():
+    pictures, sound = clip(20)
+    found = torch.ones(20, dtype=torch.bool)
+    found[:5] = False
+    made = embedded_clip(NETWORK, "a", pictures, sound, found)
+    assert (made.name, made.frames, made.faces, made.threshold) == ("a", 20, 0.75, 0.5)
+    assert made.known.tolist() == [False] * 5 + [True] * 11
+    assert embedded_clip(NETWORK, "b", pictures[:0], sound, found[:0]).faces == 0
