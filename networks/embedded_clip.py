@@ -45,7 +45,7 @@ def embedded_clip(network: SyncNetwork, name: str, faces: Tensor, mel: Tensor, f
     video, audio = embed_clip(network, faces, mel)
     known = window_is_known(found.to(video.device), len(video))
     share = float(found.float().mean()) if len(found) else 0.0
-    return EmbeddedClip(name, video, audio, known, threshold=network.threshold(), frames=len(faces), faces=share)
+    return EmbeddedClip(name, video, audio, known=known, threshold=network.threshold(), frames=len(faces), faces=share)
 
 
 @torch.no_grad()

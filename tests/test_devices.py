@@ -57,6 +57,10 @@ def features(**options: Any) -> nn.Module:
     return export("ViTFeatures")(MODEL, weights=None, model_args=TINY_64, **options)
 
 
+def syncnet(**options: Any) -> Make:
+    return lambda folder, cls: cls(export("SyncNetwork")(image_size=24, width=4), **options)
+
+
 def over_features(folder: Path, cls: Any, **options: Any) -> nn.Module:
     return cls(features(), **options)
 
@@ -95,6 +99,7 @@ CASES: dict[str, list[Make]] = {
     "MAE": [vit(decoder_dim=16, decoder_depth=1, decoder_heads=2)],
     "MoCo": [vit(projection=8, hidden=16)],
     "Supervised": [vit(classes=3), vit(classes=3, mixup=0)],
+    "SyncNet": [syncnet(objective=objective) for objective in ("pair", "contrastive_then_pair")],
     "ViTAnalysis": [analysis],
     "AtLargerImage": [over_features],
     "SyncNetwork": [

@@ -15,6 +15,8 @@ from tests.configs.test_detection import SCENES
 from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.image_files import save_photo
 from tests.helpers.runs import ROOT
+from tests.helpers.sync_runs import SMALL as FEW_CLIPS
+from tests.helpers.sync_runs import SYNCNET
 from tests.helpers.translation_runs import FACES, FEW_FACES, small, words
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -86,6 +88,7 @@ LIVES: dict[str, Life] = {
         ["--config=configs/sparsedet_backbone.yaml", *words(FEW_SUBJECTS, "data.init_args"), "--trainer.max_epochs=1"]
     ),
     **{name: detector(name) for name in ("Detector", "SparseDet", "CoMining", "PseudoLabels", "TwoViewDetector")},
+    "SyncNet": Life([f"--config={SYNCNET}", *FEW_CLIPS], then=("validate", "test", "predict")),
     "DenseContrastive": Life(
         ["--config=configs/supervision/dense_contrastive.yaml", *words(FEW_SCENES, "data"), "--trainer.max_epochs=1"],
         then=(),

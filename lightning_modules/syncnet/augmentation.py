@@ -20,6 +20,9 @@ class SyncAugmentation:
         colour: largest relative change of brightness, contrast and of each colour.
         shift: largest displacement of the face, as a share of its side.
         loudness: largest change of the sound in dB.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     flip: bool = False

@@ -1,0 +1,62 @@
+"""configs/syncnet.yaml through the real entry point, in seconds."""
+
+import csv
+import math
+
+import pytest
+from safetensors import safe_open
+
+import cli
+from networks.sync_network import SyncNetwork
+from tests.helpers.runs import ROOT
+from tests.helpers.sync_runs import QUIET, SMALL, SYNCNET
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run folder of the whole configuration on a few clips."""
+    runs = tmp_path_factory.mktemp("syncnet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return cli.main(["fit", f"--config={SYNCNET}", *SMALL, *QUIET, f"--runs_dir={runs}"]).run_folder
+
+
+def test_training_ends_with_figures_and_the_histogram_of_offsets(trained):
+    found = {row["metric"]: float(row["value"]) for row in table(trained / "results" / "lip_sync.csv")}
+    assert {"accuracy", "AUC", "within 1 frame", "offset", "Sync_c", "Sync_d"} == found.keys()
+    assert all(math.isfinite(value) for value in found.values())
+    assert sum(int(row["clips"]) for row in table(trained / "results" / "offsets.csv")) == 2
+    assert (trained / "pictures" / "offsets.png").is_file()
+    with (trained / "metrics.csv").open(newline="") as file:
+        header = next(csv.reader(file))
+    assert {"train/loss", "val/bce", "val/accuracy", "val/auc", "test/auc"} <= set(header)
+
+
+def test_the_weights_know_how_they_were_made_and_are_a_network(trained):
+    file = trained / "backbone.safetensors"
+    with safe_open(file, "pt") as content:
+        assert {"command", "seed", "commit", "image_size", "norm"} <= content.metadata().keys()
+    assert SyncNetwork.from_file(file).image_size == 24
+
+
+@pytest.mark.parametrize("source", ["weights", "checkpoint"])
+def test_prediction_writes_a_row_a_clip(trained, tmp_path, source, capsys):
+    word = {
+        "weights": f"--model.weights={trained / 'backbone.safetensors'}",
+        "checkpoint": f"--ckpt_path={trained / 'checkpoints' / 'last.ckpt'}",
+    }[source]
+    run = cli.main(["predict", f"--config={SYNCNET}", *SMALL, *QUIET, f"--runs_dir={tmp_path}", word])
+    rows = table(run.run_folder / "sync.csv")
+    assert [row["name"] for row in rows] == ["clip-0", "clip-1"]
+    assert all(-15 <= int(row["offset frames"]) <= 15 for row in rows)
+    assert "2 clips" in capsys.readouterr().out
