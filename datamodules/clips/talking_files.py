@@ -12,9 +12,10 @@ from typing import Annotated
 
 import numpy as np
 
+from datamodules.clips.talking_world import SPEAKERS
 from datamodules.clips.video_writer import VideoWriter
 from datamodules.procedural.faces.clips import FaceClip, render_clip
-from datamodules.procedural.speech.speech import Speech, speak
+from datamodules.procedural.speech.speech import Speech
 from networks.audio import FRAME_RATE
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, check_value
 from visionscapes.errors import UserError
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each")
     parser.add_argument("--size", type=int, default=256, help="side in pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the world")
+    parser.add_argument("--speech", choices=SPEAKERS, default="formants", help="syllables, or real words by espeak-ng")
     parser.add_argument("--late", type=int, default=0, help="frames by which the sound is late; negative is early")
     parser.add_argument("--truth", action="store_true", help="write what the mouth does and the landmarks beside them")
     asked = parser.parse_args(arguments)
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         restart_clock()
         for index in track(range(asked.clips), "videos of talking faces", asked.clips):
             path = asked.folder / f"talk-{index:0{digits}d}.mp4"
-            speech = speak(asked.seed, index, asked.seconds)
+            speech = SPEAKERS[asked.speech](asked.seed, index, asked.seconds)
             write_talking_video(
                 path, speech, world=asked.seed, index=index, size=asked.size, late=asked.late, truth=asked.truth
             )

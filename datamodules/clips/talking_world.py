@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -15,7 +15,9 @@ from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.evaluation import Stacked
 from datamodules.common.loading import check_global_batch, eval_loader, train_loader
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from datamodules.procedural.speech.speech import PAUSES, speak
+from datamodules.procedural.speech.espeak import check_installed
+from datamodules.procedural.speech.speech import PAUSES, Speech, speak
+from datamodules.procedural.speech.words import speak_words
 from networks.audio import FRAME_RATE, WINDOW_FRAMES
 from visionscapes.checks import (
     Bounds,
@@ -31,6 +33,8 @@ from visionscapes.progress import restart_clock, track
 
 FRAMES_WORTH_PROCESSES = 1500  # rendering fewer takes less time than it takes to start processes and to hand over
 LEAST_SIZE, LARGEST_SIZE = 16, 512  # of faces, pixels: below, a mouth has no pixels
+SpeechName = Literal["formants", "espeak"]
+SPEAKERS: dict[SpeechName, Callable[..., Speech]] = {"formants": speak, "espeak": speak_words}
 PARTS = {"train": 0, "test": 1, "val": 2}  # each is a world of its own
 
 
@@ -59,12 +63,14 @@ class TalkingWorld(LightningDataModule):
         apart: frames between the starts of a sample's windows, at least; sounds that fit nearly as well are near.
         rounds: training samples of a clip in an epoch.
         pauses: share of the time in which nobody speaks.
+        speech: "formants" of syllables without meaning, or real words by "espeak", which is the extra ``speech``.
         batch_size: training samples a batch and process.
         num_workers: processes that load.
         seed: of the worlds and of the order of training.
 
     Raises:
-        UserError: an option out of its range, or clips that are too short for their windows.
+        UserError: an option out of its range, or clips that are too short for their windows; in ``setup``, espeak-ng is
+            asked for and not installed.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class TalkingWorld(LightningDataModule):
         apart: PositiveInt = 1,
         rounds: PositiveInt = 1,
         pauses: ShareBelowOne = PAUSES,
+        speech: SpeechName = "formants",
         batch_size: PositiveInt = 16,
         num_workers: Workers = 0,
         seed: NonNegativeInt = 0,
@@ -86,7 +93,7 @@ class TalkingWorld(LightningDataModule):
         super().__init__()
         self.counts = {"train": clips, "test": test_clips, "val": val_clips}
         self.seconds, self.face_size, self.windows, self.apart = seconds, face_size, windows, apart
-        self.rounds, self.pauses = rounds, pauses
+        self.rounds, self.pauses, self.speech = rounds, pauses, speech
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.rendered: dict[str, list[TalkingClip]] = {}
         least = WINDOW_FRAMES + (windows - 1) * apart
@@ -100,12 +107,15 @@ class TalkingWorld(LightningDataModule):
         """Return the clips of a part, "train", "val" or "test"; they are rendered once."""
         if part not in self.rendered:
             count = self.counts[part]
+            if self.speech == "espeak":
+                check_installed()
             make = partial(
                 world_clip,
                 self.seed + PARTS[part] * HELD_OUT_WORLD,
                 seconds=self.seconds,
                 size=self.face_size,
                 pauses=self.pauses,
+                speech=self.speech,
                 digits=len(str(max(count - 1, 0))),
             )
             self.rendered[part] = render(make, count, frames=round(count * self.seconds * FRAME_RATE))
@@ -156,7 +166,16 @@ class TalkingWorld(LightningDataModule):
         )
 
 
-def world_clip(world: int, index: int, *, seconds: float, size: int, pauses: float, digits: int = 1) -> TalkingClip:
+def world_clip(
+    world: int,
+    index: int,
+    *,
+    seconds: float,
+    size: int,
+    pauses: float = PAUSES,
+    speech: SpeechName = "formants",
+    digits: int = 1,
+) -> TalkingClip:
     """Render clip ``index`` of a world.
 
     Args:
@@ -165,10 +184,11 @@ def world_clip(world: int, index: int, *, seconds: float, size: int, pauses: flo
         seconds: of it.
         size: S, side of the faces in pixels.
         pauses: share of the time in which nobody speaks.
+        speech: which kind.
         digits: of the number in its name, with leading zeros, so that names sort as numbers do.
     """
-    speech = speak(world, index, seconds, pauses=pauses)
-    return talking_clip(f"clip-{index:0{digits}d}", speech, world=world, index=index, size=size)
+    said = SPEAKERS[speech](world, index, seconds, pauses=pauses)
+    return talking_clip(f"clip-{index:0{digits}d}", said, world=world, index=index, size=size)
 
 
 class Made(Dataset):

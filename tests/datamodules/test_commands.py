@@ -7,6 +7,7 @@ import sys
 import pytest
 
 COMMANDS = (
+    "datamodules.clips.talking_files",
     "datamodules.celeba_mask_hq",
     "datamodules.detection_scenes",
     "datamodules.sparse_annotations",

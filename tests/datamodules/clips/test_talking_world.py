@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,17 @@ def test_clips_too_short_for_their_windows_are_told():
 def test_silence_alone_has_a_shut_mouth():
     clip = world(pauses=0.99, clips=2).clips("train")[0]
     assert (clip.opening == 0).mean() > 0.5
+
+
+def test_real_words_without_espeak_are_told_before_anything_is_drawn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(talking_world, "talking_clip", lambda *_, **__: pytest.fail("drawn"))
+    with pytest.raises(UserError, match=r"pip install 'visionscapes\[speech\]', or choose speech=formants"):
+        world(speech="espeak")
+
+
+def test_real_words():
+    pytest.importorskip("espeakng_loader")
+    clip = world(speech="espeak", clips=2, pauses=0.0).clips("train")[0]
+    assert clip.opening.max() > 0.2
+    assert clip.mel.max() > 0
