@@ -5,11 +5,11 @@ and counted, time stamps that jump are put in order, and what PyAV raises become
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,28 @@ class Clock:
         claimed = Fraction(stream.container.duration or 0, av.time_base)
         self.pauses_left = min(max(claimed, Fraction(LONGEST_PAUSES)), Fraction(LONGEST_FILE))
 
+    def times_of(
+        self, frames: Iterable[Any], stamp_of: Callable[[Any], int | None], duration_of: Callable[[Any], Fraction]
+    ) -> Iterator[tuple[Any, Fraction, Fraction]]:
+        """Yield frames with their start and duration in seconds; a stamp that alone is far ahead is not believed.
+
+        Args:
+            frames: in the order of their presentation.
+            stamp_of: what is written in the file for a frame.
+            duration_of: a frame, in seconds.
+        """
+        for frame, following in pairwise(chain(frames, [None])):
+            stamp, duration = stamp_of(frame), duration_of(frame)
+            after = None if following is None else stamp_of(following)
+            if stamp is not None and after is not None and after < stamp and self._ahead(stamp) > 1:
+                self.damage.stamps += 1
+                stamp = None
+            yield frame, self.time_of(stamp, duration), duration
+
+    def _ahead(self, stamp: int) -> Fraction:
+        """Return by how many seconds a stamp is later than due."""
+        return Fraction(0) if self.due is None else stamp * self.time_base + self.shift - self.due
+
     def time_of(self, stamp: int | None, duration: Fraction) -> Fraction:
         """Return when a frame starts.
 
@@ -217,8 +239,8 @@ class Clock:
             duration: of the frame in seconds, for the next one.
         """
         time = (self.due or Fraction(0)) if stamp is None else stamp * self.time_base + self.shift
-        if self.due is not None:
-            ahead = time - self.due
+        if self.due is not None and stamp is not None:
+            ahead = self._ahead(stamp)
             if time < self.earliest or ahead > min(Fraction(LONGEST_HOLD), max(Fraction(1), self.pauses_left)):
                 self.damage.stamps += 1
                 self.shift -= ahead

@@ -1,7 +1,8 @@
 """Sound of any file as mono samples at 16 kHz on the clock of its pictures, in constant memory; and written as WAV.
 
 Time 0 is when the first picture of a video is shown: sound that starts later begins with silence, and what is heard
-before is cut off. A file without video starts with its first sample. Delays of codecs and of resampling are taken back.
+before is cut off. A file without video starts with its first sample. Delays of resampling are taken back, and those of
+codecs where the file tells them; .flv, MP3 in .avi, and bare .aac, .ac3 and .amr do not, and are 5 to 25 ms late.
 """
 
 import wave
@@ -116,22 +117,29 @@ class _Timeline:
 
     def pieces(self, container: Any) -> Iterator[NDArray[np.float32]]:
         """Yield (channels, n) float32 pieces of the sound."""
-        for frame in decoded(container, self.stream, self.damage):
-            if not LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE or not frame.samples:
-                self.damage.packets += 1
-                continue
-            duration = Fraction(frame.samples, frame.sample_rate)
-            time = self.clock.time_of(frame.pts, duration)
+        for frame, time, duration in self.clock.times_of(
+            self._sane(decoded(container, self.stream, self.damage)),
+            stamp_of=lambda frame: frame.pts,
+            duration_of=lambda frame: Fraction(frame.samples, frame.sample_rate),
+        ):
             if self.origin is None:
                 self.origin = time
-            time -= self.origin
+            start = time - self.origin
             setting = frame.format.name, frame.layout.name, frame.sample_rate
-            if self.resampler is None or setting != self.setting or abs(time - self.end) > DRIFT:
-                yield from self._restarted(time)
-                self.setting, self.end = setting, time
+            if self.resampler is None or setting != self.setting or abs(start - self.end) > DRIFT:
+                yield from self._restarted(start)
+                self.setting, self.end = setting, start
             yield from self._resampled(frame)
             self.end += duration
         yield from self._resampled(None)
+
+    def _sane(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """Yield the frames that can be sound."""
+        for frame in frames:
+            if LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE and frame.samples:
+                yield frame
+            else:
+                self.damage.packets += 1
 
     def _restarted(self, time: Fraction) -> Iterator[NDArray[np.float32]]:
         """Yield what is left in the resampler and the silence until ``time``, and make a new resampler."""

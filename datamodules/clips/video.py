@@ -147,15 +147,22 @@ def _timed(container: Any, stream: Any, damage: Damage) -> Iterator[_Timed]:
     """Yield the decoded frames of a stream in the order of their times; those that come too late are left out."""
     clock, last = Clock(stream, damage), None
     nominal = 1 / _nominal_rate(stream)
-    for frame in decoded(container, stream, damage):
-        duration = frame.duration * clock.time_base if frame.duration else nominal
-        stamp = frame.pts if frame.pts is not None else frame.dts
-        time = clock.time_of(stamp, duration)
+    for frame, time, duration in clock.times_of(
+        decoded(container, stream, damage),
+        stamp_of=lambda frame: _stamp(frame, container),
+        duration_of=lambda frame: frame.duration * clock.time_base if frame.duration else nominal,
+    ):
         if last is not None and time < last:
             damage.stamps += 1
             continue
         last = time
         yield _Timed(frame, time, time + min(duration, Fraction(LONGEST_HOLD)))
+
+
+def _stamp(item: Any, container: Any) -> int | None:
+    """Return the time stamp of a frame or packet: when it is shown or, in .avi, which does not say, is decoded."""
+    stamps = (item.dts, item.pts) if container.format.name == "avi" else (item.pts, item.dts)
+    return next((stamp for stamp in stamps if stamp is not None), None)
 
 
 def _nominal_rate(stream: Any) -> Fraction:
@@ -281,6 +288,5 @@ def _packet_times(path: Path) -> tuple[list[tuple[Fraction, Fraction]], bool]:
                 heard = True
                 continue
             duration = packet.duration * clock.time_base if packet.duration else nominal
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            times.append((clock.time_of(stamp, duration), min(duration, Fraction(LONGEST_HOLD))))
+            times.append((clock.time_of(_stamp(packet, container), duration), min(duration, Fraction(LONGEST_HOLD))))
     return sorted(times) or [(Fraction(0), nominal)], heard

@@ -17,7 +17,11 @@ def times(stamps, claimed=0, **options):
     damage = Damage()
     stream = SimpleNamespace(time_base=TICK, container=SimpleNamespace(duration=claimed * 1_000_000))
     clock = Clock(stream, damage, **options)
-    return [float(clock.time_of(stamp, FRAME)) for stamp in stamps], damage.stamps
+    frames = [SimpleNamespace(stamp=stamp) for stamp in stamps]
+    timed = list(clock.times_of(frames, lambda frame: frame.stamp, lambda frame: FRAME))
+    assert [frame for frame, _, _ in timed] == frames
+    assert {duration for _, _, duration in timed} <= {FRAME}
+    return [float(time) for _, time, _ in timed], damage.stamps
 
 
 def test_times_are_those_of_the_stamps_and_missing_ones_follow():
@@ -34,6 +38,12 @@ def test_jumps_are_taken_back_and_counted():
     assert times([9000, 9040, 0, 40, 80]) == ([9.0, 9.04, 9.08, 9.12, 9.16], 1), "a recording that was joined"
     assert times([9000, 9040, 9000]) == ([9.0, 9.04, 9.0], 0), "a small step back is told by the order alone"
     assert times([2**62, 0, 40])[0][1:] == pytest.approx([2.0**62 / 1000 + 0.04] * 2, rel=1e-6)
+
+
+def test_a_stamp_that_alone_is_far_ahead_is_not_believed():
+    assert times([0, 40, 300_000, 120, 160]) == ([0.0, 0.04, 0.08, 0.12, 0.16], 1)
+    assert times([0, 40, 300_000, 300_040]) == ([0.0, 0.04, 300.0, 300.04], 0)
+    assert times([0, 40, 300_000]) == ([0.0, 0.04, 300.0], 0)
 
 
 def test_pauses_do_not_add_up_to_more_than_an_hour_or_what_the_file_claims():

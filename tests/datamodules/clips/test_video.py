@@ -20,6 +20,9 @@ MANY = [
     ("a.avi", "mpeg4", {"b": "2M"}),
     ("a.avi", "mpeg4", {"b": "2M", "bf": "2"}),
     ("a.avi", "libx264", {"bf": "0"}),
+    ("a.avi", "libx264", {"bf": "3"}),
+    ("a.h264", "libx264", {"bf": "3"}),
+    ("a.mkv", "libx264", {"bf": "4", "b-pyramid": "normal"}),
     ("a.webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "0"}),
     ("a.mkv", "ffv1", {}),
     ("a.mp4", "mpeg4", {"b": "2M"}),
@@ -279,3 +282,31 @@ def test_a_video_that_is_cut_off_gives_what_is_there(tmp_path):
     found = numbers(path)
     assert found == list(range(len(found)))
     assert 5 <= len(found) < 40
+
+
+def test_durations_that_the_header_claims_are_not_believed(tmp_path):
+    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(30)], sound=clicks(1.2, 48000, [1]))
+    content = bytearray(path.read_bytes())
+    for atom, skipped in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):  # what precedes the duration
+        place = -1
+        while (place := content.find(atom, place + 1)) >= 0:
+            content[place + 4 + skipped : place + 8 + skipped] = (2**31).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert numbers(path) == list(range(30))
+    assert (probe(path).frames, probe(path).seconds) == (30, pytest.approx(1.2))
+
+
+def test_no_program_is_needed_on_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(3)], sound=clicks(0.12, 48000, []))
+    assert numbers(path) == [0, 1, 2]
+
+
+def test_readers_side_by_side_and_left_half_way(tmp_path):
+    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(9)])
+    readers = [read_frames(path) for _ in range(20)]
+    for number in range(3):
+        assert [number_of(next(reader)) for reader in readers] == [number] * 20
+    for reader in readers:
+        reader.close()
+    path.unlink()
