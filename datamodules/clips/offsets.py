@@ -100,7 +100,7 @@ def measure(clip: Clip, weights: str) -> "SyncScore":
         weights: see `SyncOptions`.
     """
     from metrics.lip_sync import sync_scores
-    from networks.sync_network import embed_clip, window_is_known
+    from networks.embedded_clip import embed_clip, window_is_known
 
     network = _network(weights)
     faces = cast(Tensor, _Faces(clip, network.image_size))

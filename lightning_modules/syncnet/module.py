@@ -4,12 +4,12 @@ import math
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics.aggregation import MeanMetric
 from typing_extensions import override
 
+from lightning_modules.grouped_options import GroupedOptions
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.syncnet.augmentation import SyncAugmentation
 from lightning_modules.syncnet.loss import contrastive_loss, pair_loss
@@ -19,12 +19,13 @@ from networks.sync_network import SyncNetwork
 from networks.weights import read_state_dict
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, check_options
 from visionscapes.errors import UserError
+from visionscapes.options import group_of
 
 Objective = Literal["pair", "contrastive", "contrastive_then_pair"]
 SMALLEST_TEMPERATURE = 0.01  # CLIP 2.5: not to scale the logits by more than 100
 
 
-class SyncNet(LightningModule):
+class SyncNet(GroupedOptions):
     """Trains a `SyncNetwork` to tell the sound of five frames from the sound of other moments of the same clip.
 
     Training batches are dictionaries with "task" "sync", "faces" (B, W, 5, 3, S, S) float32 RGB in [0, 1] and "mel"
@@ -66,8 +67,9 @@ class SyncNet(LightningModule):
         check_options(SyncNet, locals())
         super().__init__()
         self.save_hyperparameters(ignore=["network"])
+        self.keep_plain_hyperparameters()
         self.network, self.objective, self.contrastive_steps = network, objective, contrastive_steps
-        self.augmentation = augmentation
+        self.augmentation: SyncAugmentation = group_of(SyncNet, "augmentation", augmentation)
         self.lr, self.lr_floor, self.warmup, self.weight_decay = lr, lr_floor, warmup, weight_decay
         if objective != "pair":
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))

@@ -49,10 +49,11 @@ def test_the_weights_know_how_they_were_made_and_are_a_network(trained):
     assert SyncNetwork.from_file(file).image_size == 24
 
 
-@pytest.mark.parametrize("source", ["weights", "checkpoint"])
+@pytest.mark.parametrize("source", ["weights", "weights of a checkpoint", "checkpoint"])
 def test_prediction_writes_a_row_a_clip(trained, tmp_path, source, capsys):
     word = {
         "weights": f"--model.weights={trained / 'backbone.safetensors'}",
+        "weights of a checkpoint": f"--model.weights={trained / 'checkpoints' / 'last.ckpt'}",
         "checkpoint": f"--ckpt_path={trained / 'checkpoints' / 'last.ckpt'}",
     }[source]
     run = cli.main(["predict", f"--config={SYNCNET}", *SMALL, *QUIET, f"--runs_dir={tmp_path}", word])

@@ -9,7 +9,8 @@ from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import PreparedClip
 from datamodules.clips.offsets import OutOfSyncError, SyncOptions, as_text, frames_to_move, histogram, measure
 from metrics.lip_sync import REACH, SyncScore, sync_scores
-from networks.sync_network import SyncNetwork, embed_clip
+from networks.embedded_clip import embed_clip
+from networks.sync_network import SyncNetwork
 from tests.helpers.prepared_clips import make_prepared_clip
 from visionscapes.errors import UserError
 
