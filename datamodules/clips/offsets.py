@@ -33,7 +33,7 @@ class SyncOptions:
         offsets: "keep" clips as they are, "shift" the sound to where it fits best, or "drop" clips that are apart.
         least_confidence: "shift" and "drop" leave out clips whose Sync_c is lower.
         largest_offset: "shift" and "drop" leave out clips that are further apart, in frames of 40 ms; None for 1 with
-            "drop", and for all that is looked at, 15, with "shift".
+            "drop", and for 6 with "shift", as in the data of LatentSync.
 
     Raises:
         UserError: an option is out of its bounds, or would do nothing.
@@ -57,7 +57,7 @@ class SyncOptions:
         """The largest offset of a clip that is taken, in frames."""
         if self.largest_offset is not None:
             return self.largest_offset
-        return 1 if self.offsets == "drop" else REACH
+        return 1 if self.offsets == "drop" else 6
 
     def settings(self) -> dict[str, Any]:
         """Return what the outcome depends on: the content of the file, not its name.

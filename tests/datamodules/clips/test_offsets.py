@@ -39,7 +39,8 @@ def test_a_clip_is_measured_in_pieces_as_in_one(tmp_path, weights):
     ("offsets", "limits", "moved"),
     [
         ("keep", {}, [0, 0, 0]),
-        ("shift", {}, [2, -12, 0]),
+        ("shift", {}, [2, None, 0]),
+        ("shift", {"largest_offset": 15}, [2, -12, 0]),
         ("shift", {"largest_offset": 5}, [2, None, 0]),
         ("shift", {"least_confidence": 1.0}, [2, None, None]),
         ("drop", {}, [None, None, 0]),
