@@ -1,0 +1,86 @@
+"""Where a video is cut: by its pictures, and by a face that jumps."""
+
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from networks.faces.detector import box_iou
+from networks.faces.landmarks import face_box
+
+THUMBNAIL, PIXELS = (18, 32), 4  # rows and columns by which pictures are compared, and pixels of each
+LEAST_CHANGE = 12.0  # grey values by which the pictures before and after a cut differ on average
+TIMES_USUAL = 2.5  # and by how much more than those before, of which there are
+USUAL = 12
+# A camera that is turned quickly keeps its colours: the share of them that a cut exchanges, and the grey values by
+# which pictures differ that have nothing in common.
+OTHER_COLOURS, LARGE_CHANGE = 0.15, 35.0
+# Of the size of a face: a step that is no movement if the steps before and after it are as much smaller.
+JUMP, TIMES_NEIGHBOURS = 0.15, 4.0
+SAME_PLACE = 0.1  # intersection over union of the boxes of a face before and after a gap
+
+
+class CutFinder:
+    """Tells where a picture has little to do with the one before."""
+
+    def __init__(self) -> None:
+        self._before: NDArray[np.float32] | None = None
+        self._changes = deque([LEAST_CHANGE / TIMES_USUAL] * 3, maxlen=USUAL)
+
+    def is_cut(self, image: NDArray[np.uint8]) -> bool:
+        """Return whether there is a cut between the picture before and this one, (H, W, 3) uint8."""
+        now = thumbnail(image)
+        before, self._before = self._before, now
+        if before is None:
+            return False
+        change = float(np.abs(now - before).mean())
+        usual = float(np.median(self._changes))
+        self._changes.append(change)
+        if change < max(LEAST_CHANGE, TIMES_USUAL * usual):
+            return False
+        return change > LARGE_CHANGE or float(np.abs(colours(now) - colours(before)).sum() / 2) > OTHER_COLOURS
+
+
+def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a picture (H, W, 3) as 18 x 32 colours float32, each the mean of 16 pixels of its part."""
+    rows, columns = (
+        ((np.arange(count * PIXELS) + 0.5) * length / (count * PIXELS)).astype(int)
+        for count, length in zip(THUMBNAIL, image.shape, strict=False)
+    )
+    some = image[rows[:, None], columns].astype(np.float32)
+    return some.reshape(THUMBNAIL[0], PIXELS, THUMBNAIL[1], PIXELS, 3).mean((1, 3))
+
+
+def colours(picture: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how often each sixteenth of the range occurs in each channel, (48,), with the sum 1."""
+    bins = picture.astype(np.int64) // 16 + np.array([0, 16, 32])
+    return np.bincount(bins.ravel(), minlength=48) / bins.size
+
+
+def shots_of_face(
+    landmarks: NDArray[np.float32], seen: NDArray[np.bool_], shots: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Divide shots where the face jumps: another one was chosen, or a piece of the shot is missing.
+
+    Args:
+        landmarks: (T, 68, 2) in pixels.
+        seen: (T,) which of them mean something.
+        shots: (T,) number of the shot by its pictures.
+
+    Returns:
+        (T,) number of the shot.
+    """
+    places = np.flatnonzero(seen)
+    boxes = face_box(landmarks[places])
+    middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(1)
+    gaps = np.diff(places)
+    sides = np.maximum(sides, 1e-6)
+    steps = np.linalg.norm(np.diff(middles, axis=0), axis=1) / sides[1:]
+    steps = np.maximum(steps, np.abs(np.diff(np.log(sides))))  # nor does it grow or shrink as much
+    beside = np.maximum(np.r_[0, steps[:-1]], np.r_[steps[1:], 0])[: len(steps)]
+    apart = np.array([box_iou(box, after[None])[0] for box, after in pairwise(boxes)])
+    jumps = (apart < SAME_PLACE) | ((gaps == 1) & (steps > np.maximum(JUMP, TIMES_NEIGHBOURS * beside)))
+    divided = np.zeros(len(seen), np.int64)
+    divided[places[1:][jumps]] = 1
+    return shots + np.cumsum(divided)
