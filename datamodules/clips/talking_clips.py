@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,11 @@ class TalkingClip(Clip):
         frames, side = self.faces.shape[:2]
         self.boxes = np.tile(np.array([0, 0, side, side], np.float32), (frames, 1))
         self.found = np.ones(frames, bool)
-        self.mel = MelSpectrogram()(self.audio)
+
+    @cached_property
+    def mel(self) -> torch.Tensor:  # type: ignore[override]
+        """Return the mel spectrogram, which is made when it is first asked for."""
+        return MelSpectrogram()(self.audio)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how it is made again in another process; of tensors each would keep a file open there."""

@@ -44,6 +44,7 @@ SAME_LIPS = {
 }
 STOPS = ("p", "t", "k", "b", "d", "g")
 LONGEST_GAP, QUIET = 0.08, 0.005  # seconds of silence before the burst of a stop, and what counts as silent
+LATE = 0.01  # seconds by which its times come after what is heard: where loudness and voice correlate best, measured
 _one_at_a_time = threading.Lock()
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(
@@ -192,13 +193,15 @@ def timed_sounds(events: Sequence[tuple[float, str]], sound: Float, rate: int) -
     """
     end = len(sound) / rate
     starts: list[tuple[float, str]] = [(0.0, SILENCE)]
-    for index, (start, letters) in enumerate(events):
-        following = events[index + 1][0] if index + 1 < len(events) else end
+    times = [max(start - LATE, 0.0) for start, _ in events]
+    for (_, letters), start, following in zip(events, times, [*times[1:], end], strict=True):
         names = [SAME_LIPS[letter] for letter in letters if letter in SAME_LIPS] or [SILENCE]
         if names[0] in STOPS:
             earliest = max(starts[-1][0] + 0.01, start - LONGEST_GAP)
-            start = min(start, max(earliest, _silent_since(sound, start, rate)))
-        starts += [(start + k * (following - start) / len(names), name) for k, name in enumerate(names)]
+            begin = min(start, max(earliest, _silent_since(sound, start, rate)))
+        else:
+            begin = start
+        starts += [(begin + k * (following - begin) / len(names), name) for k, name in enumerate(names)]
     ends = [start for start, _ in starts[1:]] + [end]
     return [
         Spoken(name, start, stop)

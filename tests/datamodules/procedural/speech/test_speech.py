@@ -74,17 +74,6 @@ def test_silence_is_quiet_and_vowels_are_loud():
         assert max(quiet, default=0) < 1e-3 < 1e-2 < min(loud, default=1)
 
 
-def test_pauses_take_the_share_that_is_asked_for():
-    def share(pauses):
-        spoken = [each for index in range(30) for each in speak(0, index, 4, pauses=pauses).spoken]
-        return sum(each.end - each.start for each in spoken if each.name == "_") / (30 * 4)
-
-    assert share(0.0) == 0
-    assert share(0.2) == pytest.approx(0.2, abs=0.05)
-    assert share(0.5) == pytest.approx(0.5, abs=0.08)
-    assert share(1.0) == pytest.approx(1)
-
-
 def test_there_is_no_mouth_in_mere_silence():
     speech = speak(0, 0, 1.0, pauses=1.0)
     assert (speech.opening == 0).all()

@@ -30,3 +30,15 @@ def test_a_longer_recording_begins_as_a_shorter_one():
     voice = sample_voice(np.random.default_rng(0))
     short, long = (draw_speech(np.random.default_rng(3), seconds, voice, 0.2) for seconds in (1.0, 4.0))
     assert long[: len(short) - 1] == short[:-1]
+
+
+def test_pauses_take_the_share_that_is_asked_for():
+    def share(pauses):
+        rng = np.random.default_rng(0)
+        spoken = draw_speech(rng, 300.0, sample_voice(rng), pauses)
+        return sum(each.end - each.start for each in spoken if each.name == "_") / 300
+
+    assert share(0.0) == 0
+    assert share(0.2) == pytest.approx(0.2, abs=0.05)
+    assert share(0.5) == pytest.approx(0.5, abs=0.07)
+    assert share(1.0) == pytest.approx(1)
