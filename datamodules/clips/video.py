@@ -32,7 +32,8 @@ from networks.audio import FRAME_RATE
 
 UNSPECIFIED_MATRIX = 2  # of ISO/IEC 23091-2, as are those of a file
 LINES_OF_HIGH_DEFINITION = 720
-REORDERING = Fraction(2)  # seconds by which the order of decoding may differ from that of showing
+REORDERED = 16  # pictures by which the order of decoding may differ from that of showing ...
+REORDERING = Fraction(2)  # ... and seconds
 ROUNDING_OF_STAMPS = 0.0021  # seconds by which gaps differ where times are rounded to milliseconds
 COARSEST_TICK = Fraction(1, 500)  # seconds: coarser units of time are those of one frame, and exact
 ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -278,8 +279,8 @@ def _packet_times(path: Path) -> tuple[list[tuple[Fraction, Fraction]], bool]:
     times, heard, damage = [], False, Damage()
     with opened(path) as container:
         stream = picture_stream(container, path)
-        clock = Clock(stream, damage, step_back=REORDERING)
         nominal = 1 / _nominal_rate(stream)
+        clock = Clock(stream, damage, step_back=max(REORDERING, REORDERED * nominal))
         sounds = [one for one in container.streams.audio if one.codec_context is not None]
         for packet in packets(container, [stream, *sounds], damage):
             if packet.is_discard:

@@ -8,8 +8,9 @@ import pytest
 
 from datamodules.clips.containers import Damage
 from datamodules.clips.errors import ClipError
+from datamodules.clips.sound import read_sound
 from datamodules.clips.video import probe, read_frames
-from tests.helpers.videos import HEIGHT, WIDTH, clicks, number_of, numbered, write_media
+from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, numbered, write_media
 
 MANY = [
     ("a.mp4", "libx264", {}),
@@ -218,6 +219,28 @@ def test_a_picture_that_stays_for_seconds(tmp_path):
     path = write_media(tmp_path / "a.mp4", [numbered(3)] * 2, [0, 9], rate=1, sound=clicks(10, 48000, [1]))
     assert numbers(path) == [3] * 250
     assert probe(path).has_sound
+
+
+def test_a_picture_every_half_minute(tmp_path):
+    path = write_media(tmp_path / "a.mkv", [numbered(k) for k in range(5)], rate=Fraction(1, 30))
+    assert numbers(path, 0.1) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert (probe(path).seconds, probe(path).variable_rate) == (150, False)
+
+
+def test_recordings_that_were_joined_go_on(tmp_path):
+    parts = [
+        write_media(
+            tmp_path / f"{start}.ts", [numbered(start + k) for k in range(50)], sound=clicks(2, 48000, [1])
+        ).read_bytes()
+        for start in (0, 50)
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    damage = Damage()
+    assert numbers(tmp_path / "a.ts", damage=damage) == list(range(100))
+    assert damage == Damage(stamps=1)
+    sound = read_sound(tmp_path / "a.ts")
+    assert abs(find_click(sound, 16000) - 16000) <= 16
+    assert abs(find_click(sound, 48000) - 48000) <= 0.04 * 16000
 
 
 def test_larger_pictures_in_the_middle_are_made_as_large_as_the_first(tmp_path):
