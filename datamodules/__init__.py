@@ -8,6 +8,7 @@ EXPORTS = {
     "COCODetection": "datamodules.detection.coco",
     "COCOInstances": "datamodules.analysis.coco_instances",
     "CelebAMaskHQ": "datamodules.translation.celeba_mask_hq",
+    "Clips": "datamodules.clips.prepared_clips",
     "Collection": "datamodules.analysis.collection",
     "DAVIS2017": "datamodules.dense.davis",
     "DetectionScenes": "datamodules.detection.scenes",
