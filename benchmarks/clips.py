@@ -3,10 +3,10 @@
     python benchmarks/clips.py [--quick] [--only speed memory] [--minutes 1 3 10] [--rounds N] [--output FOLDER]
 
 * speed: CPU seconds per second of video at 25 frames, of one thread, for each size of the picture: decoding, encoding,
-  finding faces; and, whatever the size, reading sound (AAC at 48 kHz, stereo) and its mel spectrogram.
+  following a face; and, whatever the size, reading sound (AAC at 48 kHz, stereo) and its mel spectrogram.
 * memory: MiB by which a process grows while it reads or writes a video of so many minutes, each in a process of its
-  own. Pictures and sound in blocks have to be flat; a whole sound and its mel spectrogram grow by 3.7 and 1.5 MiB a
-  minute, which are their own sizes.
+  own. Writing, pictures, sound in blocks and faces have to be flat; a whole sound of a minute is 3.7 MiB, which is
+  held twice for a moment, and its mel spectrogram 1.5.
 
 The video is a drawn person who talks, head and shoulders, over and over. Faces are left out where the package with the
 face detector is missing.
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reports import finish, new_report, parser_of
+from datamodules.clips.face_options import FaceOptions
 from datamodules.clips.sound import read_sound, read_sound_blocks, write_sound
+from datamodules.clips.tracks import track_faces
 from datamodules.clips.video import read_frames
 from datamodules.clips.video_writer import VideoWriter
 from datamodules.procedural.faces.clips import render_clip
@@ -52,7 +55,7 @@ class Settings:
     rounds: int = 3
 
 
-QUICK = Settings(((64, 48),), seconds=1, drawn=0.4, minutes=(0.02, 0.04), memory_size=(64, 48), rounds=1)
+QUICK = Settings(((SIDE, SIDE),), seconds=1, drawn=0.4, minutes=(0.02,), rounds=1)
 
 
 @dataclass(frozen=True)
@@ -101,18 +104,20 @@ def cpu_seconds(work: Callable[[], Any], rounds: int) -> float:
     return min(spent)
 
 
-def finder() -> FaceFinder | None:
-    """Return the finder of faces, None if its files are missing."""
+@cache
+def finds_faces() -> bool:
+    """Return whether the networks that find faces are here."""
     try:
-        return FaceFinder()
+        FaceFinder()
     except UserError as error:
         print(f"faces are left out: {error}", file=sys.stderr)
-        return None
+        return False
+    return True
 
 
 def speed(settings: Settings) -> dict[str, Any]:
     """Return CPU seconds per second of video for each step."""
-    person, faces, mel = drawn(settings.drawn), finder(), MelSpectrogram()
+    person, mel = drawn(settings.drawn), MelSpectrogram()
     found: dict[str, Any] = {}
 
     def measure(name: str, work: Callable[[], Any]) -> None:
@@ -125,8 +130,8 @@ def speed(settings: Settings) -> dict[str, Any]:
             pictures = list(person.pictures(size, settings.seconds * FRAME_RATE))
             measure(f"encode {name}", lambda path=path, size=size, pictures=pictures: encode(path, size, pictures))
             measure(f"decode {name}", lambda path=path: count(read_frames(path)))
-            if faces is not None:
-                measure(f"faces {name}", lambda pictures=pictures: [faces.find(one) for one in pictures])
+            if finds_faces():
+                measure(f"faces {name}", lambda pictures=pictures: track_faces(pictures, FRAME_RATE, FaceOptions()))
         path = write(Path(folder) / "b.mp4", person, settings.sizes[0], settings.seconds)
         measure("sound", lambda: read_sound(path))
     audio = torch.from_numpy(person.sound(settings.seconds))
@@ -149,6 +154,7 @@ def count(blocks: Iterator[Any]) -> int:
 READERS: dict[str, Callable[[str], Any]] = {
     "pictures": lambda path: count(read_frames(path)),
     "sound in blocks": lambda path: count(read_sound_blocks(path)),
+    "faces": lambda path: track_faces(read_frames(path), FRAME_RATE, FaceOptions()),
     "whole sound": read_sound,
     "whole sound and mel": lambda path: MelSpectrogram()(torch.from_numpy(read_sound(path))),
 }
@@ -156,14 +162,15 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 def memory(settings: Settings) -> dict[str, dict[str, float]]:
     """Return by how many MiB a process grows, by what it does and by minutes of video."""
-    found: dict[str, dict[str, float]] = {"writing": {}, **{name: {} for name in READERS}}
+    names = [name for name in READERS if name != "faces" or finds_faces()]
+    found: dict[str, dict[str, float]] = {"writing": {}, **{name: {} for name in names}}
     person = drawn(settings.drawn)
     with tempfile.TemporaryDirectory() as folder:
         for minutes in settings.minutes:
             path, sound = (str(Path(folder) / f"{minutes}.{kind}") for kind in ("mp4", "wav"))
             write_sound(sound, person.sound(minutes * 60))
             found["writing"][str(minutes)] = apart(writing, path, sound, settings, minutes)
-            for name in READERS:
+            for name in names:
                 found[name][str(minutes)] = apart(reading, name, path)
             print({name: by_length[str(minutes)] for name, by_length in found.items()}, file=sys.stderr)
     return found
