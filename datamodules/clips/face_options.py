@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from networks.faces.finder import FaceFinder
-from visionscapes.checks import NonNegativeFloat, PositiveShare, check_options
+from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveShare, check_options
 from visionscapes.errors import UserError
 
 LARGEST, NEAREST = "largest", "nearest"
@@ -32,7 +32,7 @@ class FaceOptions:
     detector: str | None = None
     mesh: str | None = None
     least_score: PositiveShare = 0.5
-    choose: str | int = LARGEST
+    choose: str | NonNegativeInt = LARGEST
     longest_gap: NonNegativeFloat = 1.0
     smoothing: NonNegativeFloat = 0.28
 

@@ -185,7 +185,8 @@ class Clips(LightningDataModule):
         if not made.rows:
             raise UserError(f"None of the {len(sources)} videos of {self.root} can be used. The first: {messages[0]}")
         for reason, count in made.reasons().items():
-            report_left_out(str(self.root), count, "videos", len(sources), reason)
+            first = next(row["message"] for row in made.left_out.values() if row["reason"] == reason)
+            report_left_out(str(self.root), count, "videos", len(sources), f"{reason}, the first: {first}")
         names = sorted(made.rows)
         return ClipFiles([target_of(made.folder, name) for name in names], names)
 
