@@ -51,8 +51,8 @@ class TalkingWorld(LightningDataModule):
     Every clip is of another person with another voice, and those of validation and test are of other worlds. What is
     heard and how it shapes the mouth is said in ``datamodules.procedural.speech``, what is drawn in
     ``datamodules.procedural.faces``. Everything is a function of ``seed``. Clips are rendered when they are first
-    needed, on all cores, and stay in memory, a byte a colour: a clip of 2.4 s and 64 pixels takes 0.3 s of one core (AMD
-    EPYC, busy with other work, 2026-11-30) and 0.74 MB.
+    needed, on all cores, and stay in memory, a byte a colour: a clip of 2.4 s and 64 pixels takes 0.3 s of one core
+    (AMD EPYC, busy with other work, 2026-11-30) and 0.74 MB.
 
     Args:
         clips: to train on, each of another person.
