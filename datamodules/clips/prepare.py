@@ -23,6 +23,7 @@ from datamodules.clips.trees import Layout, compare_with_published, find_clips, 
 from networks.audio import FRAME_RATE
 from visionscapes.errors import UserError
 from visionscapes.files import write_text
+from visionscapes.progress import restart_clock
 
 DESCRIPTION = """\
 Prepare clips of talking heads: frames at 25 a second, cut out around the head; sound at 16 kHz and its mel
@@ -124,6 +125,7 @@ def prepare(given: argparse.Namespace) -> int:
     Raises:
         UserError: there are no clips, an option is wrong, or nothing can be written.
     """
+    restart_clock()
     options, shard, folder = _options(given), _shard(given.shard), given.out.expanduser()
     if given.landmarks is not None and not Path(given.landmarks).expanduser().is_dir():
         raise UserError(
@@ -160,7 +162,7 @@ def _summary(result: PreparedSet) -> list[str]:
     lines = [f"{result.folder}: {_clips(len(rows))}, {length}; {len(left)} left out"]
     for reason, count in result.reasons().most_common():
         lines.append(f"  {reason:12s} {count:7d}")
-        messages = [row["message"] for row in left.values() if row["reason"] == reason]
+        messages = sorted(row["message"] for row in left.values() if row["reason"] == reason)
         lines += [f"    {_one_line(message)}" for message in messages[:SHOWN]]
         lines += [f"    ... and {count - SHOWN} more" for _ in range(count > SHOWN)]
     if left:

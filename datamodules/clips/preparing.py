@@ -105,7 +105,7 @@ def prepare_clip(source: ClipSource, target: Path, options: PrepareOptions) -> d
         draft = Draft(source.name, _arrays(track, windows, size, sound), pictures)
         if options.crop == "voxceleb2":
             draft.boxes[:] = [0, 0, *size]  # which is what this crop is for
-        silent = not np.abs(draft.sound).max(initial=0) > SILENCE
+        silent = max(draft.sound.max(initial=0), -draft.sound.min(initial=0)) <= SILENCE
         score = None if options.sync is None or silent else measure(draft, options.sync.weights)
         moved = 0 if options.sync is None or score is None else frames_to_move(str(source.video), score, options.sync)
         draft = draft if not moved else _moved(draft, moved, sound, source)
@@ -228,9 +228,9 @@ def _heard(sound: NDArray[np.float32], frames: int) -> tuple[NDArray[np.float32]
     """Return the mel spectrogram and the sound of as many frames; at most half a frame of silence ends it."""
     if not len(sound):
         return no_sound()
-    audio = np.zeros(frames * SAMPLES, np.float32)
-    kept = sound[: len(audio)]
-    audio[: len(kept)] = kept
+    audio = sound[: frames * SAMPLES]
+    if len(audio) < frames * SAMPLES:
+        audio = np.pad(audio, (0, frames * SAMPLES - len(audio)))
     return MelSpectrogram()(torch.from_numpy(audio)).numpy(), audio
 
 
