@@ -32,5 +32,6 @@ def contrastive_loss(video: Tensor, audio: Tensor, temperature: Tensor) -> Tenso
     """
     with torch.autocast(video.device.type, enabled=False):
         logits = video.float() @ audio.float().transpose(1, 2) / temperature.float()
-        own = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.transpose(1, 2), own)) / 2
+        own = torch.arange(logits.shape[1], device=logits.device).repeat(len(logits))
+        # Flat, because on a GPU the loss of (B, W, W) adds up in an order that varies.
+        return (F.cross_entropy(logits.flatten(0, 1), own) + F.cross_entropy(logits.mT.flatten(0, 1), own)) / 2
