@@ -98,7 +98,8 @@ class LipSyncEvaluation(Callback):
         figures: dict[str, Estimate] = {**self._pairs.compute(), **self._sync.compute()}
         histogram = self._sync.histogram()
         names = ("accuracy", "AUC", "within 1 frame", "offset", "Sync_c", "Sync_d")
-        rows = [_row(self.protocol, name, figures[name]) for name in names if figures[name][2]]
+        size = int(getattr(getattr(trainer, "datamodule", None), "face_size", 0) or 0)
+        rows = [_row(self.protocol, name, size, figures[name]) for name in names if figures[name][2]]
         self._start()
         if not rows:
             return
@@ -124,12 +125,12 @@ class LipSyncEvaluation(Callback):
             self.on_test_epoch_end(trainer, pl_module)
 
 
-def _row(protocol: str, name: str, figure: Estimate) -> Result:
+def _row(protocol: str, name: str, size: int, figure: Estimate) -> Result:
     return Result(
         protocol,
         name,
         "video",
-        image_size=0,
+        image_size=size,
         value=float(figure.value),
         standard_error=float(figure.standard_error),
         count=figure.count,
