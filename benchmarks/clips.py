@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from networks.audio import FRAME_RATE, SAMPLE_RATE, MelSpectrogram
 from networks.faces.finder import FaceFinder
 from visionscapes.errors import UserError
 
+PICTURES_KEPT = 50  # enlarged, of 6 MB each at most
 SIDE = 224  # pixels, of the drawn person; larger pictures are enlarged from it
 
 
@@ -68,13 +70,17 @@ class Person:
     def pictures(self, size: tuple[int, int], count: int) -> Iterator[np.ndarray]:
         """Yield pictures (H, W, 3) of a size (W, H), to and fro through those that were drawn."""
         rows, columns = (np.arange(side) * SIDE // side for side in size[::-1])
-        order = [*range(len(self.images)), *range(len(self.images) - 1, -1, -1)]
-        for k in range(count):
-            yield self.images[order[k % len(order)]][rows][:, columns]
+        for k in to_and_fro(len(self.images), count):
+            yield self.images[k][rows][:, columns]
 
     def sound(self, seconds: float) -> np.ndarray:
         """Return sound at 16 kHz for so many seconds."""
         return np.resize(self.audio, round(seconds * SAMPLE_RATE))
+
+
+def to_and_fro(length: int, count: int) -> Iterator[int]:
+    """Yield 0, 1, ..., length - 1, length - 1, ..., 0, 0, 1, ... until there are ``count``."""
+    return islice(cycle([*range(length), *range(length - 1, -1, -1)]), count)
 
 
 def drawn(seconds: float) -> Person:
@@ -127,7 +133,8 @@ def speed(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for size in settings.sizes:
             path, name = Path(folder) / "a.mp4", f"{size[0]}x{size[1]}"
-            pictures = list(person.pictures(size, settings.seconds * FRAME_RATE))
+            kept = list(person.pictures(size, min(PICTURES_KEPT, settings.seconds * FRAME_RATE)))
+            pictures = [kept[k] for k in to_and_fro(len(kept), settings.seconds * FRAME_RATE)]
             measure(f"encode {name}", lambda path=path, size=size, pictures=pictures: encode(path, size, pictures))
             measure(f"decode {name}", lambda path=path: count(read_frames(path)))
             if finds_faces():
