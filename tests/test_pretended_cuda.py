@@ -57,6 +57,9 @@ ELSEWHERE = {
     "configs/paper/gan_discovery.yaml": f"{DISCOVERY}::test_the_data_are_those_of_table_4_1",
     "configs/paper/gan_discovery_online.yaml": (f"{DISCOVERY}::test_online_sources_come_in_the_order_of_section_4_5_2"),
     "configs/syncnet.yaml": "tests/configs/test_syncnet.py::test_the_weights_know_how_they_were_made_and_are_a_network",
+    **dict.fromkeys(
+        test_configs.SYNCNET[1:], "tests/configs/test_syncnet.py::test_the_recipe_of_wav2lip_on_prepared_clips"
+    ),
     "configs/vit_analysis.yaml": f"{VITS}.py::test_the_analysis_and_one_more_model",
     "configs/paper/vit_analysis.yaml": f"{VITS}_paper.py::test_it_runs_on_replicas_of_all_its_data",
 }

@@ -48,7 +48,7 @@ class SyncNet(GroupedOptions):
 
     Raises:
         UserError: an option is out of its bounds, or ``weights`` cannot be read or does not fit; in training, clips
-            with a single window each.
+            with a single window each, or a single pair for a batch norm.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class SyncNet(GroupedOptions):
                 "SyncNet compares moments of a clip and got one window of each: give --data.windows 2 or more"
             )
         contrastive = self.in_contrastive_phase()
+        if self.network.options["norm"] == "batch" and not contrastive and len(faces) * (faces.shape[1] // 2) < 2:
+            raise UserError("a batch norm needs 2 or more pairs in a batch: give --data.batch_size 2 or more")
         loss = self.moments_of_clips(faces, mel) if contrastive else self.pairs_of_windows(faces, mel)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(faces))
         self.log("train/contrastive", float(contrastive), batch_size=len(faces))

@@ -29,11 +29,12 @@ TRANSLATION = [f"configs/paper/{name}_{data}.yaml" for name in ("grit", "pix2pix
 TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2pixhd", "spade")] + [
     "configs/grit.yaml"
 ]
+SYNCNET = ["configs/syncnet.yaml", "configs/paper/syncnet.yaml", "configs/paper/syncnet_lrw.yaml"]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
     **dict.fromkeys(TRANSLATION, "tests/configs/test_grit.py"),
-    "configs/syncnet.yaml": "tests/configs/test_syncnet.py",
+    **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",

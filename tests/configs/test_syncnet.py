@@ -1,4 +1,7 @@
-"""configs/syncnet.yaml through the real entry point, in seconds."""
+"""SyncNet through the real entry point: the embedded world in seconds, the thesis' recipe on a replica of clips.
+
+configs/syncnet.yaml, configs/paper/syncnet.yaml, configs/paper/syncnet_lrw.yaml
+"""
 
 import csv
 import math
@@ -8,6 +11,7 @@ from safetensors import safe_open
 
 import cli
 from networks.sync_network import SyncNetwork
+from tests.helpers.prepared_clips import make_prepared_clip
 from tests.helpers.runs import ROOT
 from tests.helpers.sync_runs import QUIET, SMALL, SYNCNET
 
@@ -61,3 +65,43 @@ def test_prediction_writes_a_row_a_clip(trained, tmp_path, source, capsys):
     assert [row["name"] for row in rows] == ["clip-0", "clip-1"]
     assert all(-15 <= int(row["offset frames"]) <= 15 for row in rows)
     assert "2 clips" in capsys.readouterr().out
+
+
+PAPER = "configs/paper/syncnet.yaml"
+THIN = ["--model.network.width=4", "--data.num_workers=0"]
+
+
+def make_clips(folder):
+    """Write prepared clips of three people, of whom the last is for the test."""
+    for seed, name in enumerate(("train/a/x", "train/a/y", "train/b/x", "train/b/y", "test/c/x")):
+        make_prepared_clip(folder / f"{name}.safetensors", 30, seed=seed)
+
+
+def test_the_recipe_of_wav2lip_on_prepared_clips(tmp_path, monkeypatch):
+    for name in ("voxceleb2_clips", "lrw_clips"):
+        make_clips(tmp_path / name)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    quiet = [*QUIET, *THIN, f"--runs_dir={tmp_path / 'runs'}"]
+    few = ["--data.batch_size=2", "--data.val_share=0.4", "--trainer.max_epochs=1"]
+    fitted = cli.main(["fit", f"--config={PAPER}", *quiet, *few])
+    assert fitted.model.objective == "pair"
+    assert fitted.model.network.image_size == 96
+    assert not hasattr(fitted.model, "log_temperature")
+    checkpoint = f"--ckpt_path={fitted.run_folder / 'checkpoints' / 'last.ckpt'}"
+    lrw = "--config=configs/paper/syncnet_lrw.yaml"
+    tested = cli.main(["test", f"--config={PAPER}", lrw, *quiet, checkpoint])
+    assert tested.trainer.datamodule.root.name == "lrw_clips"
+    assert {row["metric"] for row in table(tested.run_folder / "results" / "lip_sync.csv")} >= {"Sync_c", "AUC"}
+
+
+def test_any_clips_get_a_table_from_the_committed_weights(tmp_path):
+    make_clips(tmp_path / "clips")
+    words = [
+        "--model.weights=weights/syncnet.safetensors",
+        "--data=datamodules.Clips",
+        f"--data.root={tmp_path / 'clips'}",
+    ]
+    run = cli.main(["predict", f"--config={SYNCNET}", *words, *QUIET, f"--runs_dir={tmp_path / 'runs'}"])
+    rows = table(run.run_folder / "sync.csv")
+    assert [row["name"] for row in rows] == ["test/c/x", "train/a/x", "train/a/y", "train/b/x", "train/b/y"]
+    assert all(row["remarks"] == "not sure" for row in rows)  # noise that is no speech

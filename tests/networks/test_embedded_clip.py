@@ -1,8 +1,12 @@
 import pytest
 import torch
 
+from datamodules.clips.talking_world import world_clip
+from metrics.lip_sync import sync_scores
+from networks.audio import MelSpectrogram
 from networks.embedded_clip import embed_clip, embedded_clip, window_is_known
 from networks.sync_network import SyncNetwork
+from tests.helpers.runs import ROOT
 
 SMALL = {"image_size": 24, "width": 4}
 
@@ -50,3 +54,40 @@ def test_a_clip_says_how_much_of_it_shows_a_face():
     assert (made.name, made.frames, made.faces, made.threshold) == ("a", 20, 0.75, 0.5)
     assert made.known.tolist() == [False] * 5 + [True] * 11
     assert embedded_clip(NETWORK, "b", pictures[:0], sound, found[:0]).faces == 0
+
+
+@pytest.fixture(scope="module")
+def talkers():
+    """Three clips of people and voices that no training has seen."""
+    return [world_clip(987_654, index, seconds=2.4, size=48, pauses=0.1) for index in range(3)]
+
+
+def moved(audio, frames):
+    """Return sound that comes ``frames`` later, of the same length; 640 samples a frame."""
+    silence = audio.new_zeros(abs(frames) * 640)
+    return torch.cat([silence, audio])[: len(audio)] if frames >= 0 else torch.cat([audio, silence])[-frames * 640 :]
+
+
+@pytest.mark.parametrize("weights", ["syncnet", "syncnet_judge"])
+class TestCommittedWeights:
+    def scores(self, weights, clip, audio):
+        network = SyncNetwork.from_file(ROOT / "weights" / f"{weights}.safetensors")
+        faces = torch.from_numpy(clip.faces).permute(0, 3, 1, 2)
+        return sync_scores(*embed_clip(network, faces, MelSpectrogram()(audio)))
+
+    @pytest.mark.parametrize("shift", [-6, 0, 9])
+    def test_a_known_shift_is_found(self, weights, talkers, shift):
+        for clip in talkers:
+            score = self.scores(weights, clip, moved(clip.audio, shift))
+            assert score.offset is not None
+            assert abs(score.offset - shift) <= 1
+            assert score.confidence > 0.3
+
+    def test_noise_and_silence_have_next_to_no_confidence(self, weights, talkers):
+        generator = torch.Generator().manual_seed(0)
+        for clip in talkers:
+            noise = 0.1 * torch.randn(len(clip.audio), generator=generator)
+            spoken, noisy, silent = (
+                self.scores(weights, clip, audio).confidence for audio in (clip.audio, noise, torch.zeros_like(noise))
+            )
+            assert max(noisy, silent) < 0.2 * spoken
