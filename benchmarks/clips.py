@@ -5,8 +5,8 @@
 * speed: CPU seconds per second of video at 25 frames, of one thread, for each size of the picture: decoding, encoding,
   following a face; and, whatever the size, reading sound (AAC at 48 kHz, stereo) and its mel spectrogram.
 * memory: MiB by which a process grows while it reads or writes a video of so many minutes, each in a process of its
-  own. Writing, pictures, sound in blocks and faces have to be flat; a whole sound of a minute is 3.7 MiB, which is
-  held twice for a moment, and its mel spectrogram 1.5.
+  own. Writing, pictures and sound in blocks have to be flat. A whole sound of a minute is 3.7 MiB, which is held twice
+  for a moment, and its mel spectrogram 1.5; landmarks are smoothed as a whole, in several copies.
 
 The video is a drawn person who talks, head and shoulders, over and over. Faces are left out where the package with the
 face detector is missing.
