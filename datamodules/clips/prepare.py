@@ -35,7 +35,7 @@ spectrogram; 68 landmarks and a box of the face for each frame. A clip becomes o
 
 Clips that are prepared already with the same settings are kept: run the same command again to go on where it was
 stopped, in whatever way. Those that cannot be used are left out, counted by reason, and listed in OUT/left_out.csv.
-Memory does not depend on the length of a clip but for its sound and landmarks, about 200 kB a second."""
+Memory does not depend on the length of a clip but for its sound and landmarks, about 300 kB a second."""
 EPILOG = """\
 exit status: 0 if there are prepared clips, 2 if there are none or after an error, 130 after Ctrl-C."""
 SHOWN = 3  # messages of a reason

@@ -71,7 +71,7 @@ class PrepareOptions:
 def prepare_clip(source: ClipSource, target: Path, options: PrepareOptions) -> dict[str, Any]:
     """Prepare one clip; its frames are decoded twice, so that no more than one of them is held in memory.
 
-    Memory grows by some 200 kB a second of the clip: its sound, its mel spectrogram and its landmarks. Compressed
+    Memory grows by some 300 kB a second of the clip: its sound, its mel spectrogram and its landmarks. Compressed
     pictures wait in a temporary file beside the target, for which there has to be room.
 
     Args:

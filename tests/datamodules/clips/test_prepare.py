@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.clips.clip_files import PreparedClip
+from datamodules.clips.offsets import measure
 from datamodules.clips.prepare import main
 from datamodules.clips.records import read_records
 from tests.helpers.replicas_clips import SIDE, make_lrw, make_voxceleb2, talking, write_media, write_talking
@@ -275,6 +276,25 @@ def test_killed_again_and_again_gives_the_same_bytes(tmp_path, forked):
     killed, whole = killed_and_resumed(tmp_path, 40, range(0, 36, 3 if forked else 12), forked=forked)
     assert len(whole) == 42
     assert killed == whole
+
+
+WEIGHTS = ROOT / "weights" / "syncnet.safetensors"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="no SyncNet of drawn faces is bundled")
+def test_offsets_of_videos_are_found_and_mended(tmp_path):
+    """By way of H.264, AAC, found faces and JPEG."""
+    late = {f"{person}": late for person, late in zip(range(20, 26), (0, 3, -3, 5, -5, 1), strict=True)}
+    for person, frames in late.items():
+        write_talking(tmp_path / "in" / f"{person}.mkv", int(person), frames=75, late=frames)
+    words = ["--size=96", "--workers=2", f"--sync={WEIGHTS}"]
+    assert main([str(tmp_path / "in"), f"--out={tmp_path / 'out'}", *words, "--offsets=shift"]) == 0
+    rows = read_records(tmp_path / "out" / "manifest.csv")
+    assert {row["name"]: int(row["offset"]) for row in rows} == late
+    again = [measure(PreparedClip(path), str(WEIGHTS)) for path in sorted((tmp_path / "out").glob("*.safetensors"))]
+    assert [score.offset for score in again] == [0] * len(late)
+    assert "the sound of 5 clips was shifted" in (tmp_path / "out" / "offsets.txt").read_text()
 
 
 def test_help_shows_the_options_of_faces(capsys):
