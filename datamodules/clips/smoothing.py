@@ -13,6 +13,7 @@ RIGID = np.array([0, 1, 2, 14, 15, 16, *range(27, 36), 36, 39, 42, 45])
 ARTICULATED = np.array([*range(36, 48), *range(48, 68)])  # eyes and mouth keep the shape in which they were found
 DEGREE = 2  # of the polynomials: speeding up and slowing down are kept
 STEADIER = 2  # times the window: a box does not follow every nod, nor the chin
+PIECE = 1500  # frames that are smoothed at once: a minute, whose intermediate results take 7 MB
 
 
 def smoothed_landmarks(landmarks: Float, found: NDArray[np.bool_], shots: NDArray[np.int64], window: int) -> Float:
@@ -32,7 +33,10 @@ def smoothed_landmarks(landmarks: Float, found: NDArray[np.bool_], shots: NDArra
     """
     result = np.zeros_like(landmarks)
     for run in runs(found, shots):
-        result[run] = _smoothed_run(landmarks[run].astype(np.float64), window)
+        shape = _shape(landmarks[run])
+        for inner, outer in pieces(run, window):
+            smooth = _smoothed(landmarks[outer].astype(np.float64), shape, window)
+            result[inner] = smooth[inner.start - outer.start : inner.stop - outer.start]
     return result
 
 
@@ -53,10 +57,22 @@ def runs(found: NDArray[np.bool_], shots: NDArray[np.int64]) -> Iterator[slice]:
             yield slice(first, end)
 
 
-def _smoothed_run(points: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+def pieces(run: slice, margin: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the pieces of a run of frames, each also with up to ``margin`` frames of the run on either side."""
+    for first in range(run.start, run.stop, PIECE):
+        end = min(first + PIECE, run.stop)
+        yield slice(first, end), slice(max(first - margin, run.start), min(end + margin, run.stop))
+
+
+def _shape(landmarks: Float) -> NDArray[np.complex128]:
+    """Return where on average the rigid points are, seen from their middle."""
+    mean = landmarks[:, RIGID].mean(0, dtype=np.float64)
+    shape = mean[:, 0] + 1j * mean[:, 1]
+    return shape - shape.mean()
+
+
+def _smoothed(points: NDArray[np.float64], shape: NDArray[np.complex128], window: int) -> NDArray[np.float64]:
     complex_points = points[..., 0] + 1j * points[..., 1]
-    shape = complex_points[:, RIGID].mean(0)
-    shape -= shape.mean()
     middle = complex_points[:, RIGID].mean(1, keepdims=True)
     # The best similarity from the shape to each frame, as one complex number: size and roll.
     turn = (complex_points[:, RIGID] - middle) @ shape.conj()[:, None] / np.square(np.abs(shape)).sum()

@@ -1,5 +1,6 @@
 import numpy as np
 
+from datamodules.clips import smoothing
 from datamodules.clips.smoothing import ARTICULATED, RIGID, runs, smoothed_boxes, smoothed_landmarks
 from datamodules.procedural.faces.faces import render_face
 from networks.faces.landmarks import mouth_opening
@@ -77,3 +78,10 @@ def test_runs_end_at_gaps_and_cuts() -> None:
     shots = np.array([0, 0, 0, 1, 1, 1, 1])
     assert [(each.start, each.stop) for each in runs(found, shots)] == [(1, 3), (3, 4), (6, 7)]
     assert list(runs(np.zeros(3, bool), shots[:3])) == []
+
+
+def test_pieces_of_a_long_run_give_what_the_whole_gives(monkeypatch) -> None:
+    landmarks = head() + np.random.default_rng(0).normal(0, 1, (60, 68, 2)).astype(np.float32)
+    whole = smoothed_landmarks(landmarks, ALL, ONE, WINDOW)
+    monkeypatch.setattr(smoothing, "PIECE", 19)
+    assert np.allclose(smoothed_landmarks(landmarks, ALL, ONE, WINDOW), whole, atol=1e-4)
