@@ -19,6 +19,21 @@ def pair_loss(logits: Tensor, together: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits.float(), together.float())
 
 
+def balanced_pair_loss(logits: Tensor) -> Tensor:
+    """Return the pair loss over all pairs of each clip's moments, true and false ones counting half each.
+
+    Args:
+        logits: (B, W, W), W at least 2, of the probability that picture w and sound v belong together, which they do
+            where w = v.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        clips, moments = logits.shape[:2]
+        together = torch.eye(moments, device=logits.device)
+        weight = together / moments + (1 - together) / (moments * (moments - 1))
+        every = together.expand_as(logits)
+        return F.binary_cross_entropy_with_logits(logits.float(), every, weight, reduction="sum") / (2 * clips)
+
+
 def contrastive_loss(video: Tensor, audio: Tensor, temperature: Tensor) -> Tensor:
     """Return the cross-entropy of finding each window's sound among those of its clip, and its picture likewise.
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from lightning_modules.grouped_options import GroupedOptions
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.syncnet.augmentation import SyncAugmentation
-from lightning_modules.syncnet.loss import contrastive_loss, pair_loss
+from lightning_modules.syncnet.loss import balanced_pair_loss, contrastive_loss, pair_loss
 from metrics.sync_pairs import SyncPairs, held_out_pairs
 from networks.embedded_clip import EmbeddedClip, embedded_clip
 from networks.sync_network import SyncNetwork
@@ -124,13 +124,7 @@ class SyncNet(GroupedOptions):
         if self.network.probability_of != "sigmoid":
             return loss
         # The cosines do not learn from this part: it keeps their probabilities right for the phase that follows.
-        cosines = (video @ audio.transpose(1, 2)).detach()
-        together = torch.eye(cosines.shape[1], dtype=torch.bool, device=cosines.device).expand_as(cosines)
-        logits = self.network.logit(cosines)
-        return (
-            loss
-            + (pair_loss(logits[together], together[together]) + pair_loss(logits[~together], together[~together])) / 2
-        )
+        return loss + balanced_pair_loss(self.network.logit((video @ audio.transpose(1, 2)).detach()))
 
     def embed(self, faces: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings (N, D) of training windows (N, 5, 3, S, S) and of sound (N, 80, 16), augmented."""

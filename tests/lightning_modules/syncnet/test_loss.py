@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_modules.syncnet.loss import contrastive_loss, pair_loss
+from lightning_modules.syncnet.loss import balanced_pair_loss, contrastive_loss, pair_loss
 from networks.sync_network import SyncNetwork
 
 
@@ -34,6 +34,14 @@ def test_certain_errors_are_finite_and_so_are_their_gradients():
     assert loss > 10
     assert cosine.grad is not None
     assert cosine.grad.isfinite().all()
+
+
+def test_true_and_false_pairs_of_a_clip_count_half_each():
+    logits = 3 * torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    own = torch.eye(4, dtype=torch.bool).expand(2, 4, 4)
+    true, false = logits[own], logits[~own]
+    wanted = (pair_loss(true, torch.ones(8)) + pair_loss(false, torch.zeros(24))) / 2
+    torch.testing.assert_close(balanced_pair_loss(logits), wanted)
 
 
 def test_the_contrastive_loss_is_the_plain_formula():
