@@ -88,6 +88,7 @@ def test_the_probabilities_learn_in_the_contrastive_phase_without_moving_the_emb
             torch.testing.assert_close(weight.grad, theirs[name].grad)
 
 
+@pytest.mark.slow
 def test_a_short_contrastive_training_tells_moments_apart_and_logs_it(tmp_path):
     made = module(objective="contrastive_then_pair", contrastive_steps=60, lr=1e-3, network=FREE | {"norm": "group"})
     data = TalkingClips(batches=10, clips=4, count=8)
