@@ -62,15 +62,16 @@ def embed_clip(network: SyncNetwork, faces: Tensor, mel: Tensor, chunk: int = 64
         (V, D) and (V, D) float32 of unit length on the network's device: of the frames s to s + 4, and of their sound,
         for every start s of which both are there in full.
     """
-    device = next(network.parameters()).device
+    parameter = next(network.parameters())
+    device, dtype = parameter.device, parameter.dtype  # the latter for --trainer.precision=64-true and bf16-true
     windows = whole_windows(len(faces), mel.shape[1])
     video, audio = [torch.zeros(0, network.dim, device=device)], [torch.zeros(0, network.dim, device=device)]
     for start in range(0, windows, chunk):
         stop = min(start + chunk, windows)
-        frames = faces[start : stop + WINDOW_FRAMES - 1].to(device).float() / 255
+        frames = faces[start : stop + WINDOW_FRAMES - 1].to(device, dtype) / 255
         halves = network.lower_halves(frames).unfold(0, WINDOW_FRAMES, 1).movedim(-1, 1)
         video.append(network.embed_halves(halves))
-        audio.append(network.embed_sound(mel_windows(mel, range(start, stop)).to(device).float()))
+        audio.append(network.embed_sound(mel_windows(mel, range(start, stop)).to(device, dtype)))
     return torch.cat(video), torch.cat(audio)
 
 

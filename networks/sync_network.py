@@ -132,22 +132,23 @@ class SyncNetwork(nn.Module):
         if halves.shape[-2:] == size:
             return halves
         flat = halves.flatten(0, -4)
-        resized = F.interpolate(flat, size, mode="bilinear", antialias=True, align_corners=False)
+        # In float32, for on a CPU there is no antialiasing in bfloat16.
+        resized = F.interpolate(precise(flat), size, mode="bilinear", antialias=True, align_corners=False).to(flat)
         return resized.unflatten(0, halves.shape[:-3])
 
     def embed_halves(self, halves: Tensor) -> Tensor:
-        """Return embeddings (N, D) float32 of unit length of ``lower_halves`` (N, 5, 3, h, w)."""
-        return F.normalize(self.faces(halves.flatten(1, 2)).flatten(1).float(), dim=1)
+        """Return embeddings (N, D) of unit length, float32 at least, of ``lower_halves`` (N, 5, 3, h, w)."""
+        return F.normalize(precise(self.faces(halves.flatten(1, 2)).flatten(1)), dim=1)
 
     def embed_sound(self, mel: Tensor) -> Tensor:
         """Return embeddings (N, D) float32 of unit length of mel windows (N, 80, 16) in [-4, 4]."""
-        return F.normalize(self.sound(mel[:, None]).flatten(1).float(), dim=1)
+        return F.normalize(precise(self.sound(mel[:, None]).flatten(1)), dim=1)
 
     def logit(self, cosine: Tensor) -> Tensor:
-        """Return the logit of ``probability``, finite and in float32."""
-        cosine = cosine.float()
+        """Return the logit of ``probability``, finite, and in float32 or, of cosines in float64, in float64."""
+        cosine = precise(cosine)
         if self.probability_of == "sigmoid":
-            return self.scale.float() * cosine + self.shift.float()
+            return precise(self.scale) * cosine + precise(self.shift)
         # A cosine may leave its range by rounding, and at its ends the logarithms would be infinite.
         return torch.logit(cosine if self.probability_of == "cosine" else (1 + cosine) / 2, eps=1e-7)
 
@@ -223,6 +224,11 @@ class SyncNetwork(nn.Module):
         network = cls(**whole, **words, nonnegative=metadata["nonnegative"] == "True")
         network.load(read_state_dict(path), f"'{path}'")
         return network.freeze()
+
+
+def precise(x: Tensor) -> Tensor:
+    """Return numbers in float32, or in float64 if that is what they are in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _face_branch(width: int, halvings: int, norm: Norm, residuals: int, nonnegative: bool) -> nn.Sequential:

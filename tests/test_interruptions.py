@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.chains import differing, left_behind, session
 from tests.helpers.replicas_translation import make_edges2handbags
 from tests.helpers.runs import ROOT, words
+from tests.helpers.sync_runs import CLIPS, NETWORK, SYNCNET
 from tests.helpers.translation_runs import FEW_FACES, SIZE
 from tests.helpers.translation_runs import small as small_networks
 
@@ -45,6 +46,8 @@ SOURCES = [
     *options("model.init_args", rounds=2, epochs=2, epochs_later=1),
     *options("model.stages", tau=1, k=8),
 ]
+# Contrastive at first: with three steps an epoch the change comes in the second one.
+TALK = [*NETWORK, *options("model", contrastive_steps=4), *options("data", **CLIPS | {"batch_size": 2, "num_workers": 2})]
 SUPERVISION = {
     "supervised": [],
     "clip": options("model", embedding=16, text_width=16, text_depth=1, text_heads=2),
@@ -68,6 +71,7 @@ METHODS = {
     "grit": small_networks("configs/grit.yaml", *QUIET, *FACES),
     "pix2pixhd": small_networks("configs/paper/pix2pixhd_handbags.yaml", *QUIET, *BAGS),
     "spade": small_networks("configs/paper/spade_handbags.yaml", *QUIET, *BAGS),
+    "syncnet": [f"--config={SYNCNET}", *QUIET, *TALK],
     "gan_discovery": ["--config=configs/gan_discovery.yaml", *QUIET, *SOURCES],
 }
 

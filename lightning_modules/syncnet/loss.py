@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.sync_network import precise
+
 
 def pair_loss(logits: Tensor, together: Tensor) -> Tensor:
     """Return the binary cross-entropy of pairs of picture and sound, the loss of Wav2Lip's expert.
@@ -16,7 +18,7 @@ def pair_loss(logits: Tensor, together: Tensor) -> Tensor:
         together: (P,) whether they do.
     """
     with torch.autocast(logits.device.type, enabled=False):  # a cosine near 1 has two digits in bfloat16
-        return F.binary_cross_entropy_with_logits(logits.float(), together.float())
+        return F.binary_cross_entropy_with_logits(precise(logits), together.to(precise(logits)))
 
 
 def balanced_pair_loss(logits: Tensor) -> Tensor:
@@ -46,7 +48,7 @@ def contrastive_loss(video: Tensor, audio: Tensor, temperature: Tensor) -> Tenso
         temperature: scalar.
     """
     with torch.autocast(video.device.type, enabled=False):
-        logits = video.float() @ audio.float().transpose(1, 2) / temperature.float()
+        logits = precise(video) @ precise(audio).transpose(1, 2) / precise(temperature)
         own = torch.arange(logits.shape[1], device=logits.device).repeat(len(logits))
         # Flat, because on a GPU the loss of (B, W, W) adds up in an order that varies.
         return (F.cross_entropy(logits.flatten(0, 1), own) + F.cross_entropy(logits.mT.flatten(0, 1), own)) / 2

@@ -34,6 +34,15 @@ def test_chunks_give_the_embeddings_of_single_windows():
         torch.testing.assert_close(audio[start], own)
 
 
+@pytest.mark.parametrize(("dtype", "kept"), [(torch.float64, torch.float64), (torch.bfloat16, torch.float32)])
+def test_a_network_of_another_precision_embeds_too(dtype, kept):
+    network = SyncNetwork(**SMALL, norm="group").eval()
+    network.load_state_dict(NETWORK.state_dict())
+    for made, wanted in zip(embed_clip(network.to(dtype), *clip(12)), embed_clip(NETWORK, *clip(12)), strict=True):
+        assert made.dtype == kept
+        torch.testing.assert_close(made.float(), wanted, rtol=0, atol=0.1 if dtype == torch.bfloat16 else 1e-5)
+
+
 @pytest.mark.parametrize(("frames", "steps"), [(4, 100), (0, 0), (50, 10)])
 def test_clips_without_a_window_have_no_embedding(frames, steps):
     video, audio = embed_clip(NETWORK, *clip(frames, steps))

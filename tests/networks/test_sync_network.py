@@ -72,8 +72,9 @@ def test_probabilities_are_finite_and_rise_with_the_cosine():
     for options in ({}, {"probability": "half"}, {"probability": "sigmoid"}):
         network = SyncNetwork(**SMALL, **options)
         assert network.logit(cosines).isfinite().all()
+        assert network.probability(cosines.bfloat16()).dtype == torch.float32
         found = network.probability(cosines)
-        assert found.dtype == torch.float32
+        assert found.dtype == torch.float64
         assert (found.diff() >= 0).all()
         assert ((found > 0) & (found < 1)).all() or options.get("probability") == "sigmoid"
     plain = SyncNetwork(**SMALL).probability(torch.tensor([0.2, 0.7]))
