@@ -186,9 +186,13 @@ class CommandLine(LightningCLI):
         """
         if self._get(self.config, "trainer").default_root_dir is not None:
             raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
-        for group in groups_of(self._get(self.config, "model").class_path):
-            if self._model_arguments().get(group, {}) is None:
-                raise UserError(f"--model.{group} is null: give some of its options, or leave it out for its defaults")
+        for part in ("model", "data"):
+            chosen = self._get(self.config, part)
+            for group in groups_of(chosen.class_path) if chosen else ():
+                if (chosen.as_dict().get("init_args") or {}).get(group, {}) is None:
+                    raise UserError(
+                        f"--{part}.{group} is null: give some of its options, or leave it out for its defaults"
+                    )
         files = [Path(str(path)) for path in self._get(self.config, "config") or []]
         method = method_of(files, self._get(self.config, "model").class_path)
         resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
@@ -292,8 +296,11 @@ class CommandLine(LightningCLI):
             reason = construction.explained(error)
             if not isinstance(reason, UserError):
                 raise reason from None
-            class_path = self._get(self.config, "model").class_path
-            raise UserError(with_full_name(str(reason), class_path)) from error.__cause__
+            told = str(reason)
+            for part in ("model", "data"):
+                if chosen := self._get(self.config, part):
+                    told = with_full_name(told, chosen.class_path)
+            raise UserError(told) from error.__cause__
         check_processes(os.environ, self.trainer.world_size)
         if self.subcommand == "fit":
             check_trains(self.model)

@@ -47,7 +47,8 @@ SOURCES = [
     *options("model.stages", tau=1, k=8),
 ]
 # Contrastive at first: with three steps an epoch the change comes in the second one.
-TALK = [*NETWORK, *options("model", contrastive_steps=4), *options("data", **CLIPS | {"batch_size": 2, "num_workers": 2})]
+PHASES = options("model", contrastive_steps=4)
+TALK = [*NETWORK, *PHASES, *options("data", **CLIPS | {"batch_size": 2, "num_workers": 2})]
 SUPERVISION = {
     "supervised": [],
     "clip": options("model", embedding=16, text_width=16, text_depth=1, text_heads=2),

@@ -8,6 +8,7 @@ from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveShare,
 from visionscapes.errors import UserError
 
 LARGEST, NEAREST = "largest", "nearest"
+MOST_DIGITS = 4  # of the number of a face
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FaceOptions:
     def number(self) -> int | None:
         """The number of the face from left to right, if it is chosen by that."""
         text = str(self.choose)
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
     def finder(self) -> FaceFinder:
         """Return what finds the faces, made once in a process.

@@ -5,6 +5,7 @@ One clip is made in ``datamodules.clips.preparing``, all of them in ``datamodule
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     default = PrepareOptions()
     parser.add_argument("folder", metavar="FOLDER", help="of the videos; a file or a pattern in quotes will do")
-    parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="folder of the prepared clips")
+    parser.add_argument("--out", required=True, metavar="OUT", help="folder of the prepared clips")
     layouts = ("auto", *get_args(Layout))
     parser.add_argument("--layout", choices=layouts, default="auto", help="of FOLDER (default: by what is there)")
     parser.add_argument(
@@ -126,7 +127,10 @@ def prepare(given: argparse.Namespace) -> int:
         UserError: there are no clips, an option is wrong, or nothing can be written.
     """
     restart_clock()
-    options, shard, folder = _options(given), _shard(given.shard), given.out.expanduser()
+    for name, value in (("FOLDER", given.folder), ("--out", given.out)):
+        if not value:  # as a variable of the shell that is not set
+            raise UserError(f"{name} is empty: name a folder; . is the one that you are in")
+    options, shard, folder = _options(given), _shard(given.shard), Path(given.out).expanduser()
     if given.landmarks is not None and not Path(given.landmarks).expanduser().is_dir():
         raise UserError(
             f"--landmarks is {given.landmarks}, which is no folder: name the one with the files of landmarks"
@@ -229,11 +233,11 @@ def _shard(text: str | None) -> Shard | None:
     if text is None:
         return None
     first, slash, second = text.partition("/")
-    if slash and first.isascii() and second.isascii() and first.isdigit() and second.isdigit():
+    if slash and all(re.fullmatch("[0-9]{1,9}", each) for each in (first, second)):
         number, count = int(first), int(second)
         if 1 <= number <= count:
             return number, count
-    raise UserError(f"--shard is {text!r}; it has to be such as 3/16, from 1/16 to 16/16")
+    raise UserError(f"--shard is {text[:40]!r}; it has to be such as 3/16, from 1/16 to 16/16")
 
 
 def _cores() -> int:

@@ -149,7 +149,7 @@ class Clips(LightningDataModule):
         if self.root.is_file():
             paths, names = [self.root], [self.root.stem]
         else:
-            paths = find_images(self.root, (SUFFIX,), name="The clips", expected=EXPECTED, remedies=[PREPARE])
+            paths = find_images(self.root, (SUFFIX,), name="A prepared clip", expected=EXPECTED, remedies=[PREPARE])
             names = [path.relative_to(self.root).as_posix().removesuffix(SUFFIX) for path in paths]
         layout, first_utterance = layout_of_names(names)
         compare_with_published(layout, names, first_utterance)
@@ -158,7 +158,7 @@ class Clips(LightningDataModule):
         kept = [position for position in range(len(files)) if position not in wrong]
         if not kept:
             raise UserError(
-                f"None of the {len(files)} clips of {self.root} can be used. The first: {next(iter(wrong.values()))}"
+                f"No clip of {self.root} can be used ({len(files)} looked at). The first: {next(iter(wrong.values()))}"
             )
         for reason, count in Counter(error.reason for error in wrong.values()).items():
             first = next(error for error in wrong.values() if error.reason == reason)
@@ -183,7 +183,7 @@ class Clips(LightningDataModule):
         made.run(jobs, max(1, self.num_workers), shown=is_first())
         messages = [row["message"] for row in made.left_out.values()]
         if not made.rows:
-            raise UserError(f"None of the {len(sources)} videos of {self.root} can be used. The first: {messages[0]}")
+            raise UserError(f"No video of {self.root} can be used ({len(sources)} looked at). The first: {messages[0]}")
         for reason, count in made.reasons().items():
             first = next(row["message"] for row in made.left_out.values() if row["reason"] == reason)
             report_left_out(str(self.root), count, "videos", len(sources), f"{reason}, the first: {first}")

@@ -221,9 +221,9 @@ def check_writable(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """Return the error of a file or folder that cannot be written, with a remedy if there is one."""
-    hint = remedy(error)
-    return UserError(f"{path} cannot be written: {error.strerror or error}{f'; {hint}' if hint else ''}")
+    """Return the error of a file or folder that cannot be written, with a remedy."""
+    hint = remedy(error) or "name another place"
+    return UserError(f"{path} cannot be written: {error.strerror or error}; {hint}")
 
 
 def _one(job: Job) -> Row:

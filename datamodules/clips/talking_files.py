@@ -5,6 +5,7 @@ finds. The truth is written beside them on request.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
+from datamodules.clips.containers import told_if_unwritable
 from datamodules.clips.talking_world import SPEAKERS
 from datamodules.clips.video_writer import VideoWriter
 from datamodules.procedural.faces.clips import FaceClip, render_clip
@@ -60,13 +62,14 @@ def write_talking_video(
         for image in rendered.images:
             video.write(image)
     if truth:
-        with atomic_write(Path(f"{path}.npz")) as file:
+        beside = Path(f"{path}.npz")
+        with told_if_unwritable(beside), atomic_write(beside) as file:
             np.savez(file, opening=speech.opening, width=speech.width, landmarks=rendered.landmarks)
     return rendered
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write clips as asked and return the exit status: 2 after an error that the user can mend."""
+    """Write clips as asked and return the exit status: 2 after an error that the user can mend, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m datamodules.clips.talking_files", description=__doc__)
     parser.add_argument("folder", type=Path, help="gets talk-0.mp4, talk-1.mp4, ...")
     parser.add_argument("--clips", type=int, default=4, help="each of another person with another voice")
@@ -88,10 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_talking_video(
                 path, speech, world=asked.seed, index=index, size=asked.size, late=asked.late, truth=asked.truth
             )
-            print(path)
+            print(os.fsencode(path).decode(errors="backslashreplace"))  # a name of any bytes
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; what is written is whole", file=sys.stderr)
+        return 130
     return 0
 
 

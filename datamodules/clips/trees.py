@@ -212,7 +212,7 @@ def _any(place: str, root: Path) -> list[ClipSource]:
     videos = [Path(each) for each in found if os.path.isfile(each)]
     if not videos:
         raise DatasetNotFoundError(
-            name="The videos",
+            name="A video",
             looked_in=root,
             expected="a pattern that files match, in quotes, such as 'videos/**/*.mp4'",
             remedies=["Mend the pattern", "Give a folder, which is searched with its sub-folders"],

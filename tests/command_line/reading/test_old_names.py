@@ -125,6 +125,7 @@ def test_a_group_has_no_such_option(tmp_path, capsys):
         ("--model.network.dropout=1", "GANDiscovery.network.dropout is 1.0; it has to be at least 0 and below 1"),
         ("--model.rounds=0", "GANDiscovery.rounds is 0; it has to be at least 1"),
         ("--model.stages=null", "error: --model.stages is null: give some of its options, or leave it out"),
+        ("--data={class_path: Clips, init_args: {root: x, faces: null}}", "error: --data.faces is null: give some"),
         ("--model.stages.tau=abc", "error: model.stages.tau: 'abc' is not int"),
         ("--model.stages.merging=7", "error: model.stages.merging: '7' is not bool"),
     ],

@@ -105,7 +105,7 @@ def test_broken_clips_are_left_out_and_told(prepared, tmp_path, caplog):
     assert "train/a/x.safetensors is no prepared clip" in caplog.messages[0]
     for path in root.rglob("*.safetensors"):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"None of the 8 clips of .* can be used\. The first: .*test/d/x"):
+    with pytest.raises(UserError, match=r"No clip of .* can be used \(8 looked at\)\. The first: .*test/d/x"):
         data_of(root).setup("fit")
 
 
@@ -154,7 +154,7 @@ def test_videos_have_to_be_prepared_for_a_training(tmp_path):
 def test_videos_that_cannot_be_used_are_told(tmp_path):
     write_media(tmp_path / "a.mkv", np.zeros((12, 64, 64, 3), np.uint8), np.zeros(9000, np.float32))
     data = data_of(tmp_path / "a.mkv")
-    with pytest.raises(UserError, match=r"None of the 1 videos of .*a\.mkv shows no face"):
+    with pytest.raises(UserError, match=r"No video of .*a\.mkv shows no face"):
         data.setup("test")
 
 

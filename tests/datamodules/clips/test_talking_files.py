@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,23 @@ def test_the_command(tmp_path, capsys):
     assert "error: seconds is nan; it has to be" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main([str(tmp_path / "file"), "--clips=1", "--seconds=0.2"]) == 2
+    (tmp_path / "talk-0.mp4.npz").mkdir()
+    assert main([str(tmp_path), "--clips=1", "--seconds=0.4", "--size=32", "--truth"]) == 2
+    assert "talk-0.mp4.npz cannot be written" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_no_text_is_told(tmp_path, monkeypatch):
+    folder, output = tmp_path / "\udcff", io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(output, encoding="utf-8", write_through=True))
+    assert main([str(folder), "--clips=1", "--seconds=0.2", "--size=32"]) == 0
+    assert b"\\xff/talk-0.mp4" in output.getvalue()
+    assert (folder / "talk-0.mp4").is_file()
+
+
+def test_ctrl_c_is_told_in_a_line(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("datamodules.clips.talking_files.write_talking_video", interrupted)
+    assert main([str(tmp_path), "--clips=1", "--seconds=0.2"]) == 130
+    assert capsys.readouterr().err == "stopped; what is written is whole\n"
