@@ -30,11 +30,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reports import finish, new_report, parser_of
-from datamodules.clips.face_options import FaceOptions
-from datamodules.clips.sound import read_sound, read_sound_blocks, write_sound
-from datamodules.clips.tracks import track_faces
-from datamodules.clips.video import read_frames
-from datamodules.clips.video_writer import VideoWriter
+from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.faces.tracks import track_faces
+from datamodules.clips.media.sound import read_sound, read_sound_blocks, write_sound
+from datamodules.clips.media.video import read_frames
+from datamodules.clips.media.video_writer import VideoWriter
 from datamodules.procedural.faces.clips import render_clip
 from datamodules.procedural.speech.speech import speak
 from networks.audio import FRAME_RATE, SAMPLE_RATE, MelSpectrogram

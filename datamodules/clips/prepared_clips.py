@@ -15,11 +15,11 @@ from typing_extensions import override
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.clip_format import SUFFIX
 from datamodules.clips.errors import ClipError
-from datamodules.clips.face_options import FaceOptions
+from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.parts import divided
-from datamodules.clips.prepared_set import PreparedSet, target_of
-from datamodules.clips.preparing import PrepareOptions
-from datamodules.clips.trees import compare_with_published, find_clips, layout_of_names, with_names_of_their_own
+from datamodules.clips.prepare.prepared_set import PreparedSet, target_of
+from datamodules.clips.prepare.preparing import PrepareOptions
+from datamodules.clips.prepare.trees import compare_with_published, find_clips, layout_of_names, with_names_of_their_own
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import Stacked

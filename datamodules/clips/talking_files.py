@@ -13,9 +13,9 @@ from typing import Annotated
 
 import numpy as np
 
-from datamodules.clips.containers import told_if_unwritable
+from datamodules.clips.media.containers import told_if_unwritable
+from datamodules.clips.media.video_writer import VideoWriter
 from datamodules.clips.talking_world import SPEAKERS
-from datamodules.clips.video_writer import VideoWriter
 from datamodules.procedural.faces.clips import FaceClip, render_clip
 from datamodules.procedural.speech.speech import Speech
 from networks.audio import FRAME_RATE

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datamodules.clips.containers import LONGEST_PAUSES, Damage
 from datamodules.clips.errors import ClipError
-from datamodules.clips.sound import read_sound_blocks
-from datamodules.clips.video import probe, read_frames
+from datamodules.clips.media.containers import LONGEST_PAUSES, Damage
+from datamodules.clips.media.sound import read_sound_blocks
+from datamodules.clips.media.video import probe, read_frames
 from tests.helpers.videos import clicks, numbered, write_media
 
 SOURCES = {

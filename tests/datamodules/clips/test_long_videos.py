@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.clips.sound import read_sound_blocks
-from datamodules.clips.video import read_frames
-from datamodules.clips.video_writer import VideoWriter
+from datamodules.clips.media.sound import read_sound_blocks
+from datamodules.clips.media.video import read_frames
+from datamodules.clips.media.video_writer import VideoWriter
 
 WIDTH, HEIGHT = 160, 120
 MEGABYTE = 2**20

@@ -3,9 +3,9 @@ import io
 import numpy as np
 import pytest
 
-from datamodules.clips.sound import read_sound
+from datamodules.clips.media.sound import read_sound
+from datamodules.clips.media.video import probe, read_frames
 from datamodules.clips.talking_files import main, write_talking_video
-from datamodules.clips.video import probe, read_frames
 from datamodules.procedural.speech.speech import speak
 
 
