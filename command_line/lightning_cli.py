@@ -210,14 +210,15 @@ class CommandLine(LightningCLI):
             self._resumed_step = -1  # whatever an earlier session has logged will be trained again
         if given and not goes_on:
             self.checkpoint = self._named_checkpoint(str(given), runs)
-        if self.subcommand == "predict" and not self.checkpoint and not self._model_arguments().get("weights"):
+        weights = self._model_arguments().get("weights")
+        if self.subcommand == "predict" and not self.checkpoint and not weights:
             self.checkpoint = newest_run(runs)
             if self.checkpoint:
                 _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
         self._begin_record()
         if self.checkpoint:
             self._look_at(read_checkpoint(self.checkpoint), goes_on)
-        elif self.subcommand != "fit":
+        elif self.subcommand != "fit" and not weights:
             _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
 
     def _claim(self, method: str, resume: bool) -> ClaimedFolder:
