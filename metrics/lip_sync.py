@@ -21,9 +21,9 @@ class SyncScore(NamedTuple):
 
     Attributes:
         offset: k in frames at which picture and sound fit best: the video's window s fits the sound's window s + k, so
-            above 0 the sound is late. None if the clip is too short to say.
-        confidence: Sync_c, the median over offsets of their mean distances less the smallest; NaN if too short.
-        distance: Sync_d, the smallest mean distance; NaN if too short.
+            above 0 the sound is late. None if the clip is too short to say, or its embeddings are not finite.
+        confidence: Sync_c, the median over offsets of their mean distances less the smallest; NaN without an offset.
+        distance: Sync_d, the smallest mean distance; NaN without an offset.
     """
 
     offset: int | None
@@ -47,7 +47,7 @@ def sync_scores(video: Tensor, audio: Tensor, reach: int = REACH, known: Tensor 
     J. S. Chung, A. Zisserman, "Out of time: automated lip sync in the wild", ACCV workshops 2016.
     """
     offsets, distances = offset_distances(video, audio, reach, known)
-    if len(offsets) < LEAST_OFFSETS:
+    if len(offsets) < LEAST_OFFSETS or not distances.isfinite().all():
         return SyncScore(None, float("nan"), float("nan"))
     best = int(distances.argmin())
     confidence = distances.quantile(0.5) - distances[best]

@@ -13,7 +13,7 @@ from typing_extensions import override
 from networks.audio import WINDOW_FRAMES
 from networks.weights import load_state, read_metadata, read_state_dict
 from visionscapes.checks import Bounds, NonNegativeInt, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 
 Norm = Literal["batch", "group"]
 Probability = Literal["cosine", "half", "sigmoid"]
@@ -201,13 +201,18 @@ class SyncNetwork(nn.Module):
             source: what the weights come from, for the message.
 
         Raises:
-            UserError: names or shapes do not fit.
+            UserError: names or shapes do not fit, or weights are not finite.
         """
         if any(name.startswith("network.") for name in state):
             state = {k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
         if any(name.removeprefix("module.").startswith("face_encoder.") for name in state):
             state = _from_wav2lip(state)
         load_state(self, state, source)
+        if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+            raise UserError(
+                f"{source} holds weights that are no finite numbers, such as {broken[0]}: take those of a training"
+                " whose loss stayed finite"
+            )
 
     @classmethod
     def from_file(cls, path: str | Path) -> "SyncNetwork":
@@ -219,9 +224,15 @@ class SyncNetwork(nn.Module):
         metadata = read_metadata(path)
         if "image_size" not in metadata or metadata.get("norm") not in get_args(Norm):
             raise UserError(f"'{path}' does not say which SyncNet it holds: give a file that a run of SyncNet has left")
-        whole: dict[str, Any] = {key: int(metadata[key]) for key in ("image_size", "width", "residuals")}
-        words: dict[str, Any] = {key: metadata[key] for key in ("norm", "probability")}
-        network = cls(**whole, **words, nonnegative=metadata["nonnegative"] == "True")
+        try:
+            whole: dict[str, Any] = {key: int(metadata[key]) for key in ("image_size", "width", "residuals")}
+            words: dict[str, Any] = {key: metadata[key] for key in ("norm", "probability")}
+            network = cls(**whole, **words, nonnegative=metadata["nonnegative"] == "True")
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"'{path}' says of its SyncNet what cannot be read ({in_words(error)}): give a file that a run of"
+                " SyncNet has left"
+            ) from error
         network.load(read_state_dict(path), f"'{path}'")
         return network.freeze()
 

@@ -23,9 +23,10 @@ class SyncWriter(PredictionWriter):
 
     Columns: name; the offset in frames and in milliseconds, above 0 where the sound is late; confidence and distance,
     see ``metrics.lip_sync.sync_scores``; the number of windows judged; the share of frames with a face; and remarks,
-    those of the data (``batch["remarks"]``, a string a clip, where it is there) and "too short", "faces in 40 %" and
-    "not sure". An offset of low confidence means nothing: so it is for silence, noise, dubbed speech, or a face that is
-    not the speaker's. Rows are sorted by name; under DDP the first rank writes those of all.
+    those of the data (``batch["remarks"]``, a string a clip, where it is there) and "too short", "faces in 40 %",
+    "not sure", and "not a number" where a network or a clip is broken. An offset of low confidence means nothing: so it
+    is for silence, noise, dubbed speech, or a face that is not the speaker's. Rows are sorted by name; under DDP the
+    first rank writes those of all.
 
     Args:
         reach: the largest offset tried, in frames of 40 ms.
@@ -62,7 +63,9 @@ class SyncWriter(PredictionWriter):
             remarks.append(f"faces in {100 * clip.faces:.0f} %")
         windows = int(clip.known.sum())
         if score.offset is None:
-            return ["", "", "", "", windows, f"{clip.faces:.3f}", "; ".join([*remarks, "too short"])]
+            finite = clip.video.isfinite().all() and clip.audio.isfinite().all()
+            remarks.append("too short" if finite else "not a number")
+            return ["", "", "", "", windows, f"{clip.faces:.3f}", "; ".join(remarks)]
         if score.confidence < self.sure:
             remarks.append("not sure")
         milliseconds = score.offset * 1000 // FRAME_RATE

@@ -80,6 +80,12 @@ def test_silence_has_no_confidence_and_noise_little():
     assert max(noise) < 0.1 < sync_scores(video, video).confidence
 
 
+def test_embeddings_that_are_not_finite_have_no_offset():
+    video = speech(60)
+    video[30] = torch.nan
+    assert sync_scores(video, speech(60)).offset is None
+
+
 def test_the_means_over_clips_are_those_of_the_clips_and_parts_add_up():
     shifts = [0, 1, -1, 4, -2]
     whole, parts = LipSync(), [LipSync(), LipSync()]

@@ -137,11 +137,25 @@ def test_a_file_that_knows_its_options_gives_its_network(tmp_path):
     assert not any(weight.requires_grad for weight in read.parameters())
     with torch.no_grad():
         assert torch.equal(read(faces(2), mel(2)), network(faces(2), mel(2)))
+    for wrong in ({"width": "broad"}, {"probability": "softmax"}, {"image_size": "100"}, {"residuals": "-1"}):
+        save_file(network.state_dict(), path, {key: str(value) for key, value in (network.options | wrong).items()})
+        with pytest.raises(UserError):
+            SyncNetwork.from_file(path)
+    save_file(network.state_dict(), path, {"image_size": "24", "norm": "group"})
+    with pytest.raises(UserError, match="says of its SyncNet what cannot be read"):
+        SyncNetwork.from_file(path)
     save_file(network.state_dict(), path)
     with pytest.raises(UserError, match="does not say which SyncNet"):
         SyncNetwork.from_file(path)
     with pytest.raises(UserError, match="no weights at"):
         SyncNetwork.from_file(tmp_path / "none.safetensors")
+
+
+def test_weights_that_are_not_finite_are_refused():
+    state = SyncNetwork(**SMALL).state_dict()
+    state["sound.0.conv.weight"][0] = torch.nan
+    with pytest.raises(UserError, match=r"the file holds weights that are no finite numbers, such as sound\.0\.conv"):
+        SyncNetwork(**SMALL).load(state)
 
 
 def test_weights_of_another_width_are_refused():

@@ -65,10 +65,15 @@ class SyncOptions:
         Raises:
             UserError: the file cannot be read.
         """
+        path = Path(self.weights).expanduser()
         try:
-            digest = hashlib.sha256(Path(self.weights).expanduser().read_bytes()).hexdigest()
+            if not path.is_file():  # a device may never end
+                raise UserError(f"there is no file '{self.weights}' with the weights of a SyncNet: check its name")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
-            raise UserError(f"{self.weights}, the weights of the SyncNet, cannot be read: {error.strerror}") from error
+            raise UserError(
+                f"'{self.weights}', the weights of the SyncNet, cannot be read: {error.strerror}"
+            ) from error
         return {
             "weights": digest,
             "offsets": self.offsets,

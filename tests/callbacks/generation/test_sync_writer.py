@@ -35,12 +35,15 @@ def test_what_cannot_be_relied_on_has_a_remark(tmp_path):
     short = whole._replace(name="short", video=whole.video[:3], audio=whole.audio[:3], known=whole.known[:3])
     silent = whole._replace(name="silent", audio=whole.audio[:1].expand(40, -1))
     hidden = whole._replace(name="hidden", known=torch.arange(40) < 12, faces=0.4)
-    batches = [({"name": [each.name]}, each) for each in (short, silent, hidden)]
+    broken = whole._replace(name="broken", video=whole.video * torch.nan)
+    batches = [({"name": [each.name]}, each) for each in (short, silent, hidden, broken)]
     batches[1][0]["remarks"] = ["no sound"]
     predict(SyncWriter(), trainer_of(tmp_path), batches)
     rows = table(tmp_path / "sync.csv")
     assert rows["short"]["remarks"] == "too short"
     assert rows["short"]["offset frames"] == rows["short"]["confidence"] == ""
+    assert rows["broken"]["remarks"] == "not a number"
+    assert rows["broken"]["offset frames"] == ""
     assert rows["silent"]["remarks"] == "no sound; not sure"
     assert rows["hidden"]["remarks"] == "faces in 40 %"
     assert (rows["hidden"]["windows"], rows["hidden"]["faces"]) == ("12", "0.400")
