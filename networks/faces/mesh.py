@@ -18,9 +18,10 @@ LEFT_CORNER, RIGHT_CORNER = 33, 263  # outer corners of the eyes, from the viewe
 # By so many pixels of its input the mesh places points too far to the left, as mirrored pictures show, and upwards, as
 # drawn faces do: it counts from the middle of the first pixel, and its strides are not centred.
 SHIFT = np.float32(0.65)
-# Side of the crop as a multiple of the longer side of a detector's box, and of the box around a mesh: those of 1.3 to
-# 1.6 at which drawn faces are fitted best and follow their mouths best.
-ROOM, MESH_ROOM = 1.5, 1.4
+# Side of the crop as a multiple of the longer side of a detector's box, and of the box around a mesh. The latter feeds
+# itself: with 1.4 a face that is followed shrinks frame by frame until lower lips of wide open mouths are lost, with
+# 1.6 it grows; with 1.5 real faces keep their size. Drawn faces are fitted as well with 1.4 to 1.5.
+ROOM, MESH_ROOM = 1.5, 1.5
 
 
 @dataclass(frozen=True)

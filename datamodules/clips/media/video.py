@@ -176,7 +176,9 @@ def read_frames(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of a video at a steady rate.
 
-    Frame k is what is shown k / rate seconds after the first picture appears: the last picture whose time has come.
+    Frame k is what is shown in the middle of its time, (k + 1/2) / rate seconds after the first picture appears: at its
+    beginning it would be an old picture, at 24 or 30 a second by half of one on average, and sound would seem early.
+    Where a picture changes at that very moment, as at 50 a second, it is the earlier one.
     The last one stays for as long as the file says. All have the size of the first, to which others are resized.
 
     Args:
@@ -203,11 +205,12 @@ def read_frames(
         # Half a unit of the stamps, to which they are rounded: 1001 / 30000 s, say, to 33 ms.
         rounding = min(stream.time_base or COARSEST_TICK, COARSEST_TICK) / 2
         step, count, shown = 1 / Fraction(rate), 0, first
+        middle = first.time + step / 2
         for following in timed:
-            repeats = _due(first.time, following.time - rounding, step) - count
+            repeats = _due(middle, following.time + rounding, step) - count
             yield from _repeated(convert, shown.frame, repeats)
             count, shown = count + max(0, repeats), following
-        repeats = _due(first.time, shown.end - rounding, step) - count
+        repeats = _due(middle, shown.end + rounding, step) - count
         yield from _repeated(convert, shown.frame, max(repeats, 1 - count))
 
 

@@ -38,12 +38,12 @@ def numbers(path, rate=25.0, damage=None):
 
 
 def shown(stamps, tick, rate):
-    """Return the index of the picture that is shown at each time of a steady rate, by a plain loop."""
+    """Return the index of the picture that is shown in the middle of each step of a steady rate, by a plain loop."""
     times = [Fraction(stamp) * tick - Fraction(stamps[0]) * tick for stamp in stamps]
-    end, k, found = times[-1], 0, []
-    while Fraction(k) / rate <= end:
-        found.append(max(index for index, time in enumerate(times) if time <= Fraction(k) / rate))
-        k += 1
+    middle, found = 1 / Fraction(rate) / 2, []
+    while middle <= times[-1]:
+        found.append(max(index for index, time in enumerate(times) if time < middle))
+        middle += 1 / Fraction(rate)
     return found
 
 
@@ -71,7 +71,16 @@ def test_other_rates_come_to_25_by_what_is_shown(tmp_path, rate):
     expected = shown(range(len(pictures)), 1 / rate, 25)
     assert found[: len(expected)] == expected
     assert set(found[len(expected) :]) <= {len(pictures) - 1}
-    assert len(found) == -(-len(pictures) * 25 // rate), "the last picture stays for its time"
+    assert len(found) == -(-(len(pictures) * 25 / rate - Fraction(1, 2)) // 1), "the last picture stays for its time"
+
+
+@pytest.mark.parametrize("rate", [24, 30, 50, 60, Fraction(30000, 1001)])
+def test_pictures_of_other_rates_are_neither_late_nor_early(tmp_path, rate):
+    """The middle of what is shown of each picture is the middle of its frame's time, on average over whole cycles."""
+    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(int(4 * rate))], rate=Fraction(rate))
+    lag = [(k + 0.5) / 25 - (number + 0.5) / float(rate) for k, number in enumerate(numbers(path)[:75])]
+    assert abs(np.mean(lag)) * 25 < (0.26 if rate == 50 else 0.1)
+    assert max(map(abs, lag)) <= 0.5 / float(rate) + 1e-6
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.ts"])
