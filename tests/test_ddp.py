@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.runs import events, lift_words, parameters, run_apart, run_here, words
+from tests.helpers.sync_runs import CLIPS, NETWORK, QUIET, SYNCNET
 
 pytestmark = pytest.mark.slow
 
@@ -50,3 +51,41 @@ def test_two_processes_train_the_lift_of_one(tmp_path):
     assert largest_difference(one, two) < 1e-9
     for name in ("val/loss", "val/loss_bilinear"):
         assert column(two, name) == pytest.approx(column(one, name), rel=1e-6)
+
+
+def sync_words(runs: Path, subcommand: str, name: str, *options: str, processes: int = 1) -> list[str]:
+    clips = CLIPS | {"test_clips": 5, "val_clips": 3, "batch_size": 4 // processes}
+    return [
+        *(subcommand, f"--config={SYNCNET}", f"--runs_dir={runs}", f"--name={name}", *QUIET, *NETWORK),
+        *(f"--data.{key}={value}" for key, value in clips.items()),
+        *("--model.network.norm=group", "--model.objective=contrastive"),  # neither draws pairs nor counts on the batch
+        *(f"--model.augmentation.{each}" for each in ("flip=false", "colour=0", "shift=0", "loudness=0")),
+        *([f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []),
+        *options,
+    ]
+
+
+def test_two_processes_train_test_and_predict_the_syncnet_of_one(tmp_path):
+    """An odd number of clips is tested and predicted, each once."""
+    options = ["--trainer.max_epochs=2", "--trainer.precision=64-true"]
+    one = run_here(sync_words(tmp_path, "fit", "one", *options))
+    run_two(sync_words(tmp_path, "fit", "two", *options, processes=2))
+    two = tmp_path / "syncnet" / "two"
+    assert largest_difference(one, two) < 1e-9
+    for name in ("val/bce", "val/auc", "test/bce", "test/auc", "lip_sync/Sync_d/video"):
+        assert column(two, name) == pytest.approx(column(one, name), rel=1e-5)
+    assert (two / "results" / "offsets.csv").read_text() == (one / "results" / "offsets.csv").read_text()
+
+    checkpoint = f"--ckpt_path={one / 'checkpoints' / 'last.ckpt'}"
+    alone = run_here(sync_words(tmp_path, "predict", "alone", checkpoint))
+    run_two(sync_words(tmp_path, "predict", "together", checkpoint, processes=2))
+    table = (alone / "sync.csv").read_text()
+    assert table.count("clip-") == 5
+    assert (tmp_path / "syncnet" / "together" / "sync.csv").read_text() == table
+
+
+def test_two_processes_change_from_moments_to_pairs(tmp_path):
+    """The temperature, a parameter that pairs have no use for, is no error."""
+    options = ["--trainer.max_epochs=2", "--model.objective=contrastive_then_pair", "--model.contrastive_steps=2"]
+    run_two(sync_words(tmp_path, "fit", "two", *options, processes=2))
+    assert column(tmp_path / "syncnet" / "two", "train/contrastive") == [1, 1, 0, 0]

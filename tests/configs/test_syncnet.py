@@ -53,6 +53,19 @@ def test_the_weights_know_how_they_were_made_and_are_a_network(trained):
     assert SyncNetwork.from_file(file).image_size == 24
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_trains_both_objectives(tmp_path, precision):
+    words = ["--trainer.max_epochs=2", "--model.contrastive_steps=2", f"--trainer.precision={precision}"]
+    run = cli.main(["fit", f"--config={SYNCNET}", *SMALL, *QUIET, *words, f"--runs_dir={tmp_path}"]).run_folder
+    rows = table(run / "metrics.csv")
+    assert [float(row["train/contrastive"]) for row in rows if row["train/contrastive"]] == [1, 1, 0, 0]
+    for name in ("train/loss", "val/bce", "test/bce"):
+        values = [float(row[name]) for row in rows if row[name]]
+        assert values
+        assert all(math.isfinite(value) for value in values)
+
+
 @pytest.mark.parametrize("source", ["weights", "weights of a checkpoint", "checkpoint"])
 def test_prediction_writes_a_row_a_clip(trained, tmp_path, source, capsys):
     word = {

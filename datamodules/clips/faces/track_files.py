@@ -21,6 +21,7 @@ SAFETENSORS, NPZ = ".safetensors", ".npz"
 LANDMARKS = "landmarks"
 POINTS, MESHES = 68, (468, 478)  # iBUG 300-W, and MediaPipe without and with irises
 ASKED = '"landmarks" (T, 68, 2), xy in pixels of the frames in the order of iBUG 300-W'
+FAR = 4  # frames: neither is a face so large, nor its middle so far from that of the frame
 SHARES = 2.0  # landmarks that are nowhere larger are no pixels
 
 Arrays = dict[str, NDArray[Any]]
@@ -82,6 +83,35 @@ def read_track(path: Path, frames: int | None = None) -> FaceTrack:
         shots = shots_of_face(landmarks, found, np.zeros(count, np.int64))
     seen = found & _flags(path, arrays, "seen", count)
     return FaceTrack(boxes=boxes, landmarks=landmarks, found=found, seen=seen, shots=shots)
+
+
+def check_places(path: Path, track: FaceTrack, size: tuple[int, int]) -> None:
+    """See that a face is where a video can show one, which it is not where it was found in another size of the video.
+
+    Args:
+        path: of the file that has the face, for the message.
+        track: the face.
+        size: width and height of the frames in pixels.
+
+    Raises:
+        ClipError: most of its boxes have their middle outside the frames, or one is far outside, or has no size.
+    """
+    frame = np.asarray(size, np.float64)
+    boxes = track.boxes.astype(np.float64)
+    middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    outside = track.found & ((middles < 0) | (middles > frame)).any(1)
+    far = track.found & (np.abs(middles - frame / 2) > FAR * frame).any(1)
+    odd = track.found & ((sides < 1) | (sides > FAR * frame.max())).any(1)
+    wrong = far | odd if 2 * outside.sum() <= track.found.sum() else outside
+    if wrong.any():
+        index = int(wrong.argmax())
+        x0, y0, x1, y1 = boxes[index]
+        raise _wrong(
+            path,
+            f"has a face from ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f}) in frame {index} of a video of {size[0]} x"
+            f" {size[1]} pixels",
+            "write it in pixels of these frames",
+        )
 
 
 def _arrays(path: Path) -> Arrays:

@@ -14,7 +14,7 @@ from datamodules.clips.clip import Clip
 from datamodules.clips.clip_files import ClipArrays, JpegFrames, no_sound, write_clip
 from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.faces.track_files import read_track
+from datamodules.clips.faces.track_files import check_places, read_track
 from datamodules.clips.faces.tracks import FaceTrack, track_faces
 from datamodules.clips.media.containers import Damage
 from datamodules.clips.media.sound import read_sound
@@ -190,7 +190,9 @@ def _track(frames: _Sized, source: ClipSource, options: PrepareOptions) -> FaceT
         raise ClipError(
             f"{source.video} has no landmarks {paths[0]} or .npz: add them, or leave it out", "no landmarks"
         )
-    return read_track(path, frames=sum(1 for _ in frames))
+    track = read_track(path, frames=sum(1 for _ in frames))
+    check_places(path, track, frames.size)
+    return track
 
 
 def _whole_frames(source: ClipSource, frames: int, sound: NDArray[np.float32]) -> int:

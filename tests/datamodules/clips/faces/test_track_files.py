@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from datamodules.clips.errors import ClipError
-from datamodules.clips.faces.track_files import read_track, write_track
+from datamodules.clips.faces.track_files import check_places, read_track, write_track
 from datamodules.clips.faces.tracks import FaceTrack
 from datamodules.procedural.faces.faces import render_face
 from networks.faces.landmarks import face_box, ibug_landmarks
@@ -127,3 +128,22 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, track: FaceTrack) ->
         assert caught.value.reason == "no landmarks"
     with pytest.raises(ClipError, match="end on"):
         write_track(tmp_path / "track.csv", track)
+
+
+@pytest.mark.parametrize(
+    ("factor", "moved"),
+    [(10, 0), (1, 200), (1, -200), (1e30, 0), (0.001, 50)],
+)
+def test_a_face_that_no_frame_shows_is_told(track: FaceTrack, factor: float, moved: float) -> None:
+    check_places(Path("a.npz"), track, (128, 128))
+    boxes = np.where(track.found[:, None], track.boxes * np.float32(factor) + np.float32(moved), 0)
+    with pytest.raises(
+        ClipError, match=r"a\.npz has a face from .* in frame 0 of a video of 128 x 128 pixels: write it"
+    ):
+        check_places(Path("a.npz"), replace(track, boxes=boxes), (128, 128))
+
+
+def test_a_face_that_leaves_the_frames_may(track: FaceTrack) -> None:
+    boxes = track.boxes.copy()
+    boxes[0] += 128
+    check_places(Path("a.npz"), replace(track, boxes=boxes), (128, 128))
