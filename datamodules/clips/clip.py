@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+AT_ONCE = 64  # frames in memory as they are stored, which are larger than the faces cut out of them
+
 
 class Clip(ABC):
     """T frames at 25 a second of one face, and its sound at 16 kHz.
@@ -54,6 +56,15 @@ def face_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
         (n, 3, S, S) uint8 RGB. What of a box lies outside its frame repeats the frame's border; a frame without a face
         is taken as a whole.
     """
+    if len(indices) <= AT_ONCE:
+        return _crops_of_some(clip, indices, size)
+    crops = torch.empty(len(indices), 3, size, size, dtype=torch.uint8)
+    for start in range(0, len(indices), AT_ONCE):
+        crops[start : start + AT_ONCE] = _crops_of_some(clip, indices[start : start + AT_ONCE], size)
+    return crops
+
+
+def _crops_of_some(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
     images = torch.from_numpy(clip.images(indices)).permute(0, 3, 1, 2)
     height, width = images.shape[-2:]
     boxes = torch.from_numpy(clip.boxes[list(indices)])

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from datamodules.clips.clip import Clip, crop, face_crops
+from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops
 
 
 class Ramp(Clip):
@@ -39,6 +39,17 @@ def test_a_frame_without_a_face_is_taken_as_a_whole():
     assert cut[1, 0, 0] < 2
     assert cut[1, -1, 0] > 17
     assert cut[0, 0, -1] > 36
+
+
+def test_all_faces_of_a_long_clip_are_cut_out_without_holding_all_of_its_frames():
+    clip = Ramp([[5, 2, 13, 10]] * 200, [True] * 200)
+    asked, images = [], clip.images
+    clip.images = lambda indices: asked.append(len(indices)) or images(indices)
+    cut = face_crops(clip, range(200), 8)
+    assert max(asked) <= AT_ONCE
+    assert sum(asked) == 200
+    assert cut[:, 2, 0, 0].tolist() == list(range(200))
+    assert torch.equal(cut[150:153], face_crops(clip, [150, 151, 152], 8))
 
 
 def test_a_box_is_stretched_to_a_square():
