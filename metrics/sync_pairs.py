@@ -70,11 +70,16 @@ def clustered_auc(true: Tensor, false: Tensor, cluster: Tensor) -> Estimate:
         true: (P,) float64 scores that should be high.
         false: (P,) float64 scores that should be low; row p is of the same cluster as row p of ``true``.
         cluster: (P,) int64, numbers of the clusters from 0.
+
+    Returns:
+        The area; NaN where there is no score, or one is not finite.
     """
     nan = true.new_tensor(torch.nan)
     pairs, clusters = len(true), int(cluster.max()) + 1 if len(cluster) else 0
     if not pairs:
         return Estimate(nan, nan, 0)
+    if not (true.isfinite().all() and false.isfinite().all()):
+        return Estimate(nan, nan, clusters)  # sorted, they would count as high
     beaten = _share_below(false, true)  # of the false scores, by each true one
     beating = 1 - _share_below(true, false)
     area = beaten.mean()

@@ -100,8 +100,13 @@ class LipSyncEvaluation(Callback):
         names = ("accuracy", "AUC", "within 1 frame", "offset", "Sync_c", "Sync_d")
         size = int(getattr(getattr(trainer, "datamodule", None), "face_size", 0) or 0)
         rows = [_row(self.protocol, name, size, figures[name]) for name in names if figures[name][2]]
+        taken = self._taken
         self._start()
         if not rows:
+            if taken:
+                pl_module.print(
+                    "lip_sync: no clip has enough windows with a face and sound to be judged: take longer clips"
+                )
             return
         self.results = rows
         report(rows, self.protocol, trainer, pl_module)

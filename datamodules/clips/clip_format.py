@@ -3,6 +3,7 @@
 So a window of a long clip is read and checked without the rest of the file, which `safetensors` opens as any other.
 """
 
+import io
 import json
 import re
 import zlib
@@ -104,6 +105,7 @@ class ClipHeader:
         with self.opened() as file:
             length = int.from_bytes(file.read(8), "little")
             text = file.read(length) if length <= _LARGEST_HEADER else b""
+            size = file.seek(0, io.SEEK_END)
         seal = re.search(_HEAD_SEAL % b"([0-9a-f]{8})", text)
         if FORMAT.encode() not in text or seal is None:
             raise ClipError(f"{path} is no prepared clip: make one with `python -m datamodules.clips.prepare`")
@@ -120,6 +122,8 @@ class ClipHeader:
         self.about: dict[str, Any] = json.loads(metadata["about"])
         self._entries, self._start = header, 8 + length
         self._checksums: dict[str, str] = json.loads(metadata["checksums"])
+        if size != self._start + header[PICTURES]["data_offsets"][1]:
+            raise self.damaged("it is shorter or longer than it was")  # as where a copy was interrupted
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an array."""

@@ -32,6 +32,11 @@ def test_the_area_is_that_of_scikit_learn_with_ties_too():
     assert float(clustered_auc(true, false, torch.arange(200)).value) == pytest.approx(wanted)
 
 
+def test_scores_that_are_not_finite_have_no_area():
+    true = torch.tensor([0.5, torch.nan, 0.7], dtype=torch.float64)
+    assert torch.isnan(clustered_auc(true, torch.zeros(3, dtype=torch.float64), torch.arange(3)).value)
+
+
 def test_errors_are_those_of_clips_drawn_again():
     """Windows of a clip are alike: 20 copies of each pair make the area no surer."""
     spread, told = [], []

@@ -92,7 +92,7 @@ def test_other_tasks_are_passed_over_and_other_modules_refused(tmp_path):
         quiet_trainer(tmp_path, [LipSyncEvaluation()]).test(Embedded(lambda number: None), batches([0]), verbose=False)
 
 
-def test_clips_that_are_too_short_have_no_figures(tmp_path):
+def test_clips_that_are_too_short_have_no_figures_and_are_told(tmp_path, capsys):
     def short(number):
         whole = clip(number)
         return whole._replace(video=whole.video[:3], audio=whole.audio[:3], known=whole.known[:3])
@@ -100,6 +100,7 @@ def test_clips_that_are_too_short_have_no_figures(tmp_path):
     callback = LipSyncEvaluation()
     quiet_trainer(tmp_path, [callback]).test(Embedded(short), batches([0, 1]), verbose=False)
     assert callback.results == []
+    assert "lip_sync: no clip has enough windows with a face and sound to be judged" in capsys.readouterr().out
 
 
 def one_rank(rank, root):

@@ -84,7 +84,7 @@ def test_a_file_that_ends_too_early_is_told(tmp_path, kept):
     write(path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ClipError, match=r"no prepared clip|damaged"):
-        everything(path)
+        ClipHeader(path)
 
 
 def test_other_files_and_versions_are_refused(tmp_path, monkeypatch):
