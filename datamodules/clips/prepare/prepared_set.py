@@ -37,7 +37,7 @@ from visionscapes.errors import UserError, in_words
 from visionscapes.files import NO_PERMISSION, NO_SPACE, make_folder, remedy
 from visionscapes.progress import track
 
-_UNFINISHED = re.compile(rb"\.(.+)\.[0-9]+\.partial", re.DOTALL)  # see ``visionscapes.files``
+_UNFINISHED = re.compile(rb"\.(.+)\.([0-9]+)\.partial", re.DOTALL)  # see ``visionscapes.files``
 SAVED_EVERY = 10.0  # seconds, of the list of what was left out
 
 
@@ -126,7 +126,7 @@ class PreparedSet:
         mine = {os.fsencode(path) for path in (*(job.target for job in jobs), *records)}
         for path in self.folder.rglob(".*.partial"):
             whole = _UNFINISHED.fullmatch(os.fsencode(path.name))
-            if whole and os.fsencode(path.parent / os.fsdecode(whole[1])) in mine:
+            if whole and os.fsencode(path.parent / os.fsdecode(whole[1])) in mine and not _is_alive(int(whole[2])):
                 path.unlink(missing_ok=True)
 
     def _prepared(self, clip: ClipSource) -> Row | None:
@@ -135,7 +135,7 @@ class PreparedSet:
             return None
         try:
             about = PreparedClip(target).about
-            if about["settings"] == self.settings and about["bytes"] == clip.video.stat().st_size:
+            if about.get("settings") == self.settings and about["bytes"] == clip.video.stat().st_size:
                 return manifest_row(clip.name, about)
         except (UserError, OSError):
             pass
@@ -203,6 +203,17 @@ class PreparedSet:
     def reasons(self) -> Counter[str]:
         """Return how many clips were left out for each reason."""
         return Counter(row["reason"] for row in self.left_out.values())
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this number is on this machine, such as one of the same command, started twice."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def check_writable(folder: Path) -> None:

@@ -89,7 +89,12 @@ def test_other_settings_and_other_files_are_prepared_anew(tmp_path):
     assert (made.replaced, done) == (1, ["a"])
     made, done = prepare(tmp_path, clips, PrepareOptions(size=48))
     assert (made.replaced, done) == (2, ["a", "b", "bad"])  # which another size might help, for all anybody knows
-    (tmp_path / "out" / "a.safetensors").write_bytes(b"damaged")
+    target = tmp_path / "out" / "a.safetensors"
+    for damage in (lambda: target.write_bytes(b"damaged"), lambda: target.write_bytes(target.read_bytes()[:-1])):
+        damage()
+        made, done = prepare(tmp_path, clips, PrepareOptions(size=48))
+        assert (made.replaced, done) == (1, ["a"])
+    make_prepared_clip(target, about={"source": "of another program"})
     made, done = prepare(tmp_path, clips, PrepareOptions(size=48))
     assert (made.replaced, done) == (1, ["a"])
 
@@ -134,11 +139,13 @@ def test_what_a_killed_process_left_is_removed_but_not_what_others_write(tmp_pat
     clips = sources(tmp_path / "in", "a", "sub")
     out = tmp_path / "out"
     out.mkdir()
-    for name in (".a.safetensors.12.partial", ".manifest.csv.3.partial", ".ab.safetensors.12.partial", ".x.partial"):
+    dead, alive = 10**9, os.getppid()
+    mine = {f".a.safetensors.{dead}.partial", f".a.safetensors.{10**20}.partial", f".manifest.csv.{dead}.partial"}
+    others = {f".ab.safetensors.{dead}.partial", ".x.partial", f".a.safetensors.{alive}.partial"}
+    for name in mine | others:
         (out / name).touch()
     prepare(tmp_path, clips)
-    hidden = sorted(path.name for path in out.iterdir() if path.name.startswith("."))
-    assert hidden == [".ab.safetensors.12.partial", ".x.partial"]
+    assert {path.name for path in out.iterdir() if path.name.startswith(".")} == others
 
 
 def test_a_full_disk_ends_it_with_a_remedy_and_the_records_are_written(tmp_path):
