@@ -3,10 +3,11 @@
     python benchmarks/clips.py [--quick] [--only speed memory] [--minutes 1 3 10] [--rounds N] [--output FOLDER]
 
 * speed: CPU seconds per second of video at 25 frames, of one thread, for each size of the picture: decoding, encoding,
-  following a face; and, whatever the size, reading sound (AAC at 48 kHz, stereo) and its mel spectrogram.
+  following a face, and preparing, which decodes twice and does all of it; and, whatever the size, reading sound (AAC at
+  48 kHz) and its mel spectrogram.
 * memory: MiB by which a process grows while it reads or writes a video of so many minutes, each in a process of its
   own. Writing, pictures and sound in blocks have to be flat. A whole sound of a minute is 3.7 MiB, which is held twice
-  for a moment, and its mel spectrogram 1.5; landmarks are smoothed as a whole, in several copies.
+  for a moment, its mel spectrogram 1.5, and its landmarks 0.8, of which there are several copies.
 
 The video is a drawn person who talks, head and shoulders, over and over. Faces are left out where the package with the
 face detector is missing.
@@ -35,6 +36,8 @@ from datamodules.clips.faces.tracks import track_faces
 from datamodules.clips.media.sound import read_sound, read_sound_blocks, write_sound
 from datamodules.clips.media.video import read_frames
 from datamodules.clips.media.video_writer import VideoWriter
+from datamodules.clips.prepare.preparing import PrepareOptions, prepare_clip
+from datamodules.clips.prepare.trees import ClipSource
 from datamodules.procedural.faces.clips import render_clip
 from datamodules.procedural.speech.speech import speak
 from networks.audio import FRAME_RATE, SAMPLE_RATE, MelSpectrogram
@@ -139,7 +142,8 @@ def speed(settings: Settings) -> dict[str, Any]:
             measure(f"decode {name}", lambda path=path: count(read_frames(path)))
             if finds_faces():
                 measure(f"faces {name}", lambda pictures=pictures: track_faces(pictures, FRAME_RATE, FaceOptions()))
-        path = write(Path(folder) / "b.mp4", person, settings.sizes[0], settings.seconds)
+                write(path, person, size, settings.seconds)
+                measure(f"prepare {name}", lambda path=path: prepare(str(path)))
         measure("sound", lambda: read_sound(path))
     audio = torch.from_numpy(person.sound(settings.seconds))
     measure("mel", lambda: mel(audio))
@@ -158,10 +162,17 @@ def count(blocks: Iterator[Any]) -> int:
     return sum(1 for _ in blocks)
 
 
+def prepare(path: str) -> None:
+    """Prepare a clip with the options that are the defaults."""
+    prepare_clip(ClipSource(Path(path), "clip"), Path(path).with_suffix(".safetensors"), PrepareOptions())
+
+
+NEED_FACES = ("faces", "prepare")
 READERS: dict[str, Callable[[str], Any]] = {
     "pictures": lambda path: count(read_frames(path)),
     "sound in blocks": lambda path: count(read_sound_blocks(path)),
     "faces": lambda path: track_faces(read_frames(path), FRAME_RATE, FaceOptions()),
+    "prepare": prepare,
     "whole sound": read_sound,
     "whole sound and mel": lambda path: MelSpectrogram()(torch.from_numpy(read_sound(path))),
 }
@@ -169,7 +180,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 def memory(settings: Settings) -> dict[str, dict[str, float]]:
     """Return by how many MiB a process grows, by what it does and by minutes of video."""
-    names = [name for name in READERS if name != "faces" or finds_faces()]
+    names = [name for name in READERS if name not in NEED_FACES or finds_faces()]
     found: dict[str, dict[str, float]] = {"writing": {}, **{name: {} for name in names}}
     person = drawn(settings.drawn)
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from benchmarks.clips import QUICK, READERS, drawn, main
+from benchmarks.clips import NEED_FACES, QUICK, READERS, drawn, main
 
 
 def test_quick_run_writes_what_it_prints(tmp_path, capsys):
@@ -11,7 +11,7 @@ def test_quick_run_writes_what_it_prints(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(written.read_text()) == json.loads(json.dumps(report))
     assert {"encode 224x224", "decode 224x224", "sound", "mel"} <= set(report["speed"])
     assert all(spent >= 0 for spent in report["speed"].values())
-    assert set(report["memory"]) | {"faces"} == {"writing", *READERS}
+    assert set(report["memory"]) | {*NEED_FACES} == {"writing", *READERS}
     assert all(list(by_length) == ["0.02"] for by_length in report["memory"].values())
 
 
