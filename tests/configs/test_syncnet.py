@@ -54,7 +54,7 @@ def test_the_weights_know_how_they_were_made_and_are_a_network(trained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true", "64-true"])
 def test_every_precision_trains_both_objectives(tmp_path, precision):
     words = ["--trainer.max_epochs=2", "--model.contrastive_steps=2", f"--trainer.precision={precision}"]
     run = cli.main(["fit", f"--config={SYNCNET}", *SMALL, *QUIET, *words, f"--runs_dir={tmp_path}"]).run_folder

@@ -20,7 +20,7 @@ from tests.helpers.survival import REPOSITORY
 
 TINY = ["--model=tests.helpers.tiny.TinyModule", "--data=tests.helpers.tiny.TinyData", "--trainer.accelerator=cpu"]
 BRIEF = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-CONFIGS = ("lift", "grit", "gan_discovery", "sparsedet", "vit_analysis", "detector", "supervision/mae")
+CONFIGS = ("lift", "grit", "gan_discovery", "sparsedet", "vit_analysis", "detector", "supervision/mae", "syncnet")
 
 
 def trainer_values() -> Iterator[tuple[str, str]]:
@@ -297,6 +297,31 @@ METHODS = [
     ("sparsedet", "data.second_view=null"),
     ("sparsedet", "data.second_view=5"),
     ("sparsedet", "trainer.gradient_clip_val=1"),
+    ("syncnet", "model.network.image_size=95"),
+    ("syncnet", "model.network.image_size=1000000"),
+    ("syncnet", "model.network.norm=layer"),
+    ("syncnet", "model.network.probability=cosine --model.network.nonnegative=false"),
+    ("syncnet", "model.network=null"),
+    ("syncnet", "model.objective=triplet"),
+    ("syncnet", "model.temperature=0"),
+    ("syncnet", "model.augmentation=null"),
+    ("syncnet", "model.augmentation.colour=1"),
+    ("syncnet", "model.augmentation.loudness=.inf"),
+    ("syncnet", "model.weights=weights/dino.safetensors"),
+    ("syncnet", "data.seconds=.nan"),
+    ("syncnet", "data.seconds=1e9"),
+    ("syncnet", "data.windows=1000"),
+    ("syncnet", "data.apart=100"),
+    ("syncnet", "data.batch_size=100000"),
+    ("syncnet", "data.speech=klingon"),
+    ("syncnet", "data=datamodules.Clips"),
+    ("syncnet", "data=datamodules.Clips --data.root=nowhere"),
+    ("syncnet", "data=datamodules.Clips --data.root=/dev/null"),
+    ("syncnet", "data=datamodules.Clips --data.root=README.md"),
+    ("syncnet", "data=datamodules.Clips --data.root=weights"),
+    ("syncnet", "data=datamodules.Clips --data.root=configs --data.val_share=1"),
+    ("syncnet", "data=datamodules.Clips --data.root=configs --data.faces.choose=smallest"),
+    ("syncnet", "data={class_path: Clips, init_args: {root: configs, faces: null}}"),
     ("vit_analysis", "model.image_size=7"),
     ("vit_analysis", "data.size=32"),
     ("vit_analysis", "model.models={}"),
@@ -310,7 +335,8 @@ METHODS = [
 @pytest.mark.parametrize(("config", "option"), METHODS)
 def test_an_option_of_a_method(refused, config, option):
     subcommand = "test" if config == "vit_analysis" else "fit"
-    refused([subcommand, f"--config=configs/{config}.yaml", "--trainer.callbacks=[]", *BRIEF, f"--{option}"])
+    words = re.split(" (?=--)", f"--{option}")
+    refused([subcommand, f"--config=configs/{config}.yaml", "--trainer.callbacks=[]", *BRIEF, *words])
 
 
 def of_methods() -> Iterator[tuple[str, str]]:

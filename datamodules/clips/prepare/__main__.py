@@ -140,8 +140,8 @@ def prepare(given: argparse.Namespace) -> int:
     layout, found = find_clips(given.folder, given.layout, first_utterance=given.first_utterance)
     compare_with_published(layout, [clip.name for clip in found], given.first_utterance)
     clips, clashing = with_names_of_their_own(found)
-    check_writable(folder)
     result = PreparedSet(folder, options, shard)
+    check_writable(folder)
     mine = in_shard(clips, shard)
     for source, error in clashing:
         if in_shard([source], shard):
