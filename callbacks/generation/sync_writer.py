@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from callbacks.results.csv_files import write_csv
 from callbacks.results.prediction_writer import PredictionWriter
-from metrics.lip_sync import REACH, sync_scores
+from metrics.lip_sync import REACH, SURE, sync_scores
 from networks.audio import FRAME_RATE
 from networks.embedded_clip import EmbeddedClip
 from visionscapes.checks import NonNegativeFloat, PositiveInt, check_options
@@ -39,7 +39,7 @@ class SyncWriter(PredictionWriter):
     needed = "embedded clips"
     remedy = "use it with SyncNet"
 
-    def __init__(self, reach: PositiveInt = REACH, sure: NonNegativeFloat = 0.15):
+    def __init__(self, reach: PositiveInt = REACH, sure: NonNegativeFloat = SURE):
         check_options(SyncWriter, locals())
         super().__init__()
         self.reach, self.sure = reach, sure

@@ -13,6 +13,7 @@ Reason = Literal[
     "too short",
     "no face",
     "out of sync",
+    "offset unclear",
     "name taken",
     "no landmarks",
     "crashed",

@@ -18,28 +18,81 @@ USUAL = 12
 OTHER_COLOURS, LARGE_CHANGE = 0.15, 35.0
 # Of the size of a face: a step that is no movement if the steps before and after it are as much smaller.
 JUMP, TIMES_NEIGHBOURS = 0.15, 4.0
+AROUND, LEAST_REST = (
+    0.25,
+    0.25,
+)  # of a face: how far around it pictures are not compared; of the picture: what has to be left
 SAME_PLACE = 0.1  # intersection over union of the boxes of a face before and after a gap
 
 
 class CutFinder:
-    """Tells where a picture has little to do with the one before."""
+    """Tells where a picture has little to do with the one before, and where one comes back that was just gone.
 
-    def __init__(self) -> None:
+    Args:
+        memory: frames after which a picture that comes back is that of a new shot; a flash or a black frame is no cut.
+
+    Attributes:
+        shot: number of the shot of the last picture.
+    """
+
+    def __init__(self, memory: int = 0) -> None:
+        self.memory, self.shot = memory, 0
+        self._shots = 1
+        self._gone: NDArray[np.float32] | None = None  # the last picture of the shot before
+        self._gone_shot = self._since = 0
         self._before: NDArray[np.float32] | None = None
         self._changes = deque([LEAST_CHANGE / TIMES_USUAL] * 3, maxlen=USUAL)
 
-    def is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Return whether there is a cut between the picture before and this one, (H, W, 3) uint8."""
+    def follow(self, image: NDArray[np.uint8], face: NDArray[np.float32] | None = None) -> int:
+        """Return the number of the shot of the next picture: that of an earlier one if it is back.
+
+        Args:
+            image: (H, W, 3) uint8.
+            face: box (4,) xyxy in pixels of the face that was there, in front of which a hand is no cut.
+        """
+        before = self._before
+        self._since += 1
+        if self.is_cut(image, face) and self._before is not None:
+            gone = self._gone if self._since <= self.memory else None
+            back = gone is not None and float(np.abs(self._before - gone).mean()) < LEAST_CHANGE
+            number = self._gone_shot if back else self._shots
+            self._shots += not back
+            self._gone, self._gone_shot, self._since = before, self.shot, 0
+            self.shot = number
+        return self.shot
+
+    def is_cut(self, image: NDArray[np.uint8], face: NDArray[np.float32] | None = None) -> bool:
+        """Return whether there is a cut between the picture before and this one; arguments as `follow`."""
         now = thumbnail(image)
         before, self._before = self._before, now
         if before is None:
             return False
+        rest = beside(face, image.shape[:2])
+        now, before = now[rest], before[rest]
         change = float(np.abs(now - before).mean())
         usual = float(np.median(self._changes))
         self._changes.append(change)
         if change < max(LEAST_CHANGE, TIMES_USUAL * usual):
             return False
         return change > LARGE_CHANGE or float(np.abs(colours(now) - colours(before)).sum() / 2) > OTHER_COLOURS
+
+
+def beside(face: NDArray[np.float32] | None, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which parts of a thumbnail (18, 32) lie beside a face; all, if it fills the picture.
+
+    Args:
+        face: box (4,) xyxy in pixels; None without.
+        size: height and width of the picture.
+    """
+    everywhere = np.ones(THUMBNAIL, bool)
+    if face is None:
+        return everywhere
+    x0, y0, x1, y1 = face
+    margin = AROUND * max(x1 - x0, y1 - y0)
+    y, x = ((np.arange(count) + 0.5) * length / count for count, length in zip(THUMBNAIL, size, strict=True))
+    rows, columns = (y > y0 - margin) & (y < y1 + margin), (x > x0 - margin) & (x < x1 + margin)
+    rest = ~np.outer(rows, columns)
+    return rest if rest.mean() >= LEAST_REST else everywhere
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:

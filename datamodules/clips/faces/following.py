@@ -13,6 +13,7 @@ LOOK_AGAIN, LOOK_CLOSELY = 1.0, 0.2
 LARGER = 1.3  # times the area of the followed face that another one needs to be taken instead
 NEAR = 0.75  # of a face's size, which it does not move from one frame to the next
 RESCALED = 1.5  # by which its size does not change
+FLASH = 0.2  # seconds after which a picture that was gone is no longer expected back
 EVERY_LEVEL, FIRST_LEVEL = 3, 1
 
 
@@ -32,7 +33,7 @@ class Follower:
         self.options, self.finder = options, options.finder()
         self.look_again, self.look_closely = (max(round(rate * each), 1) for each in (LOOK_AGAIN, LOOK_CLOSELY))
         self.shot, self.most_faces = 0, 0
-        self._cuts = CutFinder()
+        self._cuts = CutFinder(round(rate * min(FLASH, options.longest_gap)))
         self._face: FoundFace | None = None  # the last one, which may be gone
         self._missing = 0  # frames since it was seen
         self._unchecked = 0  # frames since the detector has looked
@@ -40,11 +41,10 @@ class Follower:
     def next(self, image: NDArray[np.uint8]) -> FoundFace | None:
         """Return the face of the next frame (H, W, 3) uint8; None if there is none."""
         check_picture(image)
-        if self._cuts.is_cut(image):
-            self.shot += 1
-            found = self._choose(self._all(image, EVERY_LEVEL))
-        else:
-            found = self._followed(image)
+        before = self.shot
+        self.shot = self._cuts.follow(image, None if self._face is None else self._face.box)
+        is_cut = self.shot != before
+        found = self._choose(self._all(image, EVERY_LEVEL)) if is_cut else self._followed(image)
         self._missing = 0 if found else self._missing + 1
         self._face = found or self._face
         return found

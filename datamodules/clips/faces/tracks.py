@@ -27,7 +27,7 @@ class FaceTrack:
         landmarks: (T, 68, 2) float32 xy in pixels in the order of iBUG 300-W; 0 where there is no face.
         found: (T,) bool, where the face was seen, or bridged between two frames in which it was.
         seen: (T,) bool, where it was seen.
-        shots: (T,) int64, number of the shot that a frame belongs to: 0, and one more after every cut.
+        shots: (T,) int64, number of the shot that a frame belongs to; that of an earlier one where its picture is back.
         most_faces: that were seen in one frame.
     """
 
@@ -43,7 +43,7 @@ class FaceTrack:
 
     def __str__(self) -> str:
         words = [f"a face in {int(self.seen.sum())} of {len(self)} frames"]
-        bridged, cuts = int((self.found & ~self.seen).sum()), int(self.shots[-1]) if len(self) else 0
+        bridged, cuts = int((self.found & ~self.seen).sum()), len(np.unique(self.shots)) - 1 if len(self) else 0
         words += [f"{bridged} more interpolated"] if bridged else []
         words += [f"{cuts} {'cut' if cuts == 1 else 'cuts'}"] if cuts else []
         words += [f"up to {self.most_faces} faces at once"] if self.most_faces > 1 else []
@@ -87,6 +87,7 @@ def track_faces(
     raw, was_seen = np.stack(landmarks), np.array(seen)
     shot = shots_of_face(raw, was_seen, np.array(shots, np.int64))
     points, found = bridged(raw, was_seen, shot, round(options.longest_gap * rate))
+    shot = shots_of_gaps(shot, was_seen, found)
     window = round(options.smoothing * rate)
     points = smoothed_landmarks(points, found, shot, window)
     boxes = smoothed_boxes(face_box(points), found, shot, window)
@@ -94,6 +95,12 @@ def track_faces(
     return FaceTrack(
         boxes=boxes, landmarks=points, found=found, seen=was_seen, shots=shot, most_faces=follower.most_faces
     )
+
+
+def shots_of_gaps(shots: NDArray[np.int64], seen: Bool, found: Bool) -> NDArray[np.int64]:
+    """Return the numbers of the shots (T,), of which frames that were bridged belong to that of the face before."""
+    last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
+    return np.where(found, shots[last_seen], shots)
 
 
 def bridged(points: Float, seen: Bool, shots: NDArray[np.int64], longest: int) -> tuple[Float, Bool]:

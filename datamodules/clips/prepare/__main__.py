@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.prepare.cropping import Crop
-from datamodules.clips.prepare.offsets import SyncOptions, as_text, histogram
+from datamodules.clips.prepare.offsets import SURE, SyncOptions, as_text, histogram
 from datamodules.clips.prepare.prepared_set import PreparedSet, cannot_write, check_writable, in_shard
 from datamodules.clips.prepare.preparing import PrepareOptions
 from datamodules.clips.prepare.records import LEFT_OUT, Shard, record_file
@@ -40,6 +40,14 @@ Memory does not depend on the length of a clip but for its sound and landmarks, 
 EPILOG = """\
 exit status: 0 if there are prepared clips, 2 if there are none or after an error, 130 after Ctrl-C."""
 SHOWN = 3  # messages of a reason
+OF_FACES = {
+    "detector": "MediaPipe's file; or short_range, full_range, back",
+    "mesh": "MediaPipe's file",
+    "least_score": "of a face",
+    "choose": "largest, nearest to where it was, or 0, 1, ... from the left",
+    "longest_gap": "seconds without a face that are bridged",
+    "smoothing": "seconds of the window of the head's movement; 0: none",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     sync = parser.add_argument_group("offsets of picture and sound")
     sync.add_argument("--sync", metavar="FILE", help="weights of a SyncNet; without it offsets are not measured")
     sync.add_argument("--offsets", choices=("keep", "shift", "drop"), default="keep", help="default: %(default)s")
-    sync.add_argument("--least-confidence", type=float, default=0.0, help="shift and drop leave out clips below")
+    sync.add_argument(
+        "--least-confidence", type=float, metavar="X", help=f"shift and drop leave out clips below (default: {SURE})"
+    )
     sync.add_argument(
         "--largest-offset", type=int, metavar="FRAMES", help="leave out clips above (default: drop 1, shift 6)"
     )
@@ -213,7 +223,7 @@ def _options(given: argparse.Namespace) -> PrepareOptions:
     sync = None
     if given.sync is not None:
         sync = SyncOptions(given.sync, given.offsets, given.least_confidence, largest_offset=given.largest_offset)
-    elif given.offsets != "keep" or given.least_confidence or given.largest_offset is not None:
+    elif given.offsets != "keep" or given.least_confidence is not None or given.largest_offset is not None:
         raise UserError("offsets are measured with a SyncNet only: give its weights with --sync")
     kept = {name: values[name] for name in ("size", "crop", "margin", "sound", "landmarks")}
     return PrepareOptions(**kept, faces=FaceOptions(**faces), sync=sync)
@@ -225,8 +235,10 @@ def _add_options(group: Any, name: str, options: type) -> None:
     for each in fields(options):
         kind = next((one for one in (int, float) if hints[each.name] is one), str)
         default = None if each.default is MISSING else each.default
-        shown = "" if default is None else "default: %(default)s"
-        group.add_argument(f"--{name}.{each.name}", type=kind, default=default, metavar="X", help=shown)
+        shown = [OF_FACES[each.name], "" if default is None else "(default: %(default)s)"]
+        group.add_argument(
+            f"--{name}.{each.name}", type=kind, default=default, metavar="X", help=" ".join(filter(None, shown))
+        )
 
 
 def _shard(text: str | None) -> Shard | None:

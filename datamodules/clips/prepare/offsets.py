@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.clips.clip import Clip, face_crops
-from datamodules.clips.errors import ClipError
+from datamodules.clips.errors import ClipError, Reason
 from visionscapes.checks import Bounds, NonNegativeFloat, check_options
 from visionscapes.errors import UserError
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # torchmetrics takes seconds to import, and most clips are pr
     from metrics.lip_sync import SyncScore
     from networks.sync_network import SyncNetwork
 
-REACH = 15  # frames, the largest offset that is tried; that of ``metrics.lip_sync``
+# As in ``metrics.lip_sync``: the largest offset that is tried, and the confidence from which on one is clear.
+REACH, SURE = 15, 0.1
 WIDEST_BAR = 40  # characters
 
 
@@ -31,7 +32,8 @@ class SyncOptions:
     Args:
         weights: file of a SyncNet that knows its own options, such as weights/syncnet.safetensors.
         offsets: "keep" clips as they are, "shift" the sound to where it fits best, or "drop" clips that are apart.
-        least_confidence: "shift" and "drop" leave out clips whose Sync_c is lower.
+        least_confidence: "shift" and "drop" leave out clips whose Sync_c is lower, because their offsets mean nothing;
+            None for 0.1, which suits weights/syncnet.safetensors: other SyncNets have other scales.
         largest_offset: "shift" and "drop" leave out clips that are further apart, in frames of 40 ms; None for 1 with
             "drop", and for 6 with "shift", as in the data of LatentSync.
 
@@ -41,12 +43,12 @@ class SyncOptions:
 
     weights: str
     offsets: Literal["keep", "shift", "drop"] = "keep"
-    least_confidence: NonNegativeFloat = 0.0
+    least_confidence: NonNegativeFloat | None = None
     largest_offset: Annotated[int, Bounds(least=0, most=REACH)] | None = None
 
     def __post_init__(self) -> None:
         check_options(SyncOptions, vars(self))
-        if self.offsets == "keep" and (self.least_confidence or self.largest_offset is not None):
+        if self.offsets == "keep" and (self.least_confidence is not None or self.largest_offset is not None):
             raise UserError(
                 "SyncOptions.least_confidence and SyncOptions.largest_offset say which clips are left out, and"
                 ' SyncOptions.offsets is "keep", which leaves out none: choose "shift" or "drop"'
@@ -58,6 +60,13 @@ class SyncOptions:
         if self.largest_offset is not None:
             return self.largest_offset
         return 1 if self.offsets == "drop" else 6
+
+    @property
+    def least(self) -> float:
+        """The lowest confidence of a clip that is taken."""
+        if self.least_confidence is not None:
+            return self.least_confidence
+        return 0.0 if self.offsets == "keep" else SURE
 
     def settings(self) -> dict[str, Any]:
         """Return what the outcome depends on: the content of the file, not its name.
@@ -77,7 +86,7 @@ class SyncOptions:
         return {
             "weights": digest,
             "offsets": self.offsets,
-            "least_confidence": self.least_confidence,
+            "least_confidence": self.least,
             "largest_offset": self.limit,
         }
 
@@ -88,10 +97,11 @@ class OutOfSyncError(ClipError):
     Args:
         message: names the file.
         score: what was measured.
+        reason: see `ClipError`.
     """
 
-    def __init__(self, message: str, score: "SyncScore | None" = None):
-        super().__init__(message, "out of sync")
+    def __init__(self, message: str, score: "SyncScore | None" = None, reason: Reason = "out of sync"):
+        super().__init__(message, reason)
         self.score = score
 
 
@@ -126,9 +136,11 @@ def frames_to_move(name: str, score: "SyncScore", options: SyncOptions) -> int:
     """
     if options.offsets == "keep" or score.offset is None:
         return 0
-    if score.confidence < options.least_confidence:
+    if score.confidence < options.least:
         raise OutOfSyncError(
-            f"{name}: the confidence of its offset is {score.confidence:.2f}, below {options.least_confidence:g}", score
+            f"{name}: the confidence of its offset is {score.confidence:.2f}, below {options.least:g}",
+            score,
+            "offset unclear",
         )
     if abs(score.offset) > options.limit:
         early = "late" if score.offset > 0 else "early"

@@ -1,7 +1,7 @@
 import numpy as np
 from skimage import data
 
-from datamodules.clips.faces.cuts import CutFinder, colours, shots_of_face, thumbnail
+from datamodules.clips.faces.cuts import CutFinder, beside, colours, shots_of_face, thumbnail
 from datamodules.procedural.faces.faces import render_face
 
 
@@ -70,3 +70,29 @@ def test_another_face_after_a_gap_begins_a_shot() -> None:
 def test_one_face_or_none_is_one_shot() -> None:
     for seen in ([False] * 3, [False, True, False]):
         assert shots_of_face(walk(3), np.array(seen), np.zeros(3, np.int64)).tolist() == [0, 0, 0]
+
+
+def test_what_lies_beside_a_face_tells_a_cut() -> None:
+    image = data.astronaut()
+    covered = image.copy()
+    covered[60:260, 130:330] = 0
+    box = np.array([170, 70, 290, 220], np.float32)
+    finder = CutFinder()
+    assert [finder.is_cut(each, box) for each in (image, covered, image, data.coffee())] == [False] * 3 + [True]
+    whole = beside(np.array([0, 0, 500, 500], np.float32), (512, 512))
+    assert whole.all()
+    assert 0.4 < beside(np.array([128, 128, 384, 384], np.float32), (512, 512)).mean() < 0.5
+
+
+def shots(images: list[np.ndarray], memory: int) -> list[int]:
+    finder = CutFinder(memory)
+    return [finder.follow(image) for image in images]
+
+
+def test_a_picture_that_comes_back_is_of_the_shot_that_it_left() -> None:
+    one, black, other = data.astronaut(), np.zeros_like(data.astronaut()), data.coffee()
+    assert shots([one] * 5 + [black] * 3 + [one] * 4, memory=4) == [0] * 5 + [1] * 3 + [0] * 4
+    assert shots([one] * 5 + [black] * 8 + [one] * 4, memory=4) == [0] * 5 + [1] * 8 + [2] * 4
+    assert shots([one] * 5 + [black] * 3 + [other] * 4, memory=4) == [0] * 5 + [1] * 3 + [2] * 4
+    twice = [one] * 5 + [black] + [one] * 9 + [other] * 4
+    assert shots(twice, memory=4) == [0] * 5 + [1] + [0] * 9 + [2] * 4

@@ -68,10 +68,22 @@ def test_gaps_are_bridged_but_not_ends_and_long_ones() -> None:
 
 def test_nothing_is_bridged_across_a_cut() -> None:
     one, other = data.astronaut()[:250, 100:350], data.coffee()[:250, :250]
-    track = track_faces([one, one, other, one, one], 25, FaceOptions())
-    assert track.found.tolist() == [True, True, False, True, True]
-    assert track.shots.tolist() == [0, 0, 1, 2, 2]
+    track = track_faces([one, one, *[other] * 6, one, one], 25, FaceOptions())
+    assert track.found.tolist() == [True, True, *[False] * 6, True, True]
+    assert track.shots.tolist() == [0, 0, *[1] * 6, 2, 2]
     assert "2 cuts" in str(track)
+
+
+def test_a_flash_and_a_hand_before_the_face_are_no_cuts() -> None:
+    one = data.astronaut()[:250, 50:400]
+    flash, hand = np.full_like(one, 250), one.copy()
+    hand[40:210, 90:260] = 200
+    for between in ([flash] * 3, [hand] * 12):
+        track = track_faces([one] * 3 + between + [one] * 3, 25, FaceOptions())
+        assert track.found.all()
+        assert track.seen.sum() == 6
+        assert set(track.shots.tolist()) == {0}
+    assert not track_faces([one] * 3 + [hand] * 30 + [one] * 3, 25, FaceOptions()).found[3:33].any()
 
 
 def test_gaps_are_straight_lines() -> None:

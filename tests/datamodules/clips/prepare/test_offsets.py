@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from safetensors.torch import save_file
 
 from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import PreparedClip
+from datamodules.clips.prepare import offsets
 from datamodules.clips.prepare.offsets import OutOfSyncError, SyncOptions, as_text, frames_to_move, histogram, measure
+from metrics import lip_sync
 from metrics.lip_sync import REACH, SyncScore, sync_scores
 from networks.embedded_clip import embed_clip
 from networks.sync_network import SyncNetwork
@@ -55,7 +58,8 @@ def test_clips_are_kept_shifted_or_dropped(weights, offsets, limits, moved):
         if expected is None:
             with pytest.raises(OutOfSyncError, match=r"a\.mp4: ") as raised:
                 frames_to_move("a.mp4", score, options)
-            assert (raised.value.reason, raised.value.score) == ("out of sync", score)
+            assert raised.value.score is score
+            assert raised.value.reason == ("out of sync" if score.confidence >= options.least else "offset unclear")
         else:
             assert frames_to_move("a.mp4", score, options) == expected
     assert frames_to_move("a.mp4", SyncScore(None, float("nan"), float("nan")), options) == 0
@@ -98,3 +102,19 @@ def test_the_histogram_can_be_read():
         "  +2        1  16.7% ##########",
     ]
     assert as_text(histogram([])) == ["no clip had its offset measured"]
+
+
+def test_constants_are_those_of_the_metric() -> None:
+    assert (offsets.REACH, offsets.SURE) == (lip_sync.REACH, lip_sync.SURE)
+
+
+@pytest.mark.parametrize("what", ["shift", "drop"])
+def test_an_offset_that_means_nothing_is_not_acted_upon(what: Literal["shift", "drop"]) -> None:
+    nothing, clear = SyncScore(4, 0.05, 0.9), SyncScore(0, 0.12, 0.9)
+    with pytest.raises(OutOfSyncError) as error:
+        frames_to_move("a", nothing, SyncOptions("w", what))
+    assert error.value.reason == "offset unclear"
+    assert frames_to_move("a", clear, SyncOptions("w", what)) == 0
+    asked = SyncOptions("w", what, least_confidence=0.0, largest_offset=9)
+    assert frames_to_move("a", nothing, asked) == (4 if what == "shift" else 0)
+    assert frames_to_move("a", nothing, SyncOptions("w")) == 0
