@@ -16,6 +16,7 @@ USUAL = 12
 # A camera that is turned quickly keeps its colours: the share of them that a cut exchanges, and the grey values by
 # which pictures differ that have nothing in common.
 OTHER_COLOURS, LARGE_CHANGE = 0.15, 35.0
+BACK = 0.35  # times the difference to what was between that a picture differs from the one before that, if it is back
 # Of the size of a face: a step that is no movement if the steps before and after it are as much smaller.
 JUMP, TIMES_NEIGHBOURS = 0.15, 4.0
 AROUND, LEAST_REST = (
@@ -53,13 +54,18 @@ class CutFinder:
         before = self._before
         self._since += 1
         if self.is_cut(image, face) and self._before is not None:
-            gone = self._gone if self._since <= self.memory else None
-            back = gone is not None and float(np.abs(self._before - gone).mean()) < LEAST_CHANGE
+            back = self._since <= self.memory and self._is_back(self._before, before)
             number = self._gone_shot if back else self._shots
             self._shots += not back
             self._gone, self._gone_shot, self._since = before, self.shot, 0
             self.shot = number
         return self.shot
+
+    def _is_back(self, now: NDArray[np.float32], between: NDArray[np.float32] | None) -> bool:
+        """Return whether a picture is of the shot that was left, as seen some frames later, and not of a third one."""
+        if self._gone is None or between is None:
+            return False
+        return bool(np.abs(now - self._gone).mean() < max(LEAST_CHANGE, BACK * np.abs(now - between).mean()))
 
     def is_cut(self, image: NDArray[np.uint8], face: NDArray[np.float32] | None = None) -> bool:
         """Return whether there is a cut between the picture before and this one; arguments as `follow`."""
