@@ -114,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> int:
         with _stoppable():
             return prepare(given)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_options(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {cannot_write(Path(error.filename or given.out), error)}", file=sys.stderr)
@@ -122,6 +122,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; what is done is kept: run the same command to go on", file=sys.stderr)
         return 130
+
+
+def in_options(message: str) -> str:
+    """Return a message with the options of the command line in place of those of classes."""
+    message = re.sub(r"\bFaceOptions\.(\w+)", r"--faces.\1", message).replace("SyncOptions.weights", "--sync")
+    return re.sub(r"\b(?:Prepare|Sync)Options\.(\w+)", lambda found: f"--{found[1].replace('_', '-')}", message)
 
 
 def prepare(given: argparse.Namespace) -> int:

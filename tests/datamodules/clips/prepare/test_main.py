@@ -141,15 +141,15 @@ def test_nothing_that_can_be_used_is_an_error(odd_videos, tmp_path, capsys):
         (["{in}", "--shard", "0/4"], "--shard is '0/4'; it has to be such as 3/16, from 1/16 to 16/16"),
         (["{in}", "--shard", "3"], "--shard is '3'"),
         (["{in}", "--shard", "9" * 5000 + "/" + "9" * 5000], "--shard is '999"),
-        (["{in}", "--faces.choose", "9" * 5000], "FaceOptions.choose is '999"),
+        (["{in}", "--faces.choose", "9" * 5000], "--faces.choose is '999"),
         ([""], "FOLDER is empty: name a folder"),
         (["{in}", "--out", ""], "--out is empty: name a folder"),
         (["{in}/*.nothing"], "A video was not found"),
         (["{in}", "--landmarks", "none"], "--landmarks is none, which is no folder"),
         (["{in}", "--faces.detector", "none.tflite"], "none.tflite"),
         (["{in}", "--workers", "0"], "--workers is 0; it has to be at least 1"),
-        (["{in}", "--size", "3"], "PrepareOptions.size is 3; it has to be between 16 and 4096"),
-        (["{in}", "--faces.least_score", "7"], "FaceOptions.least_score is 7.0"),
+        (["{in}", "--size", "3"], "--size is 3; it has to be between 16 and 4096"),
+        (["{in}", "--faces.least_score", "7"], "--faces.least_score is 7.0"),
         (["{in}", "--offsets", "drop"], "offsets are measured with a SyncNet only: give its weights with --sync"),
         (["{in}", "--sync", "none.safetensors"], "there is no file 'none.safetensors' with the weights"),
         (["{in}", "--sync", "/dev/zero"], "there is no file '/dev/zero' with the weights"),
@@ -308,3 +308,17 @@ def test_help_shows_the_options_of_faces(capsys):
     shown = capsys.readouterr().out
     assert "--faces.least_score" in shown
     assert "usage: python -m datamodules.clips.prepare" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--size=7"], "error: --size is 7"),
+        (["--faces.least_score=2"], "error: --faces.least_score is 2"),
+        (["--sync=w", "--offsets=shift", "--largest-offset=99"], "error: --largest-offset is 99"),
+        (["--sync=w", "--least-confidence=1"], "error: --least-confidence and --largest-offset say which"),
+    ],
+)
+def test_messages_name_the_options_of_the_command_line(tmp_path, capsys, words, told):
+    assert main([str(tmp_path), f"--out={tmp_path}", *words]) == 2
+    assert capsys.readouterr().err.startswith(told)
