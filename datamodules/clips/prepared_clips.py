@@ -8,10 +8,9 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Annotated
 
-from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
+from datamodules.clips.clip_data import ClipData
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.clip_format import SUFFIX
 from datamodules.clips.errors import ClipError
@@ -22,9 +21,7 @@ from datamodules.clips.prepare.preparing import PrepareOptions
 from datamodules.clips.prepare.trees import compare_with_published, find_clips, layout_of_names, with_names_of_their_own
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import find_images
-from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.reports import report_left_out
 from networks.audio import whole_windows
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, ShareBelowOne, Workers, check_options
@@ -42,7 +39,7 @@ or videos, to test and to predict"""
 PREPARE = "Prepare your videos: python -m datamodules.clips.prepare <folder of the videos> --out <root>"
 
 
-class Clips(LightningDataModule):
+class Clips(ClipData):
     """Clips of talking heads: training windows of five frames with their sound, whole clips to evaluate and to predict.
 
     Batches are those of `TalkingWorld`. Training, W windows of one clip a sample: {"task": "sync", "faces"
@@ -91,12 +88,11 @@ class Clips(LightningDataModule):
         seed: NonNegativeInt = 0,
     ):
         check_options(Clips, locals())
-        super().__init__()
+        super().__init__(batch_size, num_workers, seed)
         self.root = Path(root).expanduser()
         self.face_size, self.windows, self.apart, self.rounds = face_size, windows, apart, rounds
         self.val_share, self.test_share = val_share, test_share
         self.faces: FaceOptions = group_of(Clips, "faces", faces)
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._files: ClipFiles | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -189,35 +185,6 @@ class Clips(LightningDataModule):
             report_left_out(str(self.root), count, "videos", len(sources), f"{reason}, the first: {first}")
         names = sorted(made.rows)
         return ClipFiles([target_of(made.folder, name) for name in names], names)
-
-    @override
-    def train_dataloader(self) -> DataLoader:
-        return train_loader(
-            self.train_set,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            collate_fn=Stacked("sync"),
-            trainer=self.trainer,
-        )
-
-    @override
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return the loader of the validation clips; none if there are none."""
-        return self._in_order(self.val_set, "clip") if len(self.val_set) else []
-
-    @override
-    def test_dataloader(self) -> DataLoader:
-        return self._in_order(self.test_set, "clip")
-
-    @override
-    def predict_dataloader(self) -> DataLoader:
-        return self._in_order(self.predict_set, "predict")
-
-    def _in_order(self, dataset: Dataset, task: str) -> DataLoader:
-        return eval_loader(
-            dataset, batch_size=1, num_workers=self.num_workers, collate_fn=Stacked(task), trainer=self.trainer
-        )
 
 
 def holds_clips(root: Path) -> bool:

@@ -6,14 +6,13 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
+from datamodules.clips.clip_data import ClipData
 from datamodules.clips.talking_clips import TalkingClip, talking_clip
 from datamodules.clips.windows import SyncWindows, WholeClips
-from datamodules.common.evaluation import Stacked
-from datamodules.common.loading import check_global_batch, eval_loader, train_loader
+from datamodules.common.loading import check_global_batch
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.procedural.speech.espeak import check_installed
 from datamodules.procedural.speech.speech import PAUSES, Speech, speak
@@ -38,7 +37,7 @@ SPEAKERS: dict[SpeechName, Callable[..., Speech]] = {"formants": speak, "espeak"
 PARTS = {"train": 0, "test": 1, "val": 2}  # each is a world of its own
 
 
-class TalkingWorld(LightningDataModule):
+class TalkingWorld(ClipData):
     """Drawn people who talk: training windows of five frames with their sound, whole clips to evaluate.
 
     Training batches: {"task": "sync", "faces" (B, W, 5, 3, S, S) float32 RGB in [0, 1], "mel" (B, W, 80, 16) float32 in
@@ -91,11 +90,10 @@ class TalkingWorld(LightningDataModule):
         seed: NonNegativeInt = 0,
     ):
         check_options(TalkingWorld, locals())
-        super().__init__()
+        super().__init__(batch_size, num_workers, seed)
         self.counts = {"train": clips, "test": test_clips, "val": val_clips}
         self.seconds, self.face_size, self.windows, self.apart = seconds, face_size, windows, apart
         self.rounds, self.pauses, self.speech = rounds, pauses, speech
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.rendered: dict[str, list[TalkingClip]] = {}
         least = WINDOW_FRAMES + (windows - 1) * apart
         if round(seconds * FRAME_RATE) < least:
@@ -131,40 +129,13 @@ class TalkingWorld(LightningDataModule):
             )
         if stage in ("fit", "validate"):
             self.val_set = self._whole("val")
-        if stage in ("test", "predict"):
+        if stage == "test":
             self.test_set = self._whole("test")
+        if stage == "predict":
+            self.predict_set = self._whole("test")
 
     def _whole(self, part: str) -> WholeClips:
         return WholeClips(self.clips(part), size=self.face_size, also=("opening", "width"))
-
-    @override
-    def train_dataloader(self) -> DataLoader:
-        return train_loader(
-            self.train_set,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            collate_fn=Stacked("sync"),
-            trainer=self.trainer,
-        )
-
-    @override
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return the loader of the validation clips; none if there are none."""
-        return self._in_order(self.val_set, "clip") if len(self.val_set) else []
-
-    @override
-    def test_dataloader(self) -> DataLoader:
-        return self._in_order(self.test_set, "clip")
-
-    @override
-    def predict_dataloader(self) -> DataLoader:
-        return self._in_order(self.test_set, "predict")
-
-    def _in_order(self, dataset: Dataset, task: str) -> DataLoader:
-        return eval_loader(
-            dataset, batch_size=1, num_workers=self.num_workers, collate_fn=Stacked(task), trainer=self.trainer
-        )
 
 
 def world_clip(
