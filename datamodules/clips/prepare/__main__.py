@@ -126,8 +126,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def in_options(message: str) -> str:
     """Return a message with the options of the command line in place of those of classes."""
-    message = re.sub(r"\bFaceOptions\.(\w+)", r"--faces.\1", message).replace("SyncOptions.weights", "--sync")
-    return re.sub(r"\b(?:Prepare|Sync)Options\.(\w+)", lambda found: f"--{found[1].replace('_', '-')}", message)
+
+    def option(found: re.Match[str]) -> str:
+        group, name = found.groups()
+        words = {"Face": f"faces.{name}", "Sync": "sync" if name == "weights" else name.replace("_", "-")}
+        return "--" + words.get(group, name.replace("_", "-"))
+
+    return re.sub(r"\b(Face|Sync|Prepare)Options\.(\w+)", option, message)
 
 
 def prepare(given: argparse.Namespace) -> int:
