@@ -46,10 +46,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "datamodules/detection_scenes.py": ("tests/datamodules/test_commands.py", "runs a command that stands elsewhere"),
     "datamodules/sparse_annotations.py": ("tests/datamodules/test_commands.py", "runs a command that stands elsewhere"),
     "datamodules/voc_detection.py": ("tests/datamodules/test_commands.py", "runs a command that stands elsewhere"),
-    "datamodules/clips/clip_data.py": (
-        "tests/datamodules/clips/test_talking_world.py",
-        "what data modules of clips share is asked of one of them",
-    ),
     "datamodules/procedural/scenes/object_classes.py": (
         "tests/datamodules/procedural/scenes/test_scenes.py",
         "a table of shapes, which is seen when it is drawn",

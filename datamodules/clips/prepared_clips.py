@@ -10,7 +10,6 @@ from typing import Annotated
 
 from typing_extensions import override
 
-from datamodules.clips.clip_data import ClipData
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.clip_format import SUFFIX
 from datamodules.clips.errors import ClipError
@@ -22,6 +21,7 @@ from datamodules.clips.prepare.trees import compare_with_published, find_clips, 
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
+from datamodules.common.parts import DataInParts
 from datamodules.common.reports import report_left_out
 from networks.audio import whole_windows
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, ShareBelowOne, Workers, check_options
@@ -39,7 +39,7 @@ or videos, to test and to predict"""
 PREPARE = "Prepare your videos: python -m datamodules.clips.prepare <folder of the videos> --out <root>"
 
 
-class Clips(ClipData):
+class Clips(DataInParts):
     """Clips of talking heads: training windows of five frames with their sound, whole clips to evaluate and to predict.
 
     Batches are those of `TalkingWorld`. Training, W windows of one clip a sample: {"task": "sync", "faces"
@@ -72,6 +72,8 @@ class Clips(ClipData):
         UserError: an option is out of its bounds; in ``setup``, no clip is left.
         DatasetNotFoundError: in ``setup``, if there is no clip.
     """
+
+    train_task, eval_task, one_by_one = "sync", "clip", True
 
     def __init__(
         self,

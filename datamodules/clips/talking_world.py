@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from datamodules.clips.clip_data import ClipData
 from datamodules.clips.talking_clips import TalkingClip, talking_clip
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.loading import check_global_batch
+from datamodules.common.parts import DataInParts
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.procedural.speech.espeak import check_installed
 from datamodules.procedural.speech.speech import PAUSES, Speech, speak
@@ -37,7 +37,7 @@ SPEAKERS: dict[SpeechName, Callable[..., Speech]] = {"formants": speak, "espeak"
 PARTS = {"train": 0, "test": 1, "val": 2}  # each is a world of its own
 
 
-class TalkingWorld(ClipData):
+class TalkingWorld(DataInParts):
     """Drawn people who talk: training windows of five frames with their sound, whole clips to evaluate.
 
     Training batches: {"task": "sync", "faces" (B, W, 5, 3, S, S) float32 RGB in [0, 1], "mel" (B, W, 80, 16) float32 in
@@ -72,6 +72,8 @@ class TalkingWorld(ClipData):
         UserError: an option out of its range, or clips that are too short for their windows; in ``setup``, espeak-ng is
             asked for and not installed.
     """
+
+    train_task, eval_task, one_by_one = "sync", "clip", True
 
     def __init__(
         self,

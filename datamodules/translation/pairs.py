@@ -1,6 +1,6 @@
 """What the data sets of paired image translation share: samples, pairs to predict, and loaders."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,14 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, find_images, read_image
-from datamodules.common.loading import eval_loader, train_loader
+from datamodules.common.parts import DataInParts
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.translation.label_maps import flip_labels, read_labels, resize_labels
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
@@ -161,7 +160,7 @@ class AllPairs(Dataset):
         return {**kept, "style": style["image"], "name": f"{source['name']}__{style['name']}"}
 
 
-class TranslationData(LightningDataModule, ABC):
+class TranslationData(DataInParts):
     """Base of the data sets of pairs, each an image and the label map or condition picture that it was made from.
 
     Batches of training, validation and test: {"task": "translation", "image" (B, 3, S, S) float32 RGB in [0, 1],
@@ -188,6 +187,7 @@ class TranslationData(LightningDataModule, ABC):
         UserError: an option out of its range.
     """
 
+    train_task = eval_task = "translation"
     classes: int | None = None
     label_names: tuple[str, ...] | None = None
     swapped: Sequence[tuple[int, int]] = ()
@@ -202,9 +202,8 @@ class TranslationData(LightningDataModule, ABC):
         channels: Literal[1, 3] = 3,
     ):
         check_options(TranslationData, locals())
-        super().__init__()
-        self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
-        self.flip, self.seed, self.channels = flip, seed, channels
+        super().__init__(batch_size, num_workers, seed)
+        self.image_size, self.flip, self.channels = image_size, flip, channels
 
     @abstractmethod
     def pairs(self, part: Split) -> Dataset:
@@ -229,39 +228,6 @@ class TranslationData(LightningDataModule, ABC):
             self.test_set = self.pairs("test")
         if stage == "predict":
             self.predict_set = self.samples_to_predict()
-
-    @override
-    def train_dataloader(self) -> DataLoader:
-        return train_loader(
-            self.train_set,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            collate_fn=Stacked("translation"),
-            trainer=self.trainer,
-        )
-
-    @override
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return the loader of the validation part; none if it is empty."""
-        return self._in_order(self.val_set, "translation") if len(self.val_set) else []  # type: ignore[arg-type]
-
-    @override
-    def test_dataloader(self) -> DataLoader:
-        return self._in_order(self.test_set, "translation")
-
-    @override
-    def predict_dataloader(self) -> DataLoader:
-        return self._in_order(self.predict_set, "predict")
-
-    def _in_order(self, dataset: Dataset, task: str) -> DataLoader:
-        return eval_loader(
-            dataset,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=Stacked(task),
-            trainer=self.trainer,
-        )
 
     def combined(self, sources: Path | None, styles: Path | None) -> Dataset:
         """Return all pairs of two folders; of the first ten test pairs if both are None (thesis section 5.5.4).
