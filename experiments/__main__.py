@@ -14,7 +14,7 @@ from experiments.runs import Runner
 from experiments.state import summary
 from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
 from visionscapes.checks import NumpySeed, check_value
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import write_text
 
 
@@ -115,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             report(options.method)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

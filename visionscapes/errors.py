@@ -1,5 +1,10 @@
 """The one kind of error that a user causes and can mend, and other errors in its words."""
 
+import re
+import sys
+
+LONGEST_WORD = 120  # letters, of a path or a value that a message repeats
+
 
 class UserError(Exception):
     """An input, file or setting that is wrong: the message names it and says what to do.
@@ -23,3 +28,10 @@ def in_words(error: BaseException, most: int = 200) -> str:
     """
     text = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeError) else repr(error)
     return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def tell(message: object) -> int:
+    """Print what the user has to mend, long words cut, and return the exit status of a command that ends with it, 2."""
+    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:LONGEST_WORD]}...", str(message))
+    print(f"error: {text}", file=sys.stderr)
+    return 2

@@ -20,7 +20,7 @@ from datamodules.procedural.faces.clips import FaceClip, render_clip
 from datamodules.procedural.speech.speech import Speech
 from networks.audio import FRAME_RATE
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, check_value
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write
 from visionscapes.progress import restart_clock, track
 
@@ -93,8 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             print(os.fsencode(path).decode(errors="backslashreplace"))  # a name of any bytes
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     except KeyboardInterrupt:
         print("stopped; what is written is whole", file=sys.stderr)
         return 130

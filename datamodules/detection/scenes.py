@@ -5,7 +5,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from visionscapes.checks import (
     check_value,
     option_annotations,
 )
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write, write_text
 
 NAMES = tuple(each.name for each in CLASSES)
@@ -251,8 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for option in ("scenes", "test_scenes", "image_size", "seed"):
             check_value(option, getattr(asked, option), option_annotations(DetectionScenes)[option])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     for part, world, count in (("train", 0, asked.scenes), ("val", HELD_OUT_WORLD, asked.test_scenes)):
         images = [scene_record(asked.seed + world, k, asked.image_size, Crowd()) for k in range(count)]
         print(write_coco(asked.folder, images, part))

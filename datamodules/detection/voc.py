@@ -5,7 +5,6 @@ annotations in COCO's format, which ``datamodules.sparse_annotations`` takes.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +22,7 @@ from datamodules.detection.records import CocoRecords, drawn_split, records, ste
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
 from visionscapes.checks import Among, AnyInt, NonNegativeInt, Percent, PositiveInt, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import write_text
 
 MAKE_JSON = 'python -m datamodules.voc_detection <VOCdevkit> <out.json> --sets "2007 trainval"'
@@ -187,8 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         coco = read_sets(options.root.expanduser(), set_names(options.sets, "--sets"))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     write_text(options.output, as_json(coco))
     difficult = int(coco.ignored.sum())
     print(f"{options.output}: {len(coco.image_ids)} pictures, {len(coco.ids)} objects, {difficult} of them difficult")

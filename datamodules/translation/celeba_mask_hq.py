@@ -33,7 +33,7 @@ from datamodules.translation.celeba_mask_files import (
 from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES, check_same_shape, read_labels
 from datamodules.translation.pairs import Split, TranslationData, folder_or_none, image_tensor, labels_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write
 from visionscapes.progress import track
 
@@ -227,8 +227,7 @@ def main(words: Sequence[str] | None = None) -> int:
         waiting = [face for face in faces if f"{face.number}.png" not in there]
         write_label_maps(waiting, folder, given.workers)
     except (UserError, OSError) as error:  # such as a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     except KeyboardInterrupt:
         print("stopped; run the same command to go on", file=sys.stderr)
         return 130

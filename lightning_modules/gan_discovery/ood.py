@@ -15,7 +15,7 @@ from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.wta import WTAHash
 from metrics.out_of_distribution import Separation, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write
 
 DESCRIPTION = """\
@@ -243,8 +243,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         show(run(given))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     return 0
 
 

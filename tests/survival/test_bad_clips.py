@@ -18,6 +18,7 @@ from tests.helpers.replicas_clips import talking, write_media, write_talking
 
 HUGE = "9" * 5000
 FRAMES = 6
+LONGEST = 40  # letters of a long value that a message repeats, at least
 
 
 def wrong(options: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
@@ -50,7 +51,7 @@ PLACES = ["README.md", "README.md/x", "/proc/nowhere", "/dev/null", "a" * 300, "
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    def check(main, words):
+    def check(main, words, *named):
         (tmp_path / "README.md").touch()
         monkeypatch.chdir(tmp_path)
         before = sorted(tmp_path.iterdir())
@@ -59,9 +60,13 @@ def refused(tmp_path, monkeypatch, capsys):
         except SystemExit as error:  # of argparse
             status = error.code
         assert status == 2
-        told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("usage", " "))]
+        error = capsys.readouterr().err
+        told = [line for line in error.splitlines() if not line.startswith(("usage", " "))]
         assert told
         assert told[0].startswith(("error: ", "python -m datamodules.clips."))
+        assert any(word[:LONGEST] in error for word in named), f"none of {named} is in {error!r}"
+        assert len(told) <= 12
+        assert all(len(line) < 600 for line in told if line.startswith("error: "))  # argparse repeats any word
         assert sorted(tmp_path.iterdir()) == before
 
     return check
@@ -71,23 +76,26 @@ def refused(tmp_path, monkeypatch, capsys):
 def test_options_of_prepare(tmp_path, refused, words):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").touch()
-    refused(prepare.main, ["videos", *([] if "--out" in words[0] else ["--out=prepared"]), *words])
+    option, _, value = words[-1].removeprefix("--").partition("=")
+    out = [] if option == "out" else ["--out=prepared"]
+    refused(prepare.main, ["videos", *out, *words], f"--{option}", value or f"--{option}")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder[:40])
 def test_folders_of_prepare(tmp_path, refused, folder):
     os.mkfifo(tmp_path / "fifo")
-    refused(prepare.main, [folder, "--out=prepared"])
+    refused(prepare.main, [folder, "--out=prepared"], folder or "FOLDER", os.path.expanduser(folder) or "FOLDER")
 
 
 @pytest.mark.parametrize("words", TALKING, ids=lambda words: " ".join(words)[:60])
 def test_options_of_talking_files(refused, words):
-    refused(talking_files.main, ["talk", *words])
+    option = words[0].removeprefix("--").partition("=")[0]
+    refused(talking_files.main, ["talk", *words], option)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place[:40])
 def test_places_of_talking_files(refused, place):
-    refused(talking_files.main, [place, "--clips=1", "--seconds=0.2", "--size=32"])
+    refused(talking_files.main, [place, "--clips=1", "--seconds=0.2", "--size=32"], place)
 
 
 def videos() -> dict[str, bytes | None]:

@@ -1,4 +1,4 @@
-from visionscapes.errors import UserError, in_words
+from visionscapes.errors import LONGEST_WORD, UserError, in_words, tell
 
 
 def test_bytes_that_are_no_text_stay_out_of_the_message():
@@ -19,3 +19,15 @@ def test_a_missing_key_is_told_as_one_and_long_texts_are_cut():
 def test_what_a_worker_hands_over_is_the_message_alone():
     printed = "Caught UserError in DataLoader worker process 0.\nTraceback ...\nvisionscapes.errors.UserError: a"
     assert str(UserError(printed)) == "a"
+
+
+def test_tell_prints_a_line_and_returns_the_status(capsys):
+    assert tell(UserError("a.mp4 shows no face: leave it out")) == 2
+    assert capsys.readouterr() == ("", "error: a.mp4 shows no face: leave it out\n")
+
+
+def test_tell_cuts_words_that_nobody_reads(capsys):
+    tell(f"--size is {'9' * 5000}; it has to be\nat most {'8' * LONGEST_WORD}")
+    assert capsys.readouterr().err == (
+        f"error: --size is {'9' * LONGEST_WORD}... it has to be\nat most {'8' * LONGEST_WORD}\n"
+    )

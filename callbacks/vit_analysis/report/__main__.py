@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 
 
 def main(words: list[str] | None = None) -> int:
@@ -35,8 +35,7 @@ def main(words: list[str] | None = None) -> int:
             return 0
         return draw_all(options.folder)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
 
 
 def draw_all(folder: Path) -> int:

@@ -20,9 +20,15 @@ from datamodules.clips.prepare.offsets import SURE, SyncOptions, as_text, histog
 from datamodules.clips.prepare.prepared_set import PreparedSet, cannot_write, check_writable, in_shard
 from datamodules.clips.prepare.preparing import PrepareOptions
 from datamodules.clips.prepare.records import LEFT_OUT, Shard, record_file
-from datamodules.clips.prepare.trees import Layout, compare_with_published, find_clips, with_names_of_their_own
+from datamodules.clips.prepare.trees import (
+    Layout,
+    compare_with_published,
+    find_clips,
+    passed_over,
+    with_names_of_their_own,
+)
 from networks.audio import FRAME_RATE
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 from visionscapes.files import write_text
 from visionscapes.progress import restart_clock
 
@@ -114,11 +120,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with _stoppable():
             return prepare(given)
     except UserError as error:
-        print(f"error: {in_options(str(error))}", file=sys.stderr)
-        return 2
+        return tell(in_options(str(error)))
     except OSError as error:
-        print(f"error: {cannot_write(Path(error.filename or given.out), error)}", file=sys.stderr)
-        return 2
+        return tell(cannot_write(Path(error.filename or given.out), error))
     except KeyboardInterrupt:
         print("stopped; what is done is kept: run the same command to go on", file=sys.stderr)
         return 130
@@ -170,6 +174,10 @@ def prepare(given: argparse.Namespace) -> int:
     jobs = result.waiting(mine, given.retry)
     part = f", {len(mine)} of them in shard {given.shard}" if shard else ""
     print(f"{_clips(len(found))}{part}; {result.there} are prepared, {len(jobs)} to do", flush=True)
+    if layout == "folder" and (others := passed_over(given.folder)):
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(SHOWN))
+        more = ", ..." if len(others) > SHOWN else ""
+        print(f"passed over {others.total()} files that are no videos by their names: {kinds}{more}", flush=True)
     if result.replaced:
         print(f"{result.replaced} were prepared with other settings or are damaged, and are made anew", flush=True)
     result.run(jobs, given.workers)
@@ -235,7 +243,10 @@ def _options(given: argparse.Namespace) -> PrepareOptions:
     if given.sync is not None:
         sync = SyncOptions(given.sync, given.offsets, given.least_confidence, largest_offset=given.largest_offset)
     elif given.offsets != "keep" or given.least_confidence is not None or given.largest_offset is not None:
-        raise UserError("offsets are measured with a SyncNet only: give its weights with --sync")
+        raise UserError(
+            "--offsets, --least-confidence and --largest-offset act on offsets, which are measured with a SyncNet only:"
+            " give its weights with --sync"
+        )
     kept = {name: values[name] for name in ("size", "crop", "margin", "sound", "landmarks")}
     return PrepareOptions(**kept, faces=FaceOptions(**faces), sync=sync)
 

@@ -77,7 +77,9 @@ class SyncOptions:
         path = Path(self.weights).expanduser()
         try:
             if not path.is_file():  # a device may never end
-                raise UserError(f"there is no file '{self.weights}' with the weights of a SyncNet: check its name")
+                raise UserError(
+                    f"SyncOptions.weights is '{self.weights}', and there is no such file: name the weights of a SyncNet"
+                )
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise UserError(

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,13 @@ def find_clips(
     else:
         found = _any(str(place), root)
     return layout, sorted(found, key=lambda clip: (clip.name, clip.video))
+
+
+def passed_over(place: str | Path) -> Counter[str]:
+    """Return how many files of a folder are no videos by their names, by suffix; hidden ones do not count."""
+    walk = os.walk(Path(place).expanduser(), followlinks=True)
+    files = (Path(name) for folder, _, names in walk for name in names if not name.startswith("."))
+    return Counter(each.suffix.lower() or "no suffix" for each in files if each.suffix.lower() not in VIDEO_SUFFIXES)
 
 
 def with_names_of_their_own(clips: Iterable[ClipSource]) -> tuple[list[ClipSource], list[tuple[ClipSource, ClipError]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datamodules.detection.sparse.splits import COUNTS, DEFAULTS, LEVELS, ROUNDINGS, RULES, SplitOptions
 from datamodules.detection.sparse.writing import make_sparse
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, tell
 
 DESCRIPTION = """\
 Take annotations away from a file in COCO's format, so that it is sparsely annotated, and print how many went.
@@ -73,8 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
             given.source, given.output, given.split, given.percent, given.level, given.seed, options, given.overwrite
         )
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130

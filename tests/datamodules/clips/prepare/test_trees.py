@@ -3,7 +3,13 @@ import os
 
 import pytest
 
-from datamodules.clips.prepare.trees import clean, compare_with_published, find_clips, with_names_of_their_own
+from datamodules.clips.prepare.trees import (
+    clean,
+    compare_with_published,
+    find_clips,
+    passed_over,
+    with_names_of_their_own,
+)
 from datamodules.common.errors import DatasetNotFoundError
 
 VOXCELEB2 = [
@@ -129,3 +135,11 @@ def test_counts_are_compared_with_the_published_ones(caplog):
         "VoxCeleb2 train has 2 clips here, 1092009 as published",
         "VoxCeleb2 test has 1 clips here, 4911 as published",
     ]
+
+
+def test_files_that_are_no_videos_by_their_names_are_counted(tmp_path):
+    for name in ("a.mp4", "b.GIF", "sub/c.gif", "sub/d.MOV", "README", ".hidden", "sub/.DS_Store", "e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert passed_over(tmp_path) == {".gif": 2, "no suffix": 1, ".jpg": 1}
+    assert passed_over(tmp_path / "a.mp4") == {}
