@@ -177,7 +177,13 @@ def prepare(given: argparse.Namespace) -> int:
     if layout == "folder" and (others := passed_over(given.folder)):
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(SHOWN))
         more = ", ..." if len(others) > SHOWN else ""
-        print(f"passed over {others.total()} files that are no videos by their names: {kinds}{more}", flush=True)
+        one = others.total() == 1
+        what = (
+            "1 file that is no video by its name"
+            if one
+            else f"{others.total()} files that are no videos by their names"
+        )
+        print(f"passed over {what}: {kinds}{more}", flush=True)
     if result.replaced:
         print(f"{result.replaced} were prepared with other settings or are damaged, and are made anew", flush=True)
     result.run(jobs, given.workers)
