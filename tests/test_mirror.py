@@ -50,10 +50,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/datamodules/procedural/scenes/test_scenes.py",
         "a table of shapes, which is seen when it is drawn",
     ),
-    "callbacks/generation/feature_networks.py": (
-        "tests/callbacks/generation/test_frechet_distance.py",
-        "networks that the two protocols measure with",
-    ),
     "callbacks/source_discovery/cluster_page.py": (
         "tests/callbacks/source_discovery/test_cluster_report.py",
         "the page that this callback writes",

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
-from callbacks.generation.feature_networks import SMALL_NETWORK, SmallFeatures, inception
 from callbacks.generation.pictures import to_bytes
 from callbacks.results.presentation import LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
+from networks.feature_networks import SMALL_NETWORK, SmallFeatures, inception
 from networks.generated import Generated, to_unit_range
 
 _PARTS = ("reconstruction",)  # parts that are images themselves

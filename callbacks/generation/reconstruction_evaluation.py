@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
-from callbacks.generation.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
 from callbacks.results.presentation import HIGHER, LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from metrics.structural_similarity import NAMES, structural_similarity
+from networks.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
 from networks.generated import Generated, to_unit_range
 from visionscapes.checks import check_options
 
@@ -25,7 +25,7 @@ class ReconstructionEvaluation(GenerationEvaluation):
     Protocol "reconstruction", methods "image" and, of a generator that has it, "reconstruction"; every figure is a
     mean over images. "L1" is the mean absolute difference on the scale of 0 to 255; "PSNR" is in dB, infinite where
     an image is equal to the truth; "SSIM (gaussian 11)" or "SSIM (uniform 7)"; "LPIPS" with AlexNet, or without its
-    weights "feature distance", see ``metrics.perceptual_distance``, in the small ViT of this repository, which is not
+    weights "feature distance", see ``networks.feature_networks``, in the small ViT of this repository, which is not
     comparable with it.
 
     Args:

@@ -8,7 +8,6 @@ import yaml
 
 from callbacks import FrequencySpectrum, ReconstructionEvaluation
 from callbacks.generation.evaluation import Metrics
-from callbacks.generation.feature_networks import SMALL_NETWORK
 from datamodules.translation.label_maps import CELEBA_MASK_NAMES
 from experiments.claims import CONSTANT
 from experiments.loading import load_tables
@@ -16,6 +15,7 @@ from experiments.records import ROOT, Records
 from experiments.runs import Runner
 from experiments.state import printed_support
 from metrics.power_spectrum import PowerSpectrum
+from networks.feature_networks import SMALL_NETWORK
 
 TABLES = {name: table for name, table in load_tables().items() if table.method == "grit"}
 GRIDS = {

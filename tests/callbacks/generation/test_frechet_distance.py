@@ -1,17 +1,14 @@
 import math
 
 import pytest
-import torch
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from callbacks.generation import feature_networks
-from callbacks.generation.feature_networks import SmallFeatures, inception
 from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.pictures import to_bytes
+from networks.feature_networks import SmallFeatures
 from networks.generated import to_unit_range
 from tests.callbacks.generation.cases import Skipping, TinyPairs, collate, run_test, sample, values
 from tests.helpers.quiet_trainer import quiet_trainer
-from visionscapes.errors import UserError
 
 NAME = "Frechet distance (dense-contrastive ViT)"
 
@@ -74,37 +71,3 @@ def test_with_inception_it_is_the_fid(tmp_path, monkeypatch):
     callback = FrechetDistance(inception_weights="inception.pth")
     run_test(tmp_path, [callback])
     assert {name for name, _ in values(callback)} == {"FID"}
-
-
-def test_wrong_weights_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="no weights at"):
-        inception(str(tmp_path / "none.pth"))
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="do not fit"):
-        inception(str(tmp_path / "other.pth"))
-
-    def offline(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", offline)
-    with pytest.raises(UserError, match=r"cannot fetch.*inception_weights"):
-        inception(feature_networks.DOWNLOAD)
-
-
-def test_weights_of_inception_are_used(tmp_path):
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    from torchmetrics.image.fid import NoTrainInceptionV3
-
-    states = []
-    load = FeatureExtractorInceptionV3.load_state_dict
-    try:
-        FeatureExtractorInceptionV3.load_state_dict = lambda self, state: states.append(self.state_dict())
-        torch.save({"x": torch.zeros(1)}, tmp_path / "any.pth")
-        torch.manual_seed(0)
-        NoTrainInceptionV3("inception-v3-compat", ["2048"], str(tmp_path / "any.pth"))
-    finally:
-        FeatureExtractorInceptionV3.load_state_dict = load
-    torch.save(states[0], tmp_path / "inception.pth")
-    network = inception(str(tmp_path / "inception.pth"))
-    assert torch.equal(network.fc.weight, states[0]["fc.weight"])
-    assert network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).shape == (1, network.num_features)

@@ -2,19 +2,20 @@
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
-from metrics.perceptual_distance import feature_distance
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
 from visionscapes.errors import UserError
 
 DOWNLOAD = "download"  # in place of the path of a file
 SMALL_NETWORK = "dense-contrastive ViT"
-_SMALL_WEIGHTS = Path(__file__).parents[2] / "weights" / "dense_contrastive.safetensors"
+_SMALL_WEIGHTS = Path(__file__).parents[1] / "weights" / "dense_contrastive.safetensors"
 
 
 def small_network() -> ViTFeatures:
@@ -32,6 +33,22 @@ def small_network() -> ViTFeatures:
             mean=[0.485, 0.456, 0.406],
             std=[0.229, 0.224, 0.225],
         )
+
+
+def feature_distance(features: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean over the cells of 1 - cosine similarity of the features of two images.
+
+    LPIPS has this form for each layer, with a learned weight for every channel (R. Zhang et al., "The unreasonable
+    effectiveness of deep features as a perceptual metric", CVPR 2018), but figures of other networks are not LPIPS.
+
+    Args:
+        features: (B, C, h, w).
+        truth: (B, C, h, w).
+
+    Returns:
+        (B,) float32 in [0, 2].
+    """
+    return 1 - F.cosine_similarity(features.float(), truth.float(), dim=1).flatten(1).mean(1)
 
 
 class SmallDistance(nn.Module):
@@ -59,13 +76,21 @@ class SmallFeatures(nn.Module):
         return self.network(images.float() / 255).mean((2, 3))
 
 
+Trunk = Literal["alex", "vgg"]
+_TRUNKS: dict[Trunk, tuple[str, str]] = {  # its name, and that of its weights in torchvision
+    "alex": ("AlexNet", "AlexNet_Weights"),
+    "vgg": ("VGG16", "VGG16_Weights"),
+}
+
+
 class LPIPS(nn.Module):
-    """LPIPS of version 0.1 with AlexNet: distance (B,) of images (B, 3, H, W) in [0, 1] to others.
+    """LPIPS of version 0.1: distance (B,) of images (B, 3, H, W) in [0, 1] to others.
 
     The weights of the channels come with the package ``lpips``.
 
     Args:
-        weights: of torchvision's AlexNet for ImageNet: the path of a file, or "download".
+        weights: of torchvision's network for ImageNet: the path of a file, or "download".
+        trunk: "alex" for AlexNet, which figures are given with, or "vgg" for VGG16, which losses are taken with.
 
     Raises:
         UserError: no such file, it does not fit, or it cannot be fetched.
@@ -73,19 +98,22 @@ class LPIPS(nn.Module):
     R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018.
     """
 
-    def __init__(self, weights: str):
+    def __init__(self, weights: str, trunk: Trunk = "alex"):
         super().__init__()
         import lpips
 
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package calls torchvision as it was some years ago
-            self.distance = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-        state = _alexnet() if weights == DOWNLOAD else read_state_dict(weights)
-        trunk = self.distance.net.state_dict()  # slice<k>.<n>.weight for features.<n>.weight
-        names = {name: name.replace(name.split(".")[0], "features", 1) for name in trunk}
-        fits = all(old in state and state[old].shape == trunk[new].shape for new, old in names.items())
+            self.distance = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+        state = _fetched(trunk) if weights == DOWNLOAD else read_state_dict(weights)
+        wanted = self.distance.net.state_dict()  # slice<k>.<n>.weight for features.<n>.weight
+        names = {name: name.replace(name.split(".")[0], "features", 1) for name in wanted}
+        fits = all(old in state and state[old].shape == wanted[new].shape for new, old in names.items())
         if not fits:
-            raise UserError(f"lpips_weights '{weights}' are not those of torchvision's AlexNet: give its state dict")
+            raise UserError(
+                f"the weights of LPIPS, '{weights}', are not those of torchvision's {_TRUNKS[trunk][0]}: give its state"
+                " dict"
+            )
         self.distance.net.load_state_dict({new: state[old] for new, old in names.items()})
         self.requires_grad_(False).eval()
 
@@ -94,16 +122,17 @@ class LPIPS(nn.Module):
         return self.distance(images, truth, normalize=True).flatten()
 
 
-def _alexnet() -> dict[str, Tensor]:
-    from torchvision.models import AlexNet_Weights
+def _fetched(trunk: Trunk) -> dict[str, Tensor]:
+    from torchvision import models
 
+    name, of = _TRUNKS[trunk]
+    weights = getattr(models, of).IMAGENET1K_V1
     try:
-        return AlexNet_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+        return weights.get_state_dict(check_hash=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"cannot fetch the weights of AlexNet ({type(error).__name__}). Without a network: fetch "
-            f"'{AlexNet_Weights.IMAGENET1K_V1.url}' elsewhere and give its path as lpips_weights, or leave it out for "
-            "the distance of a small network"
+            f"cannot fetch the weights of {name} ({type(error).__name__}). Without a network: fetch '{weights.url}' "
+            "elsewhere and give its path in place of 'download', or leave it out for the distance of a small network"
         ) from error
 
 
