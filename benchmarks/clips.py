@@ -33,9 +33,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reports import finish, new_report, parser_of
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.tracks import track_faces
-from datamodules.clips.media.sound import read_sound, read_sound_blocks, write_sound
-from datamodules.clips.media.video import read_frames
-from datamodules.clips.media.video_writer import VideoWriter
 from datamodules.clips.prepare.preparing import PrepareOptions, prepare_clip
 from datamodules.clips.prepare.trees import ClipSource
 from datamodules.procedural.faces.clips import render_clip
@@ -43,6 +40,9 @@ from datamodules.procedural.speech.speech import speak
 from networks.audio import FRAME_RATE, SAMPLE_RATE, MelSpectrogram
 from networks.faces.finder import FaceFinder
 from visionscapes.errors import UserError
+from visionscapes.media.sound import read_sound, read_sound_blocks, write_sound
+from visionscapes.media.video import read_frames
+from visionscapes.media.video_writer import VideoWriter
 
 PICTURES_KEPT = 50  # enlarged, of 6 MB each at most
 SIDE = 224  # pixels, of the drawn person; larger pictures are enlarged from it

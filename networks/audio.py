@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-SAMPLE_RATE = 16_000  # samples of sound a second
-FRAME_RATE = 25  # frames of video a second
+from visionscapes.media import FRAME_RATE, SAMPLE_RATE
+
 MEL_RATE = 80  # steps of a mel spectrogram a second
 MEL_BINS = 80
 WINDOW_FRAMES = 5  # what a SyncNet looks at: a fifth of a second ...

@@ -14,10 +14,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.clips.errors import ClipError
 from visionscapes.checksums import UNSEALED
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
+from visionscapes.media.errors import ClipError
 
 SUFFIX = ".safetensors"
 FORMAT, VERSION = "visionscapes clip", 1

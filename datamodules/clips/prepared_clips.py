@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.clip_format import SUFFIX
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.parts import divided
 from datamodules.clips.prepare.prepared_set import PreparedSet, target_of
@@ -26,6 +25,7 @@ from datamodules.common.reports import report_left_out
 from networks.audio import whole_windows
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, ShareBelowOne, Workers, check_options
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 from visionscapes.options import group_of
 from visionscapes.processes import gather_objects, is_first, rank_and_world_size
 

@@ -13,8 +13,6 @@ from typing import Annotated
 
 import numpy as np
 
-from datamodules.clips.media.containers import told_if_unwritable
-from datamodules.clips.media.video_writer import VideoWriter
 from datamodules.clips.talking_world import SPEAKERS
 from datamodules.procedural.faces.clips import FaceClip, render_clip
 from datamodules.procedural.speech.speech import Speech
@@ -22,6 +20,8 @@ from networks.audio import FRAME_RATE
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, check_value
 from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write
+from visionscapes.media.containers import told_if_unwritable
+from visionscapes.media.video_writer import VideoWriter
 from visionscapes.progress import restart_clock, track
 
 OPTIONS = {

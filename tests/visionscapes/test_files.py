@@ -154,9 +154,9 @@ ALLOWED = {
     # Into a folder that is staged as a whole and moved when the last picture is there.
     ("callbacks/generation/translation_writer.py", "Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)"),
     # Into what atomic_write has opened, the second by its name.
-    ("datamodules/clips/media/sound.py", "wave.open(file, 'wb')"),
+    ("visionscapes/media/sound.py", "wave.open(file, 'wb')"),
     (
-        "datamodules/clips/media/video_writer.py",
+        "visionscapes/media/video_writer.py",
         "av.open(os.path.abspath(file.name), 'w', format='mp4', options={'movflags': '+faststart'})",
     ),
     # A record, which `Records` writes atomically.

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.cuts import shots_of_face
 from datamodules.clips.faces.tracks import FaceTrack
 from networks.faces.landmarks import face_box, ibug_landmarks
 from visionscapes.errors import in_words
 from visionscapes.files import write_bytes
+from visionscapes.media.errors import ClipError
 
 SAFETENSORS, NPZ = ".safetensors", ".npz"
 LANDMARKS = "landmarks"

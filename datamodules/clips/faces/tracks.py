@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.cuts import shots_of_face
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.following import Follower
 from datamodules.clips.faces.smoothing import smoothed_boxes, smoothed_landmarks
 from networks.faces.landmarks import face_box
+from visionscapes.media.errors import ClipError
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from datamodules.clips.clip import Clip, face_crops
-from datamodules.clips.errors import ClipError, Reason
 from visionscapes.checks import Bounds, NonNegativeFloat, check_options
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError, Reason
 
 if TYPE_CHECKING:  # torchmetrics takes seconds to import, and most clips are prepared without a SyncNet
     from metrics.lip_sync import SyncScore

@@ -16,7 +16,6 @@ import torch
 
 from datamodules.clips.clip_files import PreparedClip
 from datamodules.clips.clip_format import SUFFIX
-from datamodules.clips.errors import ClipError
 from datamodules.clips.prepare.offsets import OutOfSyncError
 from datamodules.clips.prepare.preparing import PrepareOptions, prepare_clip
 from datamodules.clips.prepare.records import (
@@ -35,6 +34,7 @@ from datamodules.clips.prepare.trees import ClipSource
 from datamodules.clips.prepare.worker_processes import Died, in_processes
 from visionscapes.errors import UserError, in_words
 from visionscapes.files import NO_PERMISSION, NO_SPACE, make_folder, remedy
+from visionscapes.media.errors import ClipError
 from visionscapes.progress import track
 
 _UNFINISHED = re.compile(rb"\.(.+)\.([0-9]+)\.partial", re.DOTALL)  # see ``visionscapes.files``

@@ -12,18 +12,18 @@ from typing_extensions import override
 
 from datamodules.clips.clip import Clip
 from datamodules.clips.clip_files import ClipArrays, JpegFrames, no_sound, write_clip
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.track_files import check_places, read_track
 from datamodules.clips.faces.tracks import FaceTrack, track_faces
-from datamodules.clips.media.containers import Damage
-from datamodules.clips.media.sound import read_sound
-from datamodules.clips.media.video import read_frames
 from datamodules.clips.prepare.cropping import Crop, crop_windows, cut, in_window, picture_size
 from datamodules.clips.prepare.offsets import SyncOptions, frames_to_move, measure
 from datamodules.clips.prepare.trees import ClipSource
 from networks.audio import FRAME_RATE, SAMPLE_RATE, WINDOW_FRAMES, MelSpectrogram
 from visionscapes.checks import Bounds, check_options
+from visionscapes.media.containers import Damage
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import read_sound
+from visionscapes.media.video import read_frames
 
 if TYPE_CHECKING:
     from metrics.lip_sync import SyncScore

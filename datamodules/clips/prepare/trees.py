@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from datamodules.clips.errors import ClipError
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
 from datamodules.common.reports import compare_count
+from visionscapes.media.errors import ClipError
 
 Layout = Literal["voxceleb2", "lrw", "folder"]
 VIDEO_SUFFIXES = (

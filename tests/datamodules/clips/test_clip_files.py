@@ -6,9 +6,9 @@ import torch
 
 from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import ClipFiles, JpegFrames, PreparedClip, no_sound, write_clip
-from datamodules.clips.errors import ClipError
 from networks.audio import MelSpectrogram, whole_windows
 from tests.helpers.prepared_clips import clip_arrays, make_prepared_clip, smooth_picture
+from visionscapes.media.errors import ClipError
 
 
 def test_a_clip_comes_back_as_it_was_up_to_its_codecs(tmp_path):

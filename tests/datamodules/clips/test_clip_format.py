@@ -8,10 +8,10 @@ import pytest
 from safetensors import safe_open
 
 from datamodules.clips.clip_format import ClipHeader, write_clip_file
-from datamodules.clips.errors import ClipError
 from tests.helpers.full_disk import largest_file
 from visionscapes.checksums import damage_of
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 PIECES = [b"first picture", b"second"]
 PLACES = [(0, 13, zlib.crc32(PIECES[0])), (13, 19, zlib.crc32(PIECES[1]))]

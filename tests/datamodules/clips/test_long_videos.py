@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.clips.media.sound import read_sound_blocks
-from datamodules.clips.media.video import read_frames
-from datamodules.clips.media.video_writer import VideoWriter
+from visionscapes.media.sound import read_sound_blocks
+from visionscapes.media.video import read_frames
+from visionscapes.media.video_writer import VideoWriter
 
 WIDTH, HEIGHT = 160, 120
 MEGABYTE = 2**20

@@ -3,10 +3,10 @@ import io
 import numpy as np
 import pytest
 
-from datamodules.clips.media.sound import read_sound
-from datamodules.clips.media.video import probe, read_frames
 from datamodules.clips.talking_files import main, write_talking_video
 from datamodules.procedural.speech.speech import speak
+from visionscapes.media.sound import read_sound
+from visionscapes.media.video import probe, read_frames
 
 
 @pytest.mark.parametrize("late", [0, 3, -2])

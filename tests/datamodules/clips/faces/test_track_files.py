@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.track_files import check_places, read_track, write_track
 from datamodules.clips.faces.tracks import FaceTrack
 from datamodules.procedural.faces.faces import render_face
 from networks.faces.landmarks import face_box, ibug_landmarks
+from visionscapes.media.errors import ClipError
 
 POINTS = np.stack([render_face(seed=0, index=index, size=128).landmarks for index in range(6)])
 MESH = np.random.default_rng(0).uniform(0, 200, (6, 478, 3)).astype(np.float32)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from skimage import data
 
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.tracks import bridged, track_faces
 from datamodules.procedural.faces.faces import render_face
@@ -13,6 +12,7 @@ from datamodules.procedural.faces.identities import Expression, Pose
 from networks.faces.landmarks import mouth_opening
 from tests.helpers.face_files import needs_face_files
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 pytestmark = needs_face_files
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from datamodules.clips.clip_files import PreparedClip
-from datamodules.clips.errors import ClipError
 from datamodules.clips.prepare import prepared_set
 from datamodules.clips.prepare.offsets import OutOfSyncError
 from datamodules.clips.prepare.prepared_set import PreparedSet, cannot_write, check_writable, in_shard
@@ -14,6 +13,7 @@ from datamodules.clips.prepare.trees import ClipSource
 from metrics.lip_sync import SyncScore
 from tests.helpers.prepared_clips import make_prepared_clip
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 OPTIONS = PrepareOptions(size=32)
 ABOUT = {"frames": 10, "seen": 10, "interpolated": 0, "without_face": 0, "damaged_packets": 0, "sound": "there"}

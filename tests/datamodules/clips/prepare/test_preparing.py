@@ -7,12 +7,9 @@ import torch
 
 from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import PreparedClip
-from datamodules.clips.errors import ClipError
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.track_files import write_track
 from datamodules.clips.faces.tracks import FaceTrack, track_faces
-from datamodules.clips.media.sound import read_sound
-from datamodules.clips.media.video import read_frames
 from datamodules.clips.prepare import preparing
 from datamodules.clips.prepare.offsets import SyncOptions
 from datamodules.clips.prepare.preparing import PrepareOptions, prepare_clip
@@ -21,6 +18,9 @@ from metrics.lip_sync import SyncScore
 from networks.audio import MelSpectrogram
 from tests.helpers.replicas_clips import SIDE, talking, write_media, write_talking
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import read_sound
+from visionscapes.media.video import read_frames
 
 SMALL = PrepareOptions(size=64)
 

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from datamodules.clips.errors import ClipError
 from datamodules.clips.prepare.worker_processes import Died, in_processes
+from visionscapes.media.errors import ClipError
 
 
 def work(task):

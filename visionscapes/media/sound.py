@@ -16,11 +16,11 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import Clock, Damage, decoded, opened, sound_stream, told_if_unwritable
-from datamodules.clips.media.video import first_picture_time
-from networks.audio import SAMPLE_RATE
 from visionscapes.files import atomic_write
+from visionscapes.media import SAMPLE_RATE
+from visionscapes.media.containers import Clock, Damage, decoded, opened, sound_stream, told_if_unwritable
+from visionscapes.media.errors import ClipError
+from visionscapes.media.video import first_picture_time
 
 BLOCK = 10 * SAMPLE_RATE  # samples that are given at once, more or less
 LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000  # Hz; beyond them a header is damaged

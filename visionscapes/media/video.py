@@ -17,8 +17,8 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import (
+from visionscapes.media import FRAME_RATE
+from visionscapes.media.containers import (
     LONGEST_HOLD,
     RATE_IF_UNKNOWN,
     Clock,
@@ -28,7 +28,7 @@ from datamodules.clips.media.containers import (
     packets,
     picture_stream,
 )
-from networks.audio import FRAME_RATE
+from visionscapes.media.errors import ClipError
 
 UNSPECIFIED_MATRIX = 2  # of ISO/IEC 23091-2, as are those of a file
 LINES_OF_HIGH_DEFINITION = 720

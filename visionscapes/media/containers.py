@@ -17,9 +17,9 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition
 
-from datamodules.clips.errors import ClipError, Reason
 from visionscapes.errors import UserError, in_words
 from visionscapes.files import remedy
+from visionscapes.media.errors import ClipError, Reason
 
 MOST_PIXELS = 2**26  # of a picture: twice those of 8K; a damaged header may claim thousands of millions
 LONGEST_HOLD = 600  # seconds for which one picture or one pause may last; beyond that the time stamp is wrong

@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.sound import read_sound, write_sound
-from datamodules.clips.media.video import probe, read_frames
-from datamodules.clips.media.video_writer import VideoWriter
 from tests.helpers.full_disk import largest_file
 from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, numbered, write_media
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import read_sound, write_sound
+from visionscapes.media.video import probe, read_frames
+from visionscapes.media.video_writer import VideoWriter
 
 SIZE = (WIDTH, HEIGHT)
 

@@ -3,8 +3,8 @@ import pickle
 import pytest
 from torch.utils.data import DataLoader
 
-from datamodules.clips.errors import ClipError
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 
 def refuse(index):

@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import Damage
-from datamodules.clips.media.sound import read_sound
-from datamodules.clips.media.video import probe, read_frames
 from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, numbered, write_media
+from visionscapes.media.containers import Damage
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import read_sound
+from visionscapes.media.video import probe, read_frames
 
 MANY = [
     ("a.mp4", "libx264", {}),

@@ -5,12 +5,12 @@ import wave
 import numpy as np
 import pytest
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import Damage
-from datamodules.clips.media.sound import BLOCK, read_sound, read_sound_blocks, write_sound
 from tests.helpers.full_disk import largest_file
 from tests.helpers.videos import clicks, find_click, numbered, write_media
 from visionscapes.errors import UserError
+from visionscapes.media.containers import Damage
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import BLOCK, read_sound, read_sound_blocks, write_sound
 
 MANY = [
     ("a.wav", "pcm_s16le"),

@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import LONGEST_PAUSES, Damage
-from datamodules.clips.media.sound import read_sound_blocks
-from datamodules.clips.media.video import probe, read_frames
 from tests.helpers.videos import clicks, numbered, write_media
+from visionscapes.media.containers import LONGEST_PAUSES, Damage
+from visionscapes.media.errors import ClipError
+from visionscapes.media.sound import read_sound_blocks
+from visionscapes.media.video import probe, read_frames
 
 SOURCES = {
     "a.mp4": ("libx264", "aac"),

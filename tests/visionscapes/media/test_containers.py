@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from datamodules.clips.errors import ClipError
-from datamodules.clips.media.containers import LONGEST_HOLD, Clock, Damage, opened, told_if_unwritable
 from tests.helpers.videos import numbered, write_media
 from visionscapes.errors import UserError
+from visionscapes.media.containers import LONGEST_HOLD, Clock, Damage, opened, told_if_unwritable
+from visionscapes.media.errors import ClipError
 
 TICK = Fraction(1, 1000)
 FRAME = Fraction(1, 25)

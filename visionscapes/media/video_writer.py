@@ -13,13 +13,13 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from numpy.typing import NDArray
 
-from datamodules.clips.media.containers import Damage, opened, sound_stream, told_if_unwritable
-from datamodules.clips.media.sound import sound_pieces
-from datamodules.clips.media.video import ACCURATE, LINES_OF_HIGH_DEFINITION
-from networks.audio import SAMPLE_RATE
 from visionscapes.checks import Bounds, ImageSize, PositiveFloat, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
+from visionscapes.media import SAMPLE_RATE
+from visionscapes.media.containers import Damage, opened, sound_stream, told_if_unwritable
+from visionscapes.media.sound import sound_pieces
+from visionscapes.media.video import ACCURATE, LINES_OF_HIGH_DEFINITION
 
 RATES_OF_AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz, of those that players know
 BITS_A_CHANNEL = 96_000  # a second
