@@ -1,0 +1,159 @@
+"""The tables of chapter 6.2: printed numbers, what they say of the claims, and whether every cell can have a figure."""
+
+import random
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from experiments.claims import CONSTANT, Verdict
+from experiments.loading import load_tables
+from experiments.records import Record, Records, run_id
+from experiments.state import finding_of, printed_support
+
+TABLES = {name: table for name, table in load_tables().items() if table.method == "diff2lip"}
+GRIDS = {
+    (name, scale): table.grids[scale]
+    for name, table in TABLES.items()
+    for scale in ("embedded", "paper")
+    if scale in table.grids
+}
+OF_THE_THESIS = [f"table_6_{number}" for number in (3, 4, 5, 6)]
+SECTIONS = ["section_6_2_1_2", "section_6_2_1_3", "section_6_2_2"]
+
+
+def test_every_table_is_there():
+    assert list(TABLES) == [*OF_THE_THESIS, *SECTIONS]
+    assert {name for name, scale in GRIDS if scale == "embedded"} == TABLES.keys() - {"table_6_6"}  # which asks people
+    assert {name for name, scale in GRIDS if scale == "paper"} == TABLES.keys() - {"section_6_2_1_2"}  # ours
+
+
+# Typed from the printed pages a second time: (table, row, column, number).
+PRINTED = [
+    ("table_6_3", "Reconstruction", "FID", 8.589),
+    ("table_6_3", "Reconstruction", "Sync_c", 0.633),
+    ("table_6_3", "+ SyncNet", "LMD", 3.123),
+    ("table_6_3", "+ Perceptual", "PSNR", 18.548),
+    ("table_6_3", "+ Seq. GAN", "SSIM", 0.527),
+    ("table_6_3", "+ Seq. GAN", "Jitter", None),
+    ("table_6_4", "Wav2Lip, VoxCeleb2", "FID", 3.26),
+    ("table_6_4", "PC-AVS, VoxCeleb2", "Cross FID", 10.62),
+    ("table_6_4", "PC-AVS, VoxCeleb2", "Sync_d", 7.8),
+    ("table_6_4", "Diff2Lip, VoxCeleb2", "Cross Sync_d", 6.73),
+    ("table_6_4", "Copying, VoxCeleb2", "FID", None),
+    ("table_6_4", "Wav2Lip, LRW", "PSNR", 20.76),
+    ("table_6_4", "PC-AVS, LRW", "Cross LMD", 4.09),
+    ("table_6_4", "Diff2Lip, LRW", "Cross FID", 2.54),
+    ("table_6_4", "Diff2Lip, LRW", "Cross Sync_c", 6.44),
+    ("table_6_5", "Reconstruction", "Sync_c", 0.992),
+    ("table_6_5", "+ SyncNet", "FID", 8.784),
+    ("table_6_5", "+ Perceptual", "LMD", 5.009),
+    ("table_6_5", "+ Seq. GAN", "FID", 4.592),
+    ("table_6_6", "Wav2Lip", "Lip-sync quality", 3.84),
+    ("table_6_6", "PC-AVS", "Preference", 8.33),
+    ("table_6_6", "Diff2Lip", "Visual quality", 4.16),
+    ("section_6_2_1_3", "sample", "FID", None),
+    ("section_6_2_2", "25 steps", "FID", None),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "column", "number"), PRINTED)
+def test_printed_number(name, row, column, number):
+    assert TABLES[name].thesis_figure(row, column) == number
+
+
+# (supported, of) by claim: where the printed numbers do not bear out what the text says, this says so.
+SUPPORT = {
+    "table_6_3": [(1, 1), (1, 1), (1, 1), (2, 2), (1, 1), (1, 1), None, (3, 3)],
+    "table_6_4": [(4, 4), (12, 12), (4, 4), (4, 4), (7, 8), (2, 2), (8, 8), None, None],  # Sync_d on LRW: 6.97, 6.56
+    "table_6_5": [(1, 1), (1, 1), None, (1, 1), (2, 2), (1, 1), (1, 1), None, None],
+    "table_6_6": [(8, 8), (1, 1)],
+    "section_6_2_1_2": [None] * 7,
+    "section_6_2_1_3": [None] * 4,
+    "section_6_2_2": [None] * 3,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_printed_numbers_bear_claims_out(name):
+    table = TABLES[name]
+    assert [printed_support(claim, table) for claim in table.claims] == SUPPORT[name]
+
+
+def test_pc_avs_stands_in_claims_with_its_printed_number():
+    """It has no run of its own."""
+    table = TABLES["table_6_4"]
+    columns = list(table.grids["paper"].columns)
+    of_pc_avs = {
+        data: dict(zip(columns, table.thesis[f"PC-AVS, {data}"], strict=True)) for data in ("VoxCeleb2", "LRW")
+    }
+    seen = 0
+    for claim in table.claims:
+        for contrast in claim.contrasts.get("paper", ()):
+            cells = contrast.keys() - {CONSTANT}
+            if CONSTANT in contrast and len(cells) == 1:
+                ((row, column),) = cells
+                assert abs(contrast[CONSTANT]) == of_pc_avs[row.partition(", ")[2]][column]
+                seen += 1
+    assert seen == 2 + 2 + 2 + 8
+
+
+@pytest.mark.parametrize(("scale", "fits"), [("embedded", 11), ("paper", 8)])
+def test_runs_are_shared(scale, fits):
+    """Each training takes minutes, or days, for each seed."""
+    grids = {name: grid for (name, at), grid in GRIDS.items() if at == scale}
+    runs = {run for grid in grids.values() for run in grid.runs.values()}
+    assert sum(run.command == "fit" for run in runs) == fits
+    plain = [run for run in runs if run.command == "fit" and run.configs[0].endswith("/diff2lip.yaml")]
+    (full,) = [run for run in plain if not run.overrides]
+    assert all(full in grid.runs.values() for grid in grids.values())
+
+
+def synthetic(tmp_path, grid, scale, seeds, figure):
+    """Write a record of every run of a grid; ``figure`` gives the figure of a row, a column and a seed."""
+    records = Records(tmp_path)
+    for seed in seeds:
+        metrics = {}
+        for (row, column), cell in grid.cells.items():
+            row_of_run = [cell.metric, cell.method, cell.image_size, figure(row, column, seed), None, 1]
+            metrics.setdefault(cell.runs[0], []).append(row_of_run)
+        for run, rows in metrics.items():
+            known = {"command": ["fit"], "inputs": {}, "started": "", "wall_time": 1.0, "provenance": {}}
+            records.save(Record(id=run_id(run, scale, seed), scale=scale, seed=seed, metrics=rows, **known))
+    return records
+
+
+def figures_for(contrasts, verdict):
+    """Return figures by row and column under which all comparisons are right, or the first one is wrong."""
+    cells = sorted({cell for contrast in contrasts for cell in contrast if cell != CONSTANT})
+    weights = np.array([[contrast.get(cell, 0.0) for cell in cells] for contrast in contrasts])
+    constants = np.array([contrast.get(CONSTANT, 0.0) for contrast in contrasts])
+    if verdict is Verdict.FAILS:
+        figures = -(1 + constants[0]) * weights[0] / (weights[0] ** 2).sum()
+        return dict(zip(cells, figures, strict=True))
+    # The largest margin that all of them can have together, at most 1, and the figures that give it.
+    margin = np.ones((len(contrasts), 1))
+    bounds = [*[(-100, 100)] * len(cells), (None, 1)]
+    found = linprog([*[0] * len(cells), -1], np.hstack([-weights, margin]), constants, bounds=bounds)
+    assert found.x[-1] > 0.02, "comparisons that cannot be right together"
+    return dict(zip(cells, found.x, strict=False))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.HOLDS, Verdict.FAILS])
+@pytest.mark.parametrize("key", GRIDS, ids=" ".join)
+def test_claims_get_a_verdict_from_records(tmp_path, key, verdict):
+    """Figures that are made to bear a claim out make it hold; others make it fail."""
+    (name, scale), noise = key, random.Random(0)
+    for place, claim in enumerate(TABLES[name].claims):
+        contrasts = claim.contrasts.get(scale)
+        if contrasts is None:
+            continue
+        figures = figures_for(contrasts, verdict)
+
+        def figure(row, column, seed, figures=figures):
+            return figures.get((row, column), 0.0) + 0.001 * noise.random()
+
+        records = synthetic(tmp_path / str(place), GRIDS[key], scale, (0, 1, 2), figure)
+        finding = finding_of(claim, TABLES[name], records, scale)
+        assert len(finding.effects) == len(contrasts)
+        assert finding.verdict is verdict, claim.text
