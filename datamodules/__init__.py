@@ -12,6 +12,8 @@ EXPORTS = {
     "Collection": "datamodules.analysis.collection",
     "DAVIS2017": "datamodules.dense.davis",
     "DetectionScenes": "datamodules.detection.scenes",
+    "DubbingClips": "datamodules.clips.dubbing.dubbing_clips",
+    "DubbingWorld": "datamodules.clips.dubbing.dubbing_world",
     "Edges2Handbags": "datamodules.translation.edges2handbags",
     "FaceWorld": "datamodules.translation.face_world",
     "ImageFolder": "datamodules.images.image_folder",

@@ -25,6 +25,7 @@ LEAST_MAGNITUDE = 1e-5  # -100 dB
 REFERENCE_LEVEL = 20.0  # dB that are subtracted
 LOWEST_LEVEL = -100.0  # dB, becomes -LIMIT; 0 dB becomes LIMIT
 LIMIT = 4.0
+ROUNDING = 1e-6  # steps: the time of a frame is a fraction, of which a float may be a little less
 STEPS_AT_ONCE = 1024  # 13 s, whose spectra take 3 MB
 
 
@@ -135,6 +136,45 @@ def mel_windows(mel: Tensor, frames: Tensor | Sequence[int]) -> Tensor:
         raise IndexError(f"windows from step {int(starts.min())} to {int(starts.max())} of {mel.shape[-1]}")
     windows: Any = mel[..., starts[:, None] + torch.arange(MEL_WINDOW, device=mel.device)]  # (..., 80, W, 16)
     return windows.movedim(-2, -3)
+
+
+def frame_mels(mel: Tensor, frames: Tensor | Sequence[int]) -> Tensor:
+    """Return the sound by which each frame of a dubbed video is made: 16 steps from where the frame before it begins.
+
+    So it reaches from frame f - 1 to f + 3, as in Wav2Lip and in the published weights of Diff2Lip, which count frames
+    from 1 here and take two off; the middle is one frame later than the frame's own.
+
+    Args:
+        mel: (..., 80, M) mel spectrogram; M may be 0.
+        frames: F, any shape, whole numbers of at least 0; there is silence beyond the end of the sound.
+
+    Returns:
+        (..., *F, 80, 16).
+    """
+    frames = torch.as_tensor(frames, dtype=torch.int64, device=mel.device)
+    return _mels_from(mel, (frames - 1).clamp_min(0) * MEL_RATE // FRAME_RATE)
+
+
+def frame_mels_at(mel: Tensor, times: Tensor | Sequence[float]) -> Tensor:
+    """Return the sound by which frames of a video of any rate are made; at 25 frames a second that of `frame_mels`.
+
+    Args:
+        mel: (..., 80, M) mel spectrogram; M may be 0.
+        times: F, any shape, seconds of the sound when frames are shown.
+
+    Returns:
+        (..., *F, 80, 16).
+    """
+    times = torch.as_tensor(times, dtype=torch.float64, device="cpu")  # not every accelerator has float64
+    starts = (MEL_RATE * (times - 1 / FRAME_RATE).clamp_min(0) + ROUNDING).floor()
+    return _mels_from(mel, starts.to(mel.device, torch.int64))
+
+
+def _mels_from(mel: Tensor, starts: Tensor) -> Tensor:
+    """Return 16 steps (..., *F, 80, 16) from each of some steps F on, with silence beyond the end."""
+    padded = F.pad(mel, (0, MEL_WINDOW), value=-LIMIT)
+    steps = starts.clamp_max(mel.shape[-1])[..., None] + torch.arange(MEL_WINDOW, device=mel.device)
+    return padded[..., steps].movedim(mel.dim() - 2, -2)
 
 
 def whole_windows(frames: int, steps: int) -> int:

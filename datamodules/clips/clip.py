@@ -64,6 +64,25 @@ def face_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
     return crops
 
 
+def landmarks_in_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
+    """Return the landmarks in some frames, in pixels of what `face_crops` gives.
+
+    Args:
+        clip: with the landmarks and the boxes.
+        indices: of the frames.
+        size: S, side of a square in pixels.
+
+    Returns:
+        (n, 68, 2) float32 xy; 0 in a frame without a face.
+    """
+    some = list(indices)
+    found = clip.found[some, None, None]
+    boxes = np.where(found[:, 0], clip.boxes[some], 0).astype(np.float64).round()  # as `crop` does
+    corners, sides = boxes[:, None, :2], np.maximum(boxes[:, None, 2:] - boxes[:, None, :2], 1)
+    landmarks = (clip.landmarks[some] - corners) / sides * size
+    return torch.from_numpy(np.where(found, landmarks, 0).astype(np.float32))
+
+
 def _crops_of_some(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
     images = torch.from_numpy(clip.images(indices)).permute(0, 3, 1, 2)
     height, width = images.shape[-2:]

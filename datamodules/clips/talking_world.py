@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -74,6 +74,7 @@ class TalkingWorld(DataInParts):
     """
 
     train_task, eval_task, one_by_one = "sync", "clip", True
+    least_frames: ClassVar[int] = WINDOW_FRAMES  # of a clip with one window
 
     def __init__(
         self,
@@ -97,11 +98,11 @@ class TalkingWorld(DataInParts):
         self.seconds, self.face_size, self.windows, self.apart = seconds, face_size, windows, apart
         self.rounds, self.pauses, self.speech = rounds, pauses, speech
         self.rendered: dict[str, list[TalkingClip]] = {}
-        least = WINDOW_FRAMES + (windows - 1) * apart
+        least = self.least_frames + (windows - 1) * apart
         if round(seconds * FRAME_RATE) < least:
             raise UserError(
-                f"TalkingWorld.seconds is {seconds}; {windows} windows whose starts are {apart} frame(s) apart take at"
-                f" least {least / FRAME_RATE}"
+                f"{type(self).__name__}.seconds is {seconds}; {windows} windows whose starts are {apart} frame(s) apart"
+                f" take at least {least / FRAME_RATE}"
             )
 
     def clips(self, part: str) -> list[TalkingClip]:
@@ -110,17 +111,18 @@ class TalkingWorld(DataInParts):
             count = self.counts[part]
             if self.speech == "espeak":
                 check_installed()
-            make = partial(
-                world_clip,
-                self.seed + PARTS[part] * HELD_OUT_WORLD,
-                seconds=self.seconds,
-                size=self.face_size,
-                pauses=self.pauses,
-                speech=self.speech,
-                digits=len(str(max(count - 1, 0))),
-            )
+            digits = len(str(max(count - 1, 0)))
+            make = partial(world_clip, self.world(part), speak=self.speaker(part), size=self.face_size, digits=digits)
             self.rendered[part] = render(make, count, frames=round(count * self.seconds * FRAME_RATE))
         return self.rendered[part]
+
+    def world(self, part: str) -> int:
+        """Return the seed of the people of a part."""
+        return self.seed + PARTS[part] * HELD_OUT_WORLD
+
+    def speaker(self, part: str) -> Callable[[int], Speech]:
+        """Return what gives the speech of the clip of an index; it can be pickled."""
+        return partial(SPEAKERS[self.speech], self.world(part), seconds=self.seconds, pauses=self.pauses)
 
     @override
     def setup(self, stage: str) -> None:
@@ -140,29 +142,17 @@ class TalkingWorld(DataInParts):
         return WholeClips(self.clips(part), size=self.face_size, also=("opening", "width"))
 
 
-def world_clip(
-    world: int,
-    index: int,
-    *,
-    seconds: float,
-    size: int,
-    pauses: float = PAUSES,
-    speech: SpeechName = "formants",
-    digits: int = 1,
-) -> TalkingClip:
+def world_clip(world: int, index: int, *, speak: Callable[[int], Speech], size: int, digits: int = 1) -> TalkingClip:
     """Render clip ``index`` of a world.
 
     Args:
-        world: seed of people, voices and words.
+        world: seed of its people.
         index: of the clip.
-        seconds: of it.
+        speak: gives what is said in the clip of an index.
         size: S, side of the faces in pixels.
-        pauses: share of the time in which nobody speaks.
-        speech: which kind.
         digits: of the number in its name, with leading zeros, so that names sort as numbers do.
     """
-    said = SPEAKERS[speech](world, index, seconds, pauses=pauses)
-    return talking_clip(f"clip-{index:0{digits}d}", said, world=world, index=index, size=size)
+    return talking_clip(f"clip-{index:0{digits}d}", speak(index), world=world, index=index, size=size)
 
 
 class Made(Dataset):

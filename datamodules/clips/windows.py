@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.clips.clip import Clip, face_crops
@@ -38,7 +39,7 @@ class SyncWindows(Dataset):
     def __init__(self, clips: Sequence[Clip], *, size: int, windows: int = 2, apart: int = 1, rounds: int = 1):
         self.size, self.windows, self.apart, self.rounds = size, windows, apart, rounds
         self.clips = clips  # as they are: those in files are opened when they are asked for, for there may be a million
-        starts = [window_starts(clip) for clip in clips]
+        starts = [self.starts_in(clip) for clip in clips]
         self.kept = [position for position, each in enumerate(starts) if len(spaced(each, apart)) >= windows]
         self.starts = [starts[position] for position in self.kept]
         self.left_out = len(clips) - len(self.kept)
@@ -57,7 +58,14 @@ class SyncWindows(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         index %= len(self.kept)
         clip, starts = self.clips[self.kept[index]], self.starts[index]
-        frames = torch.from_numpy(draw_starts(starts, self.windows, self.apart))
+        return self.sample(clip, torch.from_numpy(draw_starts(starts, self.windows, self.apart)))
+
+    def starts_in(self, clip: Clip) -> NDArray[np.int64]:
+        """Return the frames of a clip, in order, at which windows may start."""
+        return window_starts(clip)
+
+    def sample(self, clip: Clip, frames: Tensor) -> dict[str, Any]:
+        """Return the sample of the windows of a clip that start at some frames (W,)."""
         shown, places = torch.unique(frames[:, None] + torch.arange(WINDOW_FRAMES), return_inverse=True)
         faces = face_crops(clip, shown.tolist(), self.size).float() / 255
         return {"faces": faces[places], "mel": mel_windows(clip.mel, frames), "frame": frames, "name": clip.name}

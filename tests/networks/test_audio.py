@@ -13,6 +13,8 @@ from networks.audio import (
     STEPS_AT_ONCE,
     WINDOW_FRAMES,
     MelSpectrogram,
+    frame_mels,
+    frame_mels_at,
     mel_start,
     mel_windows,
     slaney_filters,
@@ -107,6 +109,56 @@ def test_windows_are_the_slices_of_the_reference():
     for outside in ([-1], [58]):
         with pytest.raises(IndexError, match="of 200"):
             mel_windows(mel, outside)
+
+
+def numbered_steps(steps):
+    """Return a mel spectrogram (80, M) whose values are the numbers of its steps."""
+    return torch.arange(steps).float().expand(80, -1)
+
+
+def test_the_sound_of_a_frame_begins_one_frame_before_it():
+    mel = numbered_steps(60)
+    # int(3.2 * max(f - 1, 0)), worked out by hand for f = 0, 1, 2, 3, 7 and 12
+    expected = [range(start, start + 16) for start in (0, 0, 3, 6, 19, 35)]
+    sound = frame_mels(mel, [0, 1, 2, 3, 7, 12])
+    assert sound.shape == (6, 80, 16)
+    assert sound[:, 0].tolist() == [list(steps) for steps in expected]
+    assert torch.equal(sound[:, 79], sound[:, 0])
+
+
+def test_the_sound_of_a_frame_is_that_of_the_window_of_the_frame_before():
+    mel = torch.rand(2, 80, 200, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(frame_mels(mel, range(1, 50)), mel_windows(mel, range(49)))
+
+
+def test_beyond_the_end_of_the_sound_there_is_silence():
+    sound = frame_mels(numbered_steps(10), [2, 4, 500])[:, 0]
+    assert sound[0].tolist() == [*range(3, 10), *[-4] * 9]
+    assert sound[1].tolist() == [9, *[-4] * 15]
+    assert (sound[2] == -4).all()
+    assert torch.equal(frame_mels(torch.zeros(80, 0), [0, 3]), torch.full((2, 80, 16), -4.0))
+
+
+def test_frames_and_spectrograms_of_any_shape():
+    mel = torch.rand(2, 3, 80, 90, generator=torch.Generator().manual_seed(0))
+    frames = torch.randint(0, 25, (4, 5), generator=torch.Generator().manual_seed(0))
+    sound = frame_mels(mel, frames)
+    assert sound.shape == (2, 3, 4, 5, 80, 16)
+    assert torch.equal(sound[1, 2, 3, 4], frame_mels(mel[1, 2], [int(frames[3, 4])])[0])
+    assert frame_mels(mel, 7).shape == (2, 3, 80, 16)
+
+
+def test_frames_of_25_a_second_sound_alike_by_number_and_by_time():
+    mel, frames = numbered_steps(MEL_RATE * 400), np.arange(9000)
+    by_number = frame_mels(mel, torch.from_numpy(frames))[:, 0, 0]
+    for times in (frames / 25, frames * 0.04, np.cumsum(np.full(9000, 0.04)) - 0.04):
+        assert torch.equal(frame_mels_at(mel, torch.from_numpy(times))[:, 0, 0], by_number)
+
+
+def test_frames_of_another_rate_sound_as_they_are_shown():
+    # 30 a second: 80 (f / 30 - 0.04) = 2.67 f - 3.2, rounded down
+    starts = frame_mels_at(numbered_steps(60), [f / 30 for f in (0, 1, 2, 3, 6)])[:, 0, 0]
+    assert starts.tolist() == [0, 0, 2, 4, 12]
 
 
 def test_whole_windows_counts_those_that_a_loop_finds():

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops
+from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops, landmarks_in_crops
 
 
 class Ramp(Clip):
@@ -62,3 +62,19 @@ def test_a_box_is_stretched_to_a_square():
 
 def test_an_empty_box_gives_one_pixel():
     assert crop(torch.full((3, 4, 4), 7, dtype=torch.uint8), torch.tensor([2.0, 2.0, 2.0, 2.0]), 3).unique() == 7
+
+
+def test_landmarks_lie_on_what_they_lay_on_before():
+    clip = Ramp([[5, 2, 13, 12], [4.4, 1.6, 20.6, 9.7], [np.nan] * 4], [True, True, False])
+    clip.landmarks[:2] = [9, 7]  # a point that the frames call column 9, row 7, of which pixels are the left and top
+    points = landmarks_in_crops(clip, [1, 0, 2], 40)
+    assert points.dtype == torch.float32
+    assert points.shape == (3, 68, 2)
+    assert points[1, 3].tolist() == [20, 20]  # (9 - 5) / 8 and (7 - 2) / 10 of 40
+    assert torch.allclose(points[0, 3], torch.tensor([(9 - 4) / 17 * 40, (7 - 2) / 8 * 40]))  # of the rounded box
+    assert (points[2] == 0).all()
+    shown = face_crops(clip, [0, 1], 40)
+    for crop_, point in zip(shown, points[[1, 0], 0], strict=True):
+        x, y = (round(value) for value in point.tolist())
+        assert abs(crop_[0, y, x - 1 : x + 1].float().mean() - 8.5) <= 0.5  # the middle of a pixel is half a pixel on
+        assert abs(crop_[1, y - 1 : y + 1, x].float().mean() - 6.5) <= 0.5

@@ -1,4 +1,5 @@
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from datamodules.clips import talking_world
 from datamodules.clips.talking_world import TalkingWorld, render, world_clip
+from datamodules.procedural.speech.speech import speak
 from visionscapes.errors import UserError
 
 SMALL = {
@@ -100,7 +102,7 @@ def test_clips_are_rendered_once(monkeypatch):
 
 def test_names_sort_as_numbers_do():
     def make(index):
-        return world_clip(0, index, seconds=0.2, size=16, pauses=0.2, digits=2)
+        return world_clip(0, index, speak=partial(speak, 0, seconds=0.2), size=16, digits=2)
 
     assert [clip.name for clip in render(make, 11, 55)][::5] == ["clip-00", "clip-05", "clip-10"]
 

@@ -1,0 +1,111 @@
+"""The embedded world as clips to be dubbed."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from datamodules.clips.dubbing.pairs import DubbingPairs, chosen_pairs
+from datamodules.clips.dubbing.windows import LEAST_FRAMES, DubbingWindows
+from datamodules.clips.talking_world import TalkingWorld
+from datamodules.common.loading import check_global_batch
+from datamodules.procedural.scenes.scenes import generator
+from datamodules.procedural.speech.silence import with_silence
+from datamodules.procedural.speech.speech import Speech
+from visionscapes.checks import NonNegativeInt, ShareBelowOne, check_options
+
+SILENCE = 20  # stream of random numbers, apart from those of the other worlds
+
+
+class DubbingWorld(TalkingWorld):
+    """Drawn people who talk, to be dubbed: training windows, pairs of a video and a sound to evaluate.
+
+    Training batches are those of `TalkingWorld`, of task "sync", with "frame_mel" (B, W, 5, 80, 16) float32 in [-4, 4],
+    the sound by which each frame is made (``networks.audio.frame_mels``), and "landmarks" (B, W, 5, 68, 2) float32 in
+    pixels of the faces. Validation and test, one pair a batch: {"task": "dub", "setting": ["reconstruction" | "cross"],
+    "name": ["<video>__<audio>"], "faces" (1, T, 3, S, S) uint8 RGB, "landmarks" and "driving_landmarks"
+    (1, T, 68, 2) float32 in pixels of the faces, of the video and of the clip that the sound is from, "boxes"
+    (1, T, 4) float32, "found" (1, T) bool, "frame_mel" (1, T, 80, 16), "mel" (1, 80, M) and "audio" (1, 640 T) float32
+    of the sound, "opening" and "driving_opening" (1, T) in [0, 1], of the mouth of either clip}. In the setting
+    "reconstruction" a video gets its own sound, in the setting "cross" that of another person.
+
+    Windows in which nobody speaks are rare in speech, and a generator that has seen none moves the mouth on when the
+    sound stops. So everybody is silent for a share of each clip, in one stretch.
+
+    Args:
+        clips: to train on, each of another person.
+        test_clips: of the test.
+        val_clips: of the validation during training, which has two pairs of each; 0 leaves it out.
+        seconds: of a clip.
+        face_size: S, side of the faces in pixels; they are cut from forehead to chin and made square.
+        windows: W of a training sample, all of one clip.
+        apart: frames between the starts of a sample's windows, at least.
+        rounds: training samples of a clip in an epoch.
+        pauses: share of the rest of the time in which nobody speaks, between utterances.
+        speech: "formants" of syllables without meaning, or real words by "espeak", which is the extra ``speech``.
+        batch_size: training samples a batch and process.
+        num_workers: processes that load.
+        seed: of the worlds, of the pairs and of the order of training.
+        silence: share of each clip in which nobody speaks, in one stretch somewhere.
+        reconstruction: pairs of the test that are a video with its own sound; as many as clips if None.
+        cross: pairs of the test that are a video with the sound of another clip; as many as clips if None.
+
+    Attributes:
+        drawn_faces: that there are no real ones.
+
+    Raises:
+        UserError: an option out of its range, clips that are too short for their windows, or more pairs than there are;
+            in ``setup``, espeak-ng is asked for and not installed.
+    """
+
+    eval_task = "dub"
+    drawn_faces: ClassVar[bool] = True
+    least_frames = LEAST_FRAMES
+
+    def __init__(
+        self,
+        silence: ShareBelowOne = 0.25,
+        reconstruction: NonNegativeInt | None = None,
+        cross: NonNegativeInt | None = None,
+        **kwargs: Any,
+    ):
+        check_options(DubbingWorld, locals())
+        super().__init__(**kwargs)
+        self.silence = silence
+        self.pairs = chosen_pairs(self.counts["test"], reconstruction=reconstruction, cross=cross, seed=self.seed)
+
+    @override
+    def speaker(self, part: str) -> Callable[[int], Speech]:
+        return partial(speak_and_stop, self.world(part), speak=super().speaker(part), silence=self.silence)
+
+    @override
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
+            self.train_set = DubbingWindows(
+                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
+            )
+        if stage in ("fit", "validate"):
+            count = self.counts["val"]
+            pairs = chosen_pairs(count, reconstruction=None, cross=count if count > 1 else 0, seed=self.seed)
+            self.val_set = self._pairs("val", pairs)
+        if stage == "test":
+            self.test_set = self._pairs("test", self.pairs)
+        if stage == "predict":
+            self.predict_set = self._whole("test")
+
+    def _pairs(self, part: str, pairs: list[Any]) -> DubbingPairs:
+        return DubbingPairs(self.clips(part), pairs, size=self.face_size, also=("opening",))
+
+
+def speak_and_stop(world: int, index: int, *, speak: Callable[[int], Speech], silence: float) -> Speech:
+    """Return the speech of the clip of an index, with a stretch of silence in it.
+
+    Args:
+        world: seed of the place of the stretch.
+        index: of the clip.
+        speak: gives what is said without the stretch.
+        silence: share of its time.
+    """
+    return with_silence(speak(index), silence, generator(world, index, SILENCE))
