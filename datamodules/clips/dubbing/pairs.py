@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from datamodules.clips.clip import Clip, face_crops, landmarks_in_crops
-from datamodules.clips.errors import ClipError
 from networks.audio import (
     FRAME_RATE,
     HOP,
@@ -22,6 +21,7 @@ from networks.audio import (
     mel_start,
 )
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 Setting = Literal["reconstruction", "cross"]
 SAMPLES = SAMPLE_RATE // FRAME_RATE  # of sound a frame

@@ -5,10 +5,10 @@ import torch
 from datamodules.clips.clip import face_crops
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, chosen_pairs
-from datamodules.clips.errors import ClipError
 from networks.audio import frame_mels
 from tests.helpers.prepared_clips import make_prepared_clip
 from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
 
 FRAMES = {"a": 20, "b": 12, "late": 16, "never": 10}
 
