@@ -20,7 +20,8 @@ FIRST = np.array([*JAW, *BROWS, *NOSE, *EYES, *OUTER_LIP, *INNER_LIP])
 SECOND = np.array([*JAW_TOO, *BROWS_TOO, *NOSE_TOO, *EYES, *OUTER_LIP, *INNER_LIP])
 
 JAW_POINTS, BROW_POINTS, MOUTH = slice(0, 17), slice(17, 27), slice(48, 68)
-NOSE_BASE = 33
+NOSE_TIP, NOSE_BASE = 30, 33
+NOSE_LENGTH = 1.24
 # How far the box reaches above the brows and below the chin, as shares of the way from the nose's base to the brows.
 FOREHEAD, BELOW = 0.45, 0.08
 
@@ -45,6 +46,21 @@ def face_box(landmarks: Float) -> Float:
     jaw = landmarks[..., JAW_POINTS, :]
     outline = np.concatenate([jaw, jaw - BELOW * upwards, brows, brows + FOREHEAD * upwards], -2)
     return np.concatenate([outline.min(-2), outline.max(-2)], -1).astype(np.float32)
+
+
+def turned_by(landmarks: Float) -> Float:
+    """Return by how many degrees heads are turned to a side (...,), 0 to 90, as far as two dimensions tell.
+
+    The tip of the nose is before the middle of the ears by `NOSE_LENGTH` times half their distance in MediaPipe's face.
+
+    Args:
+        landmarks: (..., 68, 2) in the order of iBUG 300-W.
+    """
+    ears = landmarks[..., 16, :] - landmarks[..., 0, :]
+    from_middle = landmarks[..., NOSE_TIP, :] - (landmarks[..., 16, :] + landmarks[..., 0, :]) / 2
+    across = np.maximum(np.linalg.norm(ears, axis=-1), 1e-6)
+    along = np.abs((from_middle * ears).sum(-1)) / across
+    return np.degrees(np.arctan2(along, NOSE_LENGTH * across / 2)).astype(np.float32)
 
 
 def mouth_opening(landmarks: Float) -> Float:

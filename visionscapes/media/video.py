@@ -9,6 +9,7 @@ on and BT.601 below, as players do.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ REORDERED = 16  # pictures by which the order of decoding may differ from that o
 REORDERING = Fraction(2)  # ... and seconds
 ROUNDING_OF_STAMPS = 0.0021  # seconds by which gaps differ where times are rounded to milliseconds
 COARSEST_TICK = Fraction(1, 500)  # seconds: coarser units of time are those of one frame, and exact
+SHORTEST = Fraction(1, 20_000)  # seconds: pictures that are nearer to each other have the same time
+EQUAL_RATES = 1e-4  # share by which rates differ that are the same
 ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -212,6 +215,63 @@ def read_frames(
             count, shown = count + max(0, repeats), following
         repeats = _due(middle, shown.end + rounding, step) - count
         yield from _repeated(convert, shown.frame, max(repeats, 1 - count))
+
+
+class TimedPicture(NamedTuple):
+    """A picture of a video and when it is shown.
+
+    Attributes:
+        picture: (H, W, 3) uint8 RGB, a new array.
+        time: when it appears, in seconds after the first one.
+        end: when it ends if no other follows, in seconds after the first one.
+    """
+
+    picture: NDArray[np.uint8]
+    time: float
+    end: float
+
+
+def timed_pictures(path: str | Path, damage: Damage | None = None) -> Iterator[TimedPicture]:
+    """Yield each picture of a video once, with its own time, at whatever rate.
+
+    Times rise; a picture at the time of the one before is left out, for nobody would see one of them. All have the size
+    of the first, to which others are resized.
+
+    Args:
+        path: of the video, in any container and codec that PyAV reads.
+        damage: where it is counted what could not be read and was passed over.
+
+    Raises:
+        ClipError: when the first picture is asked for: the file cannot be read, or has no video or no frame.
+    """
+    path, damage = Path(path), Damage() if damage is None else damage
+    with opened(path) as container:
+        timed = _timed(container, picture_stream(container, path), damage)
+        first = _first(timed, path)
+        convert, last = _Converter(first.frame), None
+        for one in chain([first], timed):
+            if last is not None and one.time - last < SHORTEST:
+                damage.stamps += 1
+                continue
+            last = one.time
+            yield TimedPicture(convert(one.frame), float(one.time - first.time), float(one.end - first.time))
+
+
+def steady_rate(times: NDArray[np.float64], end: float) -> float | None:
+    """Return at which rate pictures follow each other; None if they are shown for different times.
+
+    Args:
+        times: (N,) when each is shown, in seconds after the first one.
+        end: when the last one ends.
+    """
+    measured = (len(times) - 1) / times[-1] if len(times) > 1 else 1 / max(end, float(SHORTEST))
+    whole = max(round(measured), 1)
+    off = {rate: np.abs(times - np.arange(len(times)) / rate).max() for rate in (whole, whole * 1000 / 1001, measured)}
+    if len(times) == 1:
+        return next((float(rate) for rate in off if abs(rate / measured - 1) < EQUAL_RATES), measured)
+    named = min((whole, whole * 1000 / 1001), key=lambda rate: off[rate])
+    rate = named if off[named] <= ROUNDING_OF_STAMPS else measured
+    return float(rate) if off[rate] <= ROUNDING_OF_STAMPS else None
 
 
 def _first(timed: Iterator[_Timed], path: Path) -> _Timed:

@@ -46,6 +46,7 @@ class VideoWriter:
         rate: pictures a second; 29.97 and the like are taken for 30000/1001.
         sound: samples (N,) in [-1, 1], mono at 16 kHz, or a file with sound, whose rate and stereo are kept and whose
             sound is put as `read_sound` does. It ends with the pictures. None for a silent film.
+        pixel_aspect: width of a pixel as shown divided by its height, see `VideoInfo`.
         crf: constant rate factor of H.264: 0 loses nothing but colour resolution, 18 is hardly seen, 28 is small.
         preset: of x264, which trades time for size.
 
@@ -61,11 +62,13 @@ class VideoWriter:
         rate: PositiveFloat,
         *,
         sound: SoundSource | None = None,
+        pixel_aspect: PositiveFloat = 1.0,
         crf: Annotated[int, Bounds(least=0, most=51)] = 18,
         preset: Preset = "veryfast",
     ):
         check_options(VideoWriter, {name: value for name, value in locals().items() if name != "sound"})
         self.path, self.size, self.rate = Path(path), size, _exact(rate)
+        self.pixel_aspect = Fraction(pixel_aspect).limit_denominator(255)
         self.sound = None if sound is None else _Sound(sound)
         self.options = {"crf": str(crf), "preset": preset, "x264-params": SAME_EACH_TIME}
         self.count, self.last_stamp, self.end = 0, -1, Fraction(0)
@@ -127,6 +130,7 @@ class VideoWriter:
         self._stream = self._container.add_stream("libx264", rate=self.rate, options=self.options)
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", tick
+        context.sample_aspect_ratio = self.pixel_aspect
         context.thread_count = 1  # the same bytes on every machine
         context.color_range = ColorRange.MPEG
         fine = height >= LINES_OF_HIGH_DEFINITION

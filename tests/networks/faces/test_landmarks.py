@@ -3,9 +3,9 @@ import pytest
 from skimage import data
 
 from datamodules.procedural.faces.faces import render_face
-from datamodules.procedural.faces.identities import Expression
+from datamodules.procedural.faces.identities import Expression, Pose
 from networks.faces.finder import FaceFinder
-from networks.faces.landmarks import FIRST, SECOND, face_box, ibug_landmarks, mouth_opening
+from networks.faces.landmarks import FIRST, NOSE_LENGTH, SECOND, face_box, ibug_landmarks, mouth_opening, turned_by
 
 # Read off an enlarged astronaut by eye: corners of the eyes, tip and base of the nose, lips, ends of the brows, chin.
 ASTRONAUT = {
@@ -95,3 +95,26 @@ def test_an_opening_is_measured_in_distances_of_the_eyes() -> None:
     landmarks[:, 45] = [3, 4]
     landmarks[1, 66] = [0, 2]
     assert mouth_opening(landmarks).tolist() == pytest.approx([0, 0.4])
+
+
+@pytest.mark.parametrize("yaw", [0, 15, 30])
+def test_how_far_a_head_is_turned(yaw: int) -> None:
+    """A drawn head's nose is longer or shorter than that of the mean face; either side counts alike."""
+    left, right = (
+        turned_by(render_face(seed=3, index=1, size=256, pose=Pose(yaw=side), expression=Expression()).landmarks)
+        for side in (-yaw, yaw)
+    )
+    assert abs(left - right) < 6
+    assert abs((left + right) / 2 - yaw) < 10
+
+
+def test_how_far_three_points_say_that_a_head_is_turned() -> None:
+    """Ears at either side and a nose before them, turned by the angle and seen from before, leaning to one side too."""
+    landmarks = np.zeros((2, 68, 2), np.float32)
+    for index, lean in enumerate((0.0, 0.6)):
+        turn = np.radians(40)
+        across, down = np.array([np.cos(lean), np.sin(lean)]), np.array([-np.sin(lean), np.cos(lean)])
+        landmarks[index, 0], landmarks[index, 16] = -np.cos(turn) * across, np.cos(turn) * across
+        landmarks[index, 30] = NOSE_LENGTH * np.sin(turn) * across + 0.4 * down
+    assert turned_by(50 * landmarks + 7) == pytest.approx([40, 40], abs=1e-3)
+    assert turned_by(np.zeros((68, 2), np.float32)) == 0

@@ -10,7 +10,7 @@ from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, n
 from visionscapes.media.containers import Damage
 from visionscapes.media.errors import ClipError
 from visionscapes.media.sound import read_sound
-from visionscapes.media.video import probe, read_frames
+from visionscapes.media.video import probe, read_frames, steady_rate, timed_pictures
 
 MANY = [
     ("a.mp4", "libx264", {}),
@@ -342,3 +342,28 @@ def test_readers_side_by_side_and_left_half_way(tmp_path):
     for reader in readers:
         reader.close()
     path.unlink()
+
+
+@pytest.mark.parametrize("start", [0, 700])
+def test_pictures_with_their_own_times(tmp_path, start):
+    """At any rate each picture comes once, at its time after the first; two at one time are one."""
+    stamps = [start + stamp for stamp in (0, 3600, 18000, 18001, 29970)]
+    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(5)], stamps, tick=Fraction(1, 90_000))
+    damage = Damage()
+    shown = list(timed_pictures(path, damage))
+    assert [number_of(one.picture) for one in shown] == [0, 1, 2, 4]
+    assert [one.time for one in shown] == pytest.approx([0, 0.04, 0.2, 0.333])
+    assert shown[-1].end > 0.333
+    assert damage.stamps == 1
+    with pytest.raises(ClipError, match=r"no\.mkv"):
+        next(timed_pictures(tmp_path / "no.mkv"))
+
+
+@pytest.mark.parametrize("rate", [12.5, 24, 24000 / 1001, 25, 30000 / 1001, 50, 60])
+@pytest.mark.parametrize("digits", [9, 3])
+def test_steady_pictures_have_a_rate(rate, digits):
+    times = np.round(np.arange(200) / rate, digits)
+    assert steady_rate(times, 200 / rate) == pytest.approx(rate, rel=1e-4)
+    assert steady_rate(np.zeros(1), round(1 / rate, 6)) == pytest.approx(rate, rel=1e-4)
+    times[100:] += 0.5 / rate
+    assert steady_rate(times, 200.5 / rate) is None

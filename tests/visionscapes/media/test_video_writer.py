@@ -195,3 +195,9 @@ def test_names_of_all_kinds(tmp_path, monkeypatch):
     for name in ("a b.mp4", "-i.mp4", "größe 口.mp4", "a:b.mp4", "a%03d.mp4", "no-suffix"):
         write(name, [numbered(k) for k in range(3)], sound='it\'s "a" sound.wav')
         assert [number_of(frame) for frame in read_frames(name)] == [0, 1, 2]
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", (WIDTH, HEIGHT), 25, pixel_aspect=16 / 11) as video:
+        video.write(numbered(1))
+    assert probe(tmp_path / "a.mp4").pixel_aspect == pytest.approx(16 / 11)
