@@ -1,0 +1,112 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from networks.pasting import feathered, paste
+
+
+def lower_half(side=16):
+    mask = torch.zeros(1, side, side)
+    mask[:, side // 2 :] = 1
+    return mask
+
+
+def frame_of(height=90, width=120, seed=0):
+    return torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def pasted(frame, patch, mask, box, **options):
+    new = frame.clone()
+    paste(new, patch, mask, torch.tensor(box), **options)
+    return new
+
+
+def test_only_the_mask_changes_and_its_middle_becomes_the_patch():
+    frame, patch = frame_of(), torch.full((3, 16, 16), 1.0)
+    new = pasted(frame, patch, lower_half(), [20.0, 10.0, 84.0, 74.0])
+    changed = (new != frame).any(2)
+    assert not changed[:42].any(), "rows 10 to 41 are the upper half of the box"
+    assert not changed[74:].any()
+    assert not changed[:, :20].any()
+    assert not changed[:, 84:].any()
+    assert (new[52:64, 40:64] == 255).all()
+
+
+def test_the_edge_is_soft():
+    """Across each edge the paste rises steadily, from the frame to the patch, over more than a pixel or two."""
+    frame = torch.zeros(90, 120, 3, dtype=torch.uint8)
+    new = pasted(frame, torch.ones(3, 16, 16), lower_half(), [20.0, 10.0, 84.0, 74.0], feather=0.2)[..., 0].int()
+    for line in (new[40:58, 52], new[58, 20:52], new[58, 52:84].flip(0), new[58:75, 52].flip(0)):
+        assert (line.diff() >= 0).all()
+        assert line[0] <= 20
+        assert line.max() == 255
+        assert line.diff().max() < 60, "no step"
+
+
+@pytest.mark.parametrize("box", [[20.0, 10.0, 36.0, 26.0], [-8.0, 70.0, 8.0, 86.0], [110.0, 80.0, 126.0, 96.0]])
+def test_a_patch_at_its_own_size_is_placed_pixel_by_pixel_and_cut_at_the_border(box):
+    """Naive version: blend each pixel that both have."""
+    frame = frame_of()
+    patch = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    new = pasted(frame, patch, lower_half(), box, fade=0.75)
+    weights = 0.75 * feathered(lower_half(), 0.1)[0]
+    for row in range(16):
+        for column in range(16):
+            y, x = int(box[1]) + row, int(box[0]) + column
+            if 0 <= y < 90 and 0 <= x < 120:
+                old = frame[y, x].float()
+                wanted = old + weights[row, column] * ((patch[:, row, column] + 1) * 127.5 - old)
+                assert (new[y, x].float() - wanted).abs().max() < 0.51
+                frame[y, x] = new[y, x]
+    assert torch.equal(new, frame), "nothing else has changed"
+
+
+def test_a_smooth_patch_keeps_its_place_when_it_is_enlarged_by_a_fraction():
+    """A ramp over the patch is the same ramp over the box."""
+    ramp = ((torch.arange(16) + 0.5) / 16 * 2 - 1).expand(3, 16, 16)
+    new = pasted(frame_of(), ramp, torch.ones(1, 16, 16), [20.3, 10.6, 95.8, 80.1])
+    columns = torch.arange(35, 80)
+    wanted = (columns + 0.5 - 20.3) / 75.5 * 255
+    assert (new[45, 35:80, 0].float() - wanted).abs().max() < 1.5
+
+
+def test_a_patch_that_is_made_smaller_is_antialiased():
+    stripes = torch.ones(3, 64, 64)
+    stripes[..., ::2] = -1
+    new = pasted(frame_of(), stripes, torch.ones(1, 64, 64), [20.0, 20.0, 36.0, 36.0])
+    assert (new[24:32, 24:32].float() - 127.5).abs().max() < 25, "grey, not some of the stripes"
+
+
+def test_without_weight_or_beside_the_frame_nothing_changes():
+    frame, patch = frame_of(), torch.ones(3, 16, 16)
+    assert torch.equal(pasted(frame, patch, lower_half(), [20.0, 10.0, 84.0, 74.0], fade=0.0), frame)
+    assert torch.equal(pasted(frame, patch, 0 * lower_half(), [20.0, 10.0, 84.0, 74.0]), frame)
+    assert torch.equal(pasted(frame, patch, lower_half(), [-90.0, 10.0, -10.0, 74.0]), frame)
+
+
+def test_what_is_beyond_the_colours_is_clamped():
+    new = pasted(frame_of(), torch.full((3, 16, 16), 7.0), torch.ones(1, 16, 16), [20.0, 20.0, 52.0, 52.0])
+    assert (new[30:42, 30:42] == 255).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_patch_on_a_gpu_is_pasted_alike():
+    frame, patch = frame_of(), torch.rand(3, 16, 16) * 2 - 1
+    box = [20.3, 10.6, 95.8, 80.1]
+    here, there = pasted(frame, patch, lower_half(), box), pasted(frame, patch.cuda(), lower_half().cuda(), box)
+    assert (here.int() - there.int()).abs().max() <= 1
+
+
+def test_a_feathered_mask_rises_from_its_edge_to_one_and_never_leaves_the_mask():
+    mask = lower_half(40)
+    soft = feathered(mask, 0.1)[0]
+    assert soft[:21].max() == 0
+    assert soft[-1].max() == soft[:, 0].max() == soft[:, -1].max() == 0
+    assert (soft[25:35, 6:34] == 1).all()
+    assert (soft[20:26, 20].diff() > 0).sum() >= 3
+    turned = (torch.arange(40)[:, None] + torch.arange(40) / 3 > 30).float()[None]
+    soft = feathered(turned, 0.1)
+    assert (soft[turned == 0] == 0).all()
+    inner = -F.max_pool2d(-F.pad(turned, [9] * 4), 19, 1) > 0
+    assert (soft[inner] == 1).all()
