@@ -1,0 +1,95 @@
+"""In which frames of a video the mouth is replaced, and how much of it where faces come and go."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.clips.faces.tracks import FaceTrack
+from networks.faces.landmarks import turned_by
+
+TURNED_BACK = 0.9  # times the limit: a head that is near it does not come and go
+
+
+@dataclass(frozen=True)
+class FacesToDub:
+    """Faces of N frames.
+
+    Attributes:
+        dubbed: (N,) bool.
+        fade: (N,) float32 in [0, 1], how much of the new mouth is shown; 0 where it is not dubbed.
+        boxes: (N, 4) float32 xyxy, whole pixels of the frames.
+        landmarks: (N, 68, 2) float32 xy in pixels of the frames.
+        turned_away: (N,) bool, where there is a face that is turned too far.
+        shots: (N,) int64, number of the shot.
+        at_once: faces that were seen in one frame.
+    """
+
+    dubbed: NDArray[np.bool_]
+    fade: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    turned_away: NDArray[np.bool_]
+    shots: NDArray[np.int64]
+    at_once: int
+
+
+def faces_to_dub(track: FaceTrack, most_turned: float, fade: int) -> FacesToDub:
+    """Return the faces that are dubbed.
+
+    Args:
+        track: the face in all frames.
+        most_turned: degrees that a head may be turned to a side.
+        fade: frames in which a mouth comes and goes where the face does within a shot; at a cut, and at the ends of the
+            video, it is there at once.
+    """
+    turned = turned_away(turned_by(track.landmarks), track.found, most_turned)
+    dubbed = track.found & ~turned
+    boxes = np.round(track.boxes)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    return FacesToDub(
+        dubbed=dubbed,
+        fade=faded(dubbed, track.shots, fade),
+        boxes=boxes.astype(np.float32),
+        landmarks=track.landmarks,
+        turned_away=turned,
+        shots=track.shots,
+        at_once=track.most_faces,
+    )
+
+
+def turned_away(angles: NDArray[np.float32], found: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
+    """Return where a head is turned too far (N,), until it is turned back to some less than the limit.
+
+    Args:
+        angles: (N,) degrees.
+        found: (N,) where there is a face.
+        most: limit in degrees.
+    """
+    away, now = np.zeros(len(angles), bool), False
+    for frame, (angle, there) in enumerate(zip(angles.tolist(), found.tolist(), strict=True)):
+        now = there and angle > (TURNED_BACK * most if now else most)
+        away[frame] = now
+    return away
+
+
+def faded(dubbed: NDArray[np.bool_], shots: NDArray[np.int64], frames: int) -> NDArray[np.float32]:
+    """Return weights (N,) that rise and fall evenly over some frames where, within a shot, dubbing begins and ends.
+
+    Args:
+        dubbed: (N,) which frames are.
+        shots: (N,) number of the shot.
+        frames: whose weight is between 0 and 1.
+    """
+    weights = np.zeros(len(dubbed), np.float32)
+    edges = np.flatnonzero((np.diff(dubbed.astype(np.int8)) != 0) | (np.diff(shots) != 0)) + 1
+    for first, end in pairwise([0, *edges.tolist(), len(dubbed)]):
+        if first == end or not dubbed[first]:
+            continue
+        steps = np.arange(1, end - first + 1) / (frames + 1)
+        comes = first > 0 and shots[first - 1] == shots[first]
+        goes = end < len(dubbed) and shots[end] == shots[end - 1]
+        one = np.ones(end - first)
+        weights[first:end] = np.minimum(steps if comes else one, steps[::-1] if goes else one).clip(max=1)
+    return weights

@@ -1,0 +1,147 @@
+"""Videos to dub, read as streams of chunks of frames, in constant memory."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from datamodules.clips.dubbing.one_video import Batch, HowToDub, VideoToDub
+from datamodules.clips.dubbing.schedule import Length
+from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.prepare.trees import clean
+from datamodules.common.reports import report_left_out
+from visionscapes.checks import Bounds, ImageSize, NonNegativeFloat, PositiveInt, check_options
+from visionscapes.errors import UserError
+from visionscapes.media.errors import ClipError
+from visionscapes.processes import rank_and_world_size
+
+MOST_BYTES = 2**27  # of the frames of a chunk
+
+
+class VideosToDub(IterableDataset):
+    """Chunks of consecutive frames of videos, one video after the other, with their faces and the new sound.
+
+    A chunk of F frames is a batch of task "predict": "video", "audio" and "name" str; "frames", F arrays (H, W, 3)
+    uint8 RGB at the video's own size; "time" (F,) float64 in seconds after the first frame, and "index" (F,) int64,
+    both of the dubbed video, which keeps the video's own times; "found" (F,) bool, which of them are to be dubbed;
+    "fade" (F,) float32 in [0, 1], the weight of the new mouth, which rises and falls where faces come and go within a
+    shot; "faces" (F, 3, S, S) uint8 and "boxes" (F, 4) float32, whole pixels of the frames, and "landmarks" (F, 68, 2)
+    float32 in pixels of the faces, all of which mean nothing where not "found"; "frame_mel" (F, 80, 16); "total",
+    frames in all; "rate", a second; "steady", whether they are; "pixel_aspect", see `VideoInfo`; "seconds" so far, by
+    part; "last" bool; and "counts", in the last chunk, see `counts_of`.
+
+    A frame is not to be dubbed, and passes through, if its face is not found, scores less than ``faces`` asks for, is
+    missing for more than 0.2 s, or is turned away. Of several faces ``faces`` chooses one. Whether a sound is speech is
+    not known: music moves mouths too. Silence closes them, as far as the network has learned it.
+
+    A video that cannot be dubbed is left out and told, unless it is the only one. Processes share the videos.
+
+    Args:
+        videos: files.
+        audio: file with the new sound of all of them; None for each video's own.
+        face_size: S in pixels.
+        faces: which face, and how it is found; gaps of more than 0.2 s are not bridged in any case.
+        length: what happens where the sound is longer or shorter than a video: "trim" ends with the shorter one;
+            "hold" holds the last picture while the sound goes on, and "loop" starts the video again; with both, a video
+            that is longer goes on in silence.
+        chunk: F, at most; fewer of large frames.
+        most_turned: degrees that a head may be turned to a side.
+        fade: seconds in which a mouth comes and goes.
+
+    Raises:
+        UserError: an option is out of its bounds, or there is no video.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Path],
+        audio: Path | None = None,
+        *,
+        face_size: ImageSize,
+        faces: FaceOptions = FaceOptions(),
+        length: Length = "trim",
+        chunk: PositiveInt = 32,
+        most_turned: Annotated[float, Bounds(above=0, most=90)] = 50.0,
+        fade: NonNegativeFloat = 0.16,
+    ):
+        check_options(VideosToDub, locals())
+        super().__init__()
+        if not videos:
+            raise UserError("There is no video to dub: name one")
+        how = HowToDub(face_size, faces, length, most_turned=most_turned, fade=fade)
+        names = distinct_names(videos)
+        self.videos = [VideoToDub(path, audio, name, how) for path, name in names.items()]
+        self.chunk = chunk
+
+    def __len__(self) -> int:
+        """Return how many chunks this process gives at most."""
+        return sum(self._most_chunks(video) for video in self._mine())
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the chunks.
+
+        Raises:
+            ClipError: the only video cannot be dubbed.
+            UserError: none of several can.
+        """
+        worker = get_worker_info()
+        if worker is not None and worker.id:
+            return  # the chunks of a video are in order: one worker reads them
+        mine, wrong = self._mine(), list[ClipError]()
+        for video in mine:
+            try:
+                yield from video.chunks(self._chunk_of(video), self._most_chunks(video))
+            except ClipError as error:
+                if len(self.videos) == 1:
+                    raise
+                wrong.append(error)
+                print(f"left out: {error}", flush=True)
+        if wrong and len(wrong) == len(mine):
+            raise UserError(f"None of {len(mine)} videos can be dubbed. The first: {wrong[0]}")
+        for reason, count in Counter(error.reason for error in wrong).items():
+            first = next(error for error in wrong if error.reason == reason)
+            report_left_out("dubbing", count, "videos", len(mine), f"{reason}, the first: {first}")
+
+    def _mine(self) -> list[VideoToDub]:
+        rank, world_size = rank_and_world_size()
+        return self.videos[rank::world_size]
+
+    def _chunk_of(self, video: VideoToDub) -> int:
+        return max(1, min(self.chunk, MOST_BYTES // (3 * video.info.width * video.info.height)))
+
+    def _most_chunks(self, video: VideoToDub) -> int:
+        """Return how many chunks a video has at most; one, which is not given, if it cannot be read."""
+        try:
+            return -(-video.most_frames // self._chunk_of(video))
+        except ClipError:
+            return 1
+
+
+def chunk_loader(videos: VideosToDub) -> DataLoader:
+    """Return the loader of videos to dub, whose chunks are batches as they are; it reads in this process."""
+    return DataLoader(videos, batch_size=None, collate_fn=_as_it_is, generator=torch.Generator())
+
+
+def distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
+    """Return what the files about each video are called: its name without suffix, after its folder's if need be."""
+    names: dict[Path, str] = {}
+    different = list(dict.fromkeys(videos))
+    counts = Counter(clean(video.stem).casefold() for video in different)
+    taken: set[str] = set()
+    for video in different:
+        name = clean(video.stem)
+        if counts[name.casefold()] > 1:
+            name = clean(f"{video.absolute().parent.name}_{video.stem}")
+        base, number = name, 2
+        while name.casefold() in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name.casefold())
+        names[video] = name
+    return names
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
