@@ -12,6 +12,7 @@ EXPECTED_WARNINGS = [
     "Found .* module\\(s\\) in eval mode",  # a frozen backbone is meant to be
     "You passed in a `val_dataloader` but have no `validation_step`",  # modules that only train
     "Using ModelCheckpoint with manual optimization",  # the state after the step is the one that is wanted
+    "Your `IterableDataset` has `__len__` defined",  # with several workers; here one process reads
     "Detected pickle protocol",  # such a file is refused with a message of its own
 ]
 
