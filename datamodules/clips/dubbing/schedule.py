@@ -80,7 +80,7 @@ def scheduled(times: Times, end: float, sound: float, length: Length) -> Schedul
     if steady:
         times = np.arange(len(times)) / rate
     left_out, silence = max(0.0, sound - end), max(0.0, end - sound)
-    return Schedule(sources, times, rate, steady, **counts, sound_left_out=left_out, silence=silence)
+    return Schedule(sources, times, rate, steady=steady, **counts, sound_left_out=left_out, silence=silence)
 
 
 def _steps(start: float, until: float, step: float) -> int:
