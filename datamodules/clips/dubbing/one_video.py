@@ -66,7 +66,7 @@ class VideoToDub:
         how: it is dubbed.
     """
 
-    def __init__(self, path: Path, audio: Path | None, name: str, how: HowToDub):
+    def __init__(self, path: Path, audio: Path | None, *, name: str, how: HowToDub):
         self.path, self.audio, self.name, self.how = path, audio, name, how
 
     @cached_property

@@ -73,7 +73,7 @@ class VideosToDub(IterableDataset):
             raise UserError("There is no video to dub: name one")
         how = HowToDub(face_size, faces, length, most_turned=most_turned, fade=fade)
         names = distinct_names(videos)
-        self.videos = [VideoToDub(path, audio, name, how) for path, name in names.items()]
+        self.videos = [VideoToDub(path, audio, name=name, how=how) for path, name in names.items()]
         self.chunk = chunk
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ pytestmark = needs_face_files
 
 
 def chunks(video, audio=None, size=5, **options):
-    return list(VideoToDub(video, audio, "name", HowToDub(32, **options)).chunks(size, 99))
+    return list(VideoToDub(video, audio, name="name", how=HowToDub(32, **options)).chunks(size, 99))
 
 
 def joined(batches, key):
@@ -63,7 +63,7 @@ def test_chunks_hold_the_frames_their_faces_and_the_sound_of_each(talk, tmp_path
 
 
 def test_chunks_are_larger_where_there_would_be_too_many(talk):
-    batches = list(VideoToDub(talk, None, "a", HowToDub(32)).chunks(1, 3))
+    batches = list(VideoToDub(talk, None, name="a", how=HowToDub(32)).chunks(1, 3))
     assert [len(batch["frames"]) for batch in batches] == [4, 4, 4]
 
 
@@ -96,7 +96,7 @@ def test_of_two_people_one_is_chosen(tmp_path):
     both = np.concatenate([person(1, 6), person(2, 6)], 2)
     for choose, at in (("0", 0), ("1", 112)):
         how = HowToDub(32, faces=FaceOptions(choose=choose))
-        batch = next(VideoToDub(video_of(tmp_path / f"{choose}.mp4", both), None, "a", how).chunks(32, 9))
+        batch = next(VideoToDub(video_of(tmp_path / f"{choose}.mp4", both), None, name="a", how=how).chunks(32, 9))
         assert batch["counts"]["faces_at_once"] == 2
         middles = batch["boxes"][:, 0::2].mean(1)
         assert ((middles > at) & (middles < at + 112)).all()
