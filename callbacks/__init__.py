@@ -28,6 +28,7 @@ EXPORTS = {
     "FeatureSimilarity": "callbacks.vit_analysis.feature_similarity",
     "FeatureWriter": "callbacks.dense.feature_writer",
     "FiniteLoss": "callbacks.run.finite_loss",
+    "DubbingEvaluation": "callbacks.generation.dubbing_evaluation",
     "FrechetDistance": "callbacks.generation.frechet_distance",
     "FrozenFeatures": "callbacks.run.frozen_features",
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",

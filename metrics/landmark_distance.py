@@ -31,18 +31,23 @@ class LandmarkDistance(Metric):
         self.add_state("samples", default=[], dist_reduce_fx="cat")
 
     @override
-    def update(self, landmarks: Tensor, truth: Tensor, known: Tensor | None = None) -> None:
+    def update(
+        self, landmarks: Tensor, truth: Tensor, known: Tensor | None = None, video: Tensor | None = None
+    ) -> None:
         """Add a clip.
 
         Args:
             landmarks: (T, 68, 2) xy in pixels of the generated frames.
             truth: (T, 68, 2) xy in pixels of the true ones.
-            known: (T,) bool, frames in which both have a face; all if None.
+            known: (T,) bool, frames in which all have a face; all if None.
+            video: (T, 68, 2) of the video that was dubbed, whose head the output has, if ``truth`` is of another head:
+                jitter is counted against it. None if they are the same.
         """
         known = torch.ones(len(truth), dtype=torch.bool, device=truth.device) if known is None else known
         distance = mouth_distances(landmarks, truth)[known].mean()
-        jitter = second_difference(landmarks, known) - second_difference(truth, known)
-        self.samples.append(torch.stack([distance, jitter / eye_distances(truth)[known].mean()]).float())
+        video = truth if video is None else video
+        jitter = second_difference(landmarks, known) - second_difference(video, known)
+        self.samples.append(torch.stack([distance, jitter / eye_distances(video)[known].mean()]).float())
 
     @override
     def compute(self) -> dict[str, Estimate]:

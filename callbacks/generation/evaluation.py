@@ -22,17 +22,13 @@ Key = tuple[str, int]  # method and side of the images
 Metrics = dict[Key, Metric]
 
 
-class GenerationEvaluation(Callback, ABC):
-    """Base of the protocols that compare generated images with true ones.
+class MethodEvaluation(Callback, ABC):
+    """Base of the protocols that sum up what a module generates, by method, over an epoch.
 
-    It takes what ``validation_step`` or ``test_step`` returns for batches of task "translation", a
-    ``networks.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. A metric sums up
-    each method, "image" for the output and the names of its parts, and at the end of the epoch the rows are logged as
-    ``<protocol>/<metric>/<method>`` (with ``@<size>`` where there are several sizes of images), written to
+    A metric sums up each method and size of images, and at the end of the epoch the rows are logged as
+    ``<protocol>/<metric>/<method>`` (with ``@<size>`` where there are several sizes), written to
     results/<protocol>.csv in the run folder and kept in ``results``. Exact under DDP: samples are dealt without
     padding, processes may have different numbers of batches, and the metrics add up at the end of the epoch alone.
-
-    Of videos (B, T, 3, H, W), the generated and the true ones, every frame counts as an image where that makes sense.
 
     Args:
         validate: whether to measure in validation epochs too, and not in tests alone.
@@ -40,14 +36,9 @@ class GenerationEvaluation(Callback, ABC):
     Attributes:
         protocol: its name in records, logs and files.
         presentation: how its rows are shown.
-        takes_videos: whether it measures videos frame by frame; otherwise it refuses them.
-
-    Raises:
-        UserError: in the run, a module that returns no ``Generated``, or videos for a protocol of images.
     """
 
     protocol: str
-    takes_videos: ClassVar[bool] = False
     presentation: Presentation
 
     def __init__(self, validate: bool):
@@ -60,8 +51,8 @@ class GenerationEvaluation(Callback, ABC):
         """Return an empty metric of one method for images of one size."""
 
     @abstractmethod
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
-        """Measure one batch of images; ``metric`` gives the metrics."""
+    def measure(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]) -> None:
+        """Measure what a step has returned for a batch, if the batch is of a task of this protocol's."""
 
     @abstractmethod
     def rows(self, metrics: Metrics) -> list[Result]:
@@ -90,13 +81,9 @@ class GenerationEvaluation(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(batch, Mapping) and batch.get("task") == TASK:
-            generated = generated_of(self, pl_module, outputs)
-            if self.takes_videos and generated.times is not None:
-                generated, batch = generated.frames(), {**batch, "image": frames_of(batch["image"])}
-            check_images(self, generated)
+        if isinstance(batch, Mapping):
             with torch.no_grad():
-                self.update(trainer, pl_module, generated, batch)
+                self.measure(trainer, pl_module, outputs, batch)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -128,6 +115,41 @@ class GenerationEvaluation(Callback, ABC):
         mine = self._metrics
         keys = union_in_order(list(mine))
         self._metrics = {key: mine[key] if key in mine else self.new_metric(key).to(device) for key in keys}
+
+
+class GenerationEvaluation(MethodEvaluation):
+    """Base of the protocols that measure translated images.
+
+    It takes what ``validation_step`` or ``test_step`` returns for batches of task "translation", a
+    ``networks.generated.Generated``, with the truth ``batch["image"]`` (B, 3, H, W) in [0, 1]. Methods are "image" for
+    the output and the names of its parts. Of videos (B, T, 3, H, W), the generated and the true ones, every frame
+    counts as an image where that makes sense.
+
+    Args:
+        validate: whether to measure in validation epochs too, and not in tests alone.
+
+    Attributes:
+        takes_videos: whether it measures videos frame by frame; otherwise it refuses them.
+
+    Raises:
+        UserError: in the run, a module that returns no ``Generated``, or videos for a protocol of images.
+    """
+
+    takes_videos: ClassVar[bool] = False
+
+    @abstractmethod
+    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
+        """Measure one batch of images; ``metric`` gives the metrics."""
+
+    @override
+    def measure(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]) -> None:
+        if batch.get("task") != TASK:
+            return
+        generated = generated_of(self, pl_module, outputs)
+        if self.takes_videos and generated.times is not None:
+            generated, batch = generated.frames(), {**batch, "image": frames_of(batch["image"])}
+        check_images(self, generated)
+        self.update(trainer, pl_module, generated, batch)
 
 
 def report(results: list[Result], protocol: str, trainer: Trainer, pl_module: LightningModule) -> None:

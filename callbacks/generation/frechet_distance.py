@@ -1,31 +1,28 @@
 """How close the distribution of generated images comes to that of the true ones."""
 
-from typing import Any
-
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
+from callbacks.generation.comparison import Compared, ComparisonEvaluation
+from callbacks.generation.evaluation import Key, Metrics
 from callbacks.generation.pictures import to_bytes
 from callbacks.results.presentation import LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
 from networks.feature_networks import SMALL_NETWORK, SmallFeatures, inception
-from networks.generated import Generated, to_unit_range
-
-_PARTS = ("reconstruction",)  # parts that are images themselves
 
 
-class FrechetDistance(GenerationEvaluation):
-    """Fréchet distance between generated and true images of an epoch, rounded to 8 bits (tables 5.1 to 5.5).
+class FrechetDistance(ComparisonEvaluation):
+    """Fréchet distance of generated and true images of an epoch, rounded to 8 bits (tables 5.1 to 5.5, 6.3 to 6.5).
 
-    Protocol "frechet_distance", methods "image" and, of a generator that has it, "reconstruction". With the weights of
-    Inception the metric is "FID"; without them it is "Frechet distance (dense-contrastive ViT)", that of the small
-    ViT of this repository at the images' own resolution, which is not comparable with it. Both fall with the
-    number of images, which the rows give: compare equal numbers alone, and more images than the network has features.
-    The features of the true images are computed once in a run for validation and once for the test, whose data must
-    not change in between. NaN for fewer than two images.
+    Protocol "frechet_distance", methods "image" and, of a generator that has it, "reconstruction"; of dubbed faces the
+    settings "reconstruction" and "cross", each against the frames of its own videos. With the weights of Inception the
+    metric is "FID"; without them it is "Frechet distance (dense-contrastive ViT)", that of the small ViT of this
+    repository at the images' own resolution, which is not comparable with it. Both fall with the number of images,
+    which the rows give: compare equal numbers alone, and more images than the network has features. The features of the
+    true images are computed once in a run for validation and once for the test, whose data must not change in between.
+    NaN for fewer than two images.
 
     Args:
         inception_weights: of torch-fidelity's Inception, pt_inception-2015-12-05: the path of a file, "download", or
@@ -47,7 +44,8 @@ class FrechetDistance(GenerationEvaluation):
         super().__init__(validate)
         self.inception_weights = inception_weights
         self._network: nn.Module | None = None
-        self._real: dict[tuple[bool, int], dict[str, Tensor]] = {}  # by whether it is the test, and size
+        # By whether it is the test, the method whose metric has summed it up, and size.
+        self._real: dict[tuple[bool, str, int], dict[str, Tensor]] = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,13 +64,13 @@ class FrechetDistance(GenerationEvaluation):
         return FrechetFeatureDistance(self._network)
 
     @override
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
-        size = batch["image"].shape[-2]
-        if (trainer.testing, size) not in self._real:
-            self.metric(pl_module, "image", size).update(to_bytes(batch["image"]), real=True)
-        methods = {"image": generated.image} | {k: v for k, v in generated.parts.items() if k in _PARTS}
-        for method, images in methods.items():
-            self.metric(pl_module, method, size).update(to_bytes(to_unit_range(images)), real=False)
+    def compare(self, trainer: Trainer, pl_module: LightningModule, compared: Compared) -> None:
+        size = compared.truth.shape[-2]
+        first = next(iter(compared.methods))
+        if (trainer.testing, first, size) not in self._real:
+            self.metric(pl_module, first, size).update(to_bytes(compared.truth), real=True)
+        for method, images in compared.methods.items():
+            self.metric(pl_module, method, size).update(to_bytes(images), real=False)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,9 +78,10 @@ class FrechetDistance(GenerationEvaluation):
         self._complete_metrics(pl_module.device)
         for (method, size), metric in self._metrics.items():
             assert isinstance(metric, FrechetFeatureDistance)
-            if method == "image":
-                self._real.setdefault((trainer.testing, size), metric.real_statistics())
-            metric.take_real_statistics(self._real[trainer.testing, size])
+            first = "image" if ("image", size) in self._metrics else method
+            if method == first:
+                self._real.setdefault((trainer.testing, first, size), metric.real_statistics())
+            metric.take_real_statistics(self._real[trainer.testing, first, size])
         super().on_test_epoch_end(trainer, pl_module)
 
     @override

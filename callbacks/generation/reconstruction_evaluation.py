@@ -1,32 +1,30 @@
 """How close generated images come to the true ones."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics
+from callbacks.generation.comparison import Compared, ComparisonEvaluation
+from callbacks.generation.evaluation import Key, Metrics
 from callbacks.results.presentation import HIGHER, LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
 from metrics.structural_similarity import NAMES, structural_similarity
 from networks.feature_networks import LPIPS, SMALL_NETWORK, SmallDistance
-from networks.generated import Generated, to_unit_range
 from visionscapes.checks import check_options
 
-_PARTS = ("reconstruction",)  # parts that are images themselves
 
+class ReconstructionEvaluation(ComparisonEvaluation):
+    """L1, PSNR, SSIM and perceptual distance between generated and true images (tables 5.1 to 5.5, 6.3, 6.4).
 
-class ReconstructionEvaluation(GenerationEvaluation):
-    """L1, PSNR, SSIM and perceptual distance between generated and true images (tables 5.1 to 5.5).
-
-    Protocol "reconstruction", methods "image" and, of a generator that has it, "reconstruction"; every figure is a
-    mean over images. "L1" is the mean absolute difference on the scale of 0 to 255; "PSNR" is in dB, infinite where
-    an image is equal to the truth; "SSIM (gaussian 11)" or "SSIM (uniform 7)"; "LPIPS" with AlexNet, or without its
-    weights "feature distance", see ``networks.feature_networks``, in the small ViT of this repository, which is not
-    comparable with it.
+    Protocol "reconstruction", methods "image" and, of a generator that has it, "reconstruction"; of dubbed faces the
+    setting "reconstruction", for in the other one there is no truth. Every figure is a mean over images. "L1" is the
+    mean absolute difference on the scale of 0 to 255; "PSNR" is in dB, infinite where an image is equal to the truth;
+    "SSIM (gaussian 11)" or "SSIM (uniform 7)"; "LPIPS" with AlexNet, or without its weights "feature distance", see
+    ``networks.feature_networks``, in the small ViT of this repository, which is not comparable with it.
 
     Args:
         window: of SSIM, "gaussian" or "uniform", see ``metrics.structural_similarity``.
@@ -73,13 +71,14 @@ class ReconstructionEvaluation(GenerationEvaluation):
         return ImageMeans(["L1", "PSNR", NAMES[self.window], self._distance_name])
 
     @override
-    def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
+    def compare(self, trainer: Trainer, pl_module: LightningModule, compared: Compared) -> None:
+        if not compared.aligned:
+            return
         assert self._distance is not None
         distance = self._distance.to(pl_module.device)
-        truth = self._rounded(batch["image"].float())
-        methods = {"image": generated.image} | {k: v for k, v in generated.parts.items() if k in _PARTS}
-        for method, output in methods.items():
-            images = self._rounded(to_unit_range(output))
+        truth = self._rounded(compared.truth)
+        for method, output in compared.methods.items():
+            images = self._rounded(output)
             figures = {
                 **pixel_errors(images, truth),
                 NAMES[self.window]: structural_similarity(images, truth, self.window),

@@ -16,11 +16,13 @@ class MetricKind:
         share: whether figures are shares of one, written in per cent with their standard errors. Others are written as
             they are.
         digits: format specification of a figure, such as ".1f" for one decimal place, ".4g" for four digits in all.
+        errors: whether figures that are no shares are written with their standard errors too.
     """
 
     better: Literal["higher", "lower"] | None
     share: bool = False
     digits: str = ".4g"
+    errors: bool = False
 
     def text(self, value: float, standard_error: float) -> str:
         """Return a figure as tables show it.
@@ -29,10 +31,10 @@ class MetricKind:
             value: in the unit of the metric.
             standard_error: NaN if unknown.
         """
-        if not self.share:
-            return f"{value:{self.digits}}"
-        error = f" ± {100 * standard_error:{self.digits}}" if standard_error == standard_error else ""
-        return f"{100 * value:{self.digits}}{error}"
+        unit = 100 if self.share else 1
+        known = (self.share or self.errors) and standard_error == standard_error
+        error = f" ± {unit * standard_error:{self.digits}}" if known else ""
+        return f"{unit * value:{self.digits}}{error}"
 
 
 SHARE = MetricKind("higher", share=True, digits=".1f")  # such as accuracies and IoU

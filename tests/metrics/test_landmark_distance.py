@@ -69,3 +69,14 @@ def test_parts_add_up():
     for name, estimate in parts[0].compute().items():
         torch.testing.assert_close(torch.stack(estimate[:2]), torch.stack(whole.compute()[name][:2]))
     assert math.isnan(LandmarkDistance().compute()["LMD"].value)
+
+
+def test_where_the_truth_is_of_another_head_jitter_is_counted_against_the_video():
+    trembling = still()
+    trembling[1::2, 48:, 1] += 10
+    other_head = still(seed=1)
+    metric = LandmarkDistance()
+    metric.update(trembling, other_head, None, trembling)
+    found = metric.compute()
+    assert float(found["jitter"].value) == 0
+    assert float(found["LMD"].value) == pytest.approx(float(mouth_distances(trembling, other_head).mean()))

@@ -53,3 +53,10 @@ def test_texts():
     assert MetricKind("lower", digits=".3f").text(4.25, 0.0) == "4.250"
     assert LOWER.text(18.739, 0.1) == "18.74"
     assert COUNT.text(16.0, math.nan) == "16"
+
+
+def test_errors_stand_beside_shares_and_where_they_are_asked_for():
+    assert MetricKind("higher", digits=".2f").text(0.9, 0.1) == "0.90"
+    assert MetricKind("higher", digits=".2f", errors=True).text(0.9, 0.1) == "0.90 ± 0.10"
+    assert MetricKind("higher", digits=".2f", errors=True).text(0.9, math.nan) == "0.90"
+    assert SHARE.text(0.9, 0.1) == "90.0 ± 10.0"
