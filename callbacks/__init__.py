@@ -29,6 +29,7 @@ EXPORTS = {
     "FeatureWriter": "callbacks.dense.feature_writer",
     "FiniteLoss": "callbacks.run.finite_loss",
     "DubbingEvaluation": "callbacks.generation.dubbing_evaluation",
+    "DubbingPictures": "callbacks.generation.dubbing_pictures",
     "FrechetDistance": "callbacks.generation.frechet_distance",
     "FrozenFeatures": "callbacks.run.frozen_features",
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",

@@ -76,9 +76,9 @@ def save_columns(columns: Mapping[str, Tensor], path: Path) -> None:
     save_photographs(figure, path)
 
 
-def new_grid(rows: int, columns: int, side: float = 1.55) -> tuple[Any, np.ndarray]:
-    """Return a figure and its panels (rows, columns) without axes, ``side`` inches each."""
-    figure = new_figure(side * columns, side * rows + 0.3)
+def new_grid(rows: int, columns: int, side: float = 1.55, height: float | None = None) -> tuple[Any, np.ndarray]:
+    """Return a figure and its panels (rows, columns) without axes, ``side`` inches wide and, if None, as high."""
+    figure = new_figure(side * columns, (side if height is None else height) * rows + 0.3)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:

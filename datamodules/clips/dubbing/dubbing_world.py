@@ -24,11 +24,11 @@ class DubbingWorld(TalkingWorld):
     Training batches are those of `TalkingWorld`, of task "sync", with "frame_mel" (B, W, 5, 80, 16) float32 in [-4, 4],
     the sound by which each frame is made (``networks.audio.frame_mels``), and "landmarks" (B, W, 5, 68, 2) float32 in
     pixels of the faces. Validation and test, one pair a batch: {"task": "dub", "setting": ["reconstruction" | "cross"],
-    "name": ["<video>__<audio>"], "faces" (1, T, 3, S, S) uint8 RGB, "landmarks" and "driving_landmarks"
-    (1, T, 68, 2) float32 in pixels of the faces, of the video and of the clip that the sound is from, "boxes"
-    (1, T, 4) float32, "found" (1, T) bool, "frame_mel" (1, T, 80, 16), "mel" (1, 80, M) and "audio" (1, 640 T) float32
-    of the sound, "opening" and "driving_opening" (1, T) in [0, 1], of the mouth of either clip}. In the setting
-    "reconstruction" a video gets its own sound, in the setting "cross" that of another person.
+    "name": ["<video>__<audio>"], "faces" and "driving_faces" (1, T, 3, S, S) uint8 RGB, "landmarks" and
+    "driving_landmarks" (1, T, 68, 2) float32 in pixels of the faces, of the video and of the clip that the sound is
+    from, "boxes" (1, T, 4) float32, "found" (1, T) bool, "frame_mel" (1, T, 80, 16), "mel" (1, 80, M) and "audio"
+    (1, 640 T) float32 of the sound, "opening" and "driving_opening" (1, T) in [0, 1], of the mouth of either clip}. In
+    the setting "reconstruction" a video gets its own sound, in the setting "cross" that of another person.
 
     Windows in which nobody speaks are rare in speech, and a generator that has seen none moves the mouth on when the
     sound stops. So everybody is silent for a share of each clip, in one stretch.

@@ -48,8 +48,9 @@ class DubbingPairs(Dataset):
     (T, 68, 2) float32 in pixels of the faces, "boxes" (T, 4) float32 in pixels of the clip's frames and "found" (T,)
     bool; of the sound "audio" (640 T,) float32, "mel" (80, 1 + 3.2 T) and "frame_mel" (T, 80, 16) float32 in [-4, 4],
     silent beyond their end; and "driving_landmarks" (T, 68, 2) of the clip that the sound is from, in pixels of its own
-    faces. For each ``also`` there is one of the video and one of the sound's clip, named "driving_<...>". In the
-    setting "reconstruction" both begin with the first frame that has a face, which is what the generator gets.
+    faces, and these as "driving_faces" (T, 3, S, S). For each ``also`` there is one of the video and one of the sound's
+    clip, named "driving_<...>". In the setting "reconstruction" both begin with the first frame that has a face, which
+    is what the generator gets.
 
     Args:
         clips: that pairs are of.
@@ -76,11 +77,12 @@ class DubbingPairs(Dataset):
                 " are needed: leave this pair out",
                 "too short",
             )
+        faces = face_crops(video, frames, self.size)
         mel = resized(driving.mel, steps(end), -LIMIT)
         return {
             "setting": pair.setting,
             "name": f"{video.name}__{driving.name}",
-            "faces": face_crops(video, frames, self.size),
+            "faces": faces,
             "landmarks": landmarks_in_crops(video, frames, self.size),
             "boxes": torch.from_numpy(video.boxes[first:end]),
             "found": torch.from_numpy(video.found[first:end]),
@@ -88,6 +90,7 @@ class DubbingPairs(Dataset):
             "mel": resized(mel[:, mel_start(first) :], steps(len(frames)), -LIMIT),
             "audio": resized(driving.audio, SAMPLES * end, 0)[SAMPLES * first :],
             "driving_landmarks": landmarks_in_crops(driving, frames, self.size),
+            "driving_faces": faces if driving is video else face_crops(driving, frames, self.size),
             **{key: torch.from_numpy(getattr(video, key)[first:end]) for key in self.also},
             **{f"driving_{key}": torch.from_numpy(getattr(driving, key)[first:end]) for key in self.also},
         }

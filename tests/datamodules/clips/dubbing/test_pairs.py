@@ -45,6 +45,8 @@ def test_a_cross_pair_is_as_long_as_the_shorter_of_both(clips):
     assert torch.equal(turned["frame_mel"][5], video.mel[:, 12:28])
     assert turned["frame_mel"][11, 0].tolist() == [*video.mel[0, 32:39].tolist(), *[-4] * 9]
     assert torch.equal(turned["landmarks"], sample["driving_landmarks"])
+    assert torch.equal(turned["faces"], sample["driving_faces"])
+    assert not torch.equal(sample["faces"], sample["driving_faces"])
 
 
 def test_a_reconstruction_begins_with_the_first_face(clips):
@@ -53,6 +55,7 @@ def test_a_reconstruction_begins_with_the_first_face(clips):
     assert sample["found"].all()
     assert torch.equal(sample["faces"], face_crops(clip, range(7, 16), 24))
     assert torch.equal(sample["landmarks"], sample["driving_landmarks"])
+    assert torch.equal(sample["faces"], sample["driving_faces"])
     assert torch.equal(sample["audio"], clip.audio[640 * 7 :])
     assert sample["mel"].shape == (80, 1 + 28)
     assert torch.equal(sample["mel"], clip.mel[:, 22:51])
