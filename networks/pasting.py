@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CUBIC = -0.5  # Keys' kernel, which keeps straight lines straight
+
 
 def paste(frame: Tensor, patch: Tensor, mask: Tensor, box: Tensor, *, fade: float = 1.0, feather: float = 0.1) -> None:
     """Paste a generated patch into a frame, in place; where the weight is 0 the frame keeps every bit.
 
-    The weight is ``fade`` times the mask, which rises from 0 at its edge to 1 within ``feather``. The patch is enlarged
-    by cubic interpolation, or made smaller with antialiasing, and lies where the box says to a fraction of a pixel.
+    The weight is ``fade`` times the mask, which rises from 0 at its edge to 1 within ``feather``. The patch is resized
+    by cubic interpolation, with antialiasing where it becomes smaller, and lies where the box says to a fraction of a
+    pixel.
 
     Args:
         frame: (H, W, 3) uint8 RGB, on any device.
@@ -21,28 +24,20 @@ def paste(frame: Tensor, patch: Tensor, mask: Tensor, box: Tensor, *, fade: floa
         fade: weight in [0, 1].
         feather: width of the soft edge, as a share of the shorter side of the patch.
     """
-    height, width = frame.shape[:2]
+    weight = feathered(mask.to(patch.device, torch.float32), feather)[0]
     x0, y0, x1, y1 = box.tolist()
-    left, top = max(math.floor(x0), 0), max(math.floor(y0), 0)
-    right, bottom = min(math.ceil(x1), width), min(math.ceil(y1), height)
-    if fade <= 0 or left >= right or top >= bottom:
+    rows = _touched(weight.any(1), y0, y1, frame.shape[0])
+    columns = _touched(weight.any(0), x0, x1, frame.shape[1])
+    if fade <= 0 or not len(rows) or not len(columns):
         return
-    patch = ((patch.float().clamp(-1, 1) + 1) * 127.5)[None]
-    weight = feathered(mask.to(patch.device), feather)[None]
-    size = math.ceil(y1 - y0), math.ceil(x1 - x0)
-    smaller = min(size[0], patch.shape[2]), min(size[1], patch.shape[3])
-    if smaller != tuple(patch.shape[2:]):
-        patch = F.interpolate(patch, smaller, mode="bilinear", antialias=True, align_corners=False)
-    columns = (torch.arange(left, right, device=patch.device) + 0.5 - x0) / (x1 - x0) * 2 - 1
-    rows = (torch.arange(top, bottom, device=patch.device) + 0.5 - y0) / (y1 - y0) * 2 - 1
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None].float()
-    placed = F.grid_sample(patch, grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
-    weights = F.grid_sample(weight, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
-    there = frame[top:bottom, left:right]
-    new = placed.clamp(0, 255).permute(1, 2, 0).to(frame.device)
-    share = fade * weights.permute(1, 2, 0).to(frame.device)
-    old = there.float()
-    there.copy_((old + share * (new - old)).round().to(torch.uint8))
+    colours, share = (patch.float().clamp(-1, 1) + 1) * 127.5, weight
+    for pixels, start, end in ((columns, x0, x1), (rows, y0, y1)):  # each turns the sides round: back after the second
+        colours = (colours @ resampling(pixels, start, end, colours.shape[-1], cubic=True).to(colours)).mT
+        share = (share @ resampling(pixels, start, end, share.shape[-1], cubic=False).to(share)).mT
+    there = frame[rows.start : rows.stop, columns.start : columns.stop]
+    new = colours.clamp(0, 255).permute(1, 2, 0).to(frame.device)
+    share = fade * share.clamp(0, 1)[..., None].to(frame.device)
+    there.copy_(torch.lerp(there.float(), new, share.expand_as(new)).round_())
 
 
 def feathered(mask: Tensor, feather: float) -> Tensor:
@@ -57,3 +52,53 @@ def feathered(mask: Tensor, feather: float) -> Tensor:
     inside = F.avg_pool2d(mask[None], 2 * reach + 1, stride=1, padding=reach)[0] * (2 * reach + 1)
     ramp = ((inside - reach - 1) / reach).clamp(0, 1) * mask
     return ramp * ramp * (3 - 2 * ramp)
+
+
+def resampling(pixels: range, start: float, end: float, size: int, *, cubic: bool) -> Tensor:
+    """Return the weights (size, n) of the pixels of a line in n others, onto which it is stretched.
+
+    Args:
+        pixels: the n others, whole numbers.
+        start: where the line begins among them.
+        end: where it ends.
+        size: pixels of the line.
+        cubic: whether to interpolate by cubic pieces and repeat the line's ends; else by straight ones, and with zeros
+            beyond its ends.
+    """
+    scale = size / (end - start)
+    places = (torch.arange(pixels.start, pixels.stop, dtype=torch.float64) + 0.5 - start) * scale - 0.5
+    wide = max(1.0, scale)  # pixels of the line that one of the others covers
+    beyond = math.ceil(2 * wide) + math.ceil(scale)
+    sources = torch.arange(-beyond, size + beyond, dtype=torch.float64)
+    away = (places - sources[:, None]).abs() / wide
+    weights = _cubic(away) if cubic else (1 - away).clamp_min(0)
+    weights = weights / weights.sum(0).clamp_min(1e-9)
+    inner = weights[beyond : beyond + size]
+    if cubic:
+        inner[0] += weights[:beyond].sum(0)
+        inner[-1] += weights[beyond + size :].sum(0)
+    return inner
+
+
+def _cubic(away: Tensor) -> Tensor:
+    near = ((CUBIC + 2) * away - (CUBIC + 3)) * away**2 + 1
+    far = CUBIC * (((away - 5) * away + 8) * away - 4)
+    return torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
+
+
+def _touched(weighed: Tensor, start: float, end: float, length: int) -> range:
+    """Return which of ``length`` pixels a line with some weight reaches that is stretched from start to end.
+
+    Args:
+        weighed: (size,) bool, which pixels of the line have weight.
+        start: where it begins.
+        end: where it ends.
+        length: of the frame in pixels.
+    """
+    places = weighed.nonzero()
+    if not len(places) or end <= start:
+        return range(0)
+    scale = (end - start) / len(weighed)
+    first, last = start + (int(places[0]) - 1) * scale, start + (int(places[-1]) + 2) * scale
+    first, last = max(math.floor(first), 0), min(math.ceil(last), length)
+    return range(first, max(first, last))

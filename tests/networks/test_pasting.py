@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from networks.pasting import feathered, paste
+from networks.pasting import feathered, paste, resampling
 
 
 def lower_half(side=16):
@@ -110,3 +110,23 @@ def test_a_feathered_mask_rises_from_its_edge_to_one_and_never_leaves_the_mask()
     assert (soft[turned == 0] == 0).all()
     inner = -F.max_pool2d(-F.pad(turned, [9] * 4), 19, 1) > 0
     assert (soft[inner] == 1).all()
+
+
+@pytest.mark.parametrize(("size", "start", "end"), [(8, 0.0, 8.0), (8, 3.3, 21.9), (40, 3.3, 21.9)])
+@pytest.mark.parametrize("cubic", [False, True])
+def test_a_line_is_stretched_without_a_shift(size, start, end, cubic):
+    """Weights sum to one, and a straight line stays one; at its own size it is the same."""
+    weights = resampling(range(4, 20), start, end, size, cubic=cubic)
+    inner = weights[:, 4:12] if size == 8 and end == 8 else weights[:, 4:13]
+    line = (torch.arange(size) + 0.5) * (end - start) / size + start
+    if end == 8:
+        assert torch.equal(resampling(range(8), start, end, size, cubic=cubic), torch.eye(8).double())
+        return
+    assert torch.allclose(inner.sum(0), torch.ones(9).double())
+    assert torch.allclose(line.double() @ inner, torch.arange(8, 17).double() + 0.5, atol=0.05)
+
+
+def test_a_line_ends_in_itself_or_in_nothing():
+    cubic, straight = (resampling(range(-6, 12), 0.0, 8.0, 4, cubic=each) for each in (True, False))
+    assert torch.allclose(cubic.sum(0), torch.ones(18).double())
+    assert straight.sum(0)[:5].max() == straight.sum(0)[-3:].max() == 0
