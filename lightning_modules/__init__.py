@@ -3,6 +3,7 @@
 from visionscapes.exports import lazy_exports
 
 EXPORTS = {
+    "Diff2Lip": "lightning_modules.diff2lip.module",
     "GANDiscovery": "lightning_modules.gan_discovery.module",
     "GRIT": "lightning_modules.grit.module",
     "Pix2PixHD": "lightning_modules.grit.baselines.pix2pixhd",

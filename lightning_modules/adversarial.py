@@ -99,16 +99,17 @@ class HardwareOptions:
 
 
 class AdversarialModule(GroupedOptions):
-    """Base of the methods that train a generator against a discriminator, both from one forward pass a batch.
+    """Base of the methods that train a generator, most against a discriminator, both from one forward pass a batch.
 
     A ``training_step`` takes the losses of both networks, `discriminator_terms` and those of the generator with the
     discriminator `frozen`, and hands them to `learn`. Both are taken before either network steps, as in LSR's code, so
-    that accumulated batches are one large batch. Lightning counts both steps: ``trainer.global_step`` is twice the
-    number of batches.
+    that accumulated batches are one large batch. Lightning counts the steps of both: with a discriminator,
+    ``trainer.global_step`` is twice the number of batches.
 
     Args:
         generator: the network that makes images.
-        discriminator: gives logits of images, or lists of features by scale whose last is the logits.
+        discriminator: gives logits of images, or lists of features by scale whose last is the logits; None for a
+            generator that learns from its other losses alone.
         adversarial: the game of the two.
         optimizer: how both step.
         hardware: what makes it faster.
@@ -130,7 +131,7 @@ class AdversarialModule(GroupedOptions):
     def __init__(
         self,
         generator: nn.Module,
-        discriminator: nn.Module,
+        discriminator: nn.Module | None,
         *,
         adversarial: AdversarialOptions,
         optimizer: OptimizerOptions,
@@ -143,7 +144,7 @@ class AdversarialModule(GroupedOptions):
         self.generator, self.discriminator = generator, discriminator
         self.gan_loss = GAN_LOSSES[adversarial.gan_loss]
         self.memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
-        for network in (generator, discriminator):
+        for network in self._networks():
             network.to(memory_format=self.memory_format)
         self._penalties: dict[str, Tensor] = {}  # the last that were due: rows of the log between two repeat them
         self.average = None if self.optimizer.ema is None else moving_average(generator, self.optimizer.ema)
@@ -154,6 +155,10 @@ class AdversarialModule(GroupedOptions):
     def shown(self) -> Any:
         """The generator that generates: the moving average where there is one."""
         return self.generator if self.average is None else self.average.module
+
+    def _networks(self) -> list[nn.Module]:
+        """Return what learns, in the order of the optimisers."""
+        return [each for each in (self.generator, self.discriminator) if each is not None]
 
     # ------------------------------------------------------------------------------------------------- losses
 
@@ -221,16 +226,20 @@ class AdversarialModule(GroupedOptions):
         self._penalties = {name: found[name] for name in PENALTIES if name in found and getattr(self.adversarial, name)}
 
     def step(self) -> None:
-        """Step both networks, the moving average and the rates."""
-        optimizers: Any = self.optimizers()
+        """Step the networks, the moving average and the rates."""
+        optimizers = self._each(self.optimizers())
         with updated_once(getattr(self.trainer.precision_plugin, "scaler", None)):
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.generator)
-        for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
+        for scheduler in self._each(self.lr_schedulers()):
             scheduler.step()
+
+    def _each(self, found: Any) -> list[Any]:
+        """Return optimisers or schedulers as a list, which Lightning opens if there is one."""
+        return list(found) if isinstance(found, list) else [found]
 
     @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -241,14 +250,14 @@ class AdversarialModule(GroupedOptions):
     @override
     def configure_optimizers(self) -> Any:
         """Return Adam for the generator and for the discriminator, each with its schedule."""
-        networks, options = (self.generator, self.discriminator), self.optimizer
+        networks, options = self._networks(), self.optimizer
         optimizers = [
             torch.optim.Adam(
                 [each for each in network.parameters() if each.requires_grad],
                 lr=factor * options.lr,
                 betas=(options.beta1, options.beta2),
             )
-            for network, factor in zip(networks, self.rates, strict=True)
+            for network, factor in zip(networks, self.rates, strict=False)
         ]
         steps, of_epoch = self._all_steps()
         decaying = min(options.decay_epochs * of_epoch, steps)
@@ -269,8 +278,8 @@ class AdversarialModule(GroupedOptions):
         of_epoch = math.ceil(self.trainer.num_training_batches / self.accumulate)
         epochs, most = self.trainer.max_epochs, self.trainer.max_steps
         steps = of_epoch * epochs if epochs is not None and epochs >= 0 else math.inf
-        if most >= 0:  # counts the steps of both optimisers
-            steps = min(steps, most / 2)
+        if most >= 0:  # counts the steps of all optimisers
+            steps = min(steps, most / len(self._networks()))
         return steps, of_epoch
 
 
@@ -297,9 +306,9 @@ def _no_update(new_scale: Any = None) -> None:
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without leaving any in its parameters."""
-    parameters = [each for each in network.parameters() if each.requires_grad]
+def frozen(network: nn.Module | None) -> Iterator[None]:
+    """Let gradients pass through a network, if there is one, without leaving any in its parameters."""
+    parameters = [] if network is None else [each for each in network.parameters() if each.requires_grad]
     for each in parameters:
         each.requires_grad_(False)
     try:

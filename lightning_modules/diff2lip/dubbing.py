@@ -1,0 +1,342 @@
+"""Modules that give a face the mouth of a sound: what Diff2Lip and what it is compared with share."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_modules.adversarial import (
+    AdversarialModule,
+    AdversarialOptions,
+    HardwareOptions,
+    OptimizerOptions,
+)
+from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
+from lightning_modules.diff2lip.face_view import FaceView
+from lightning_modules.diff2lip.loss import perceptual_loss, sync_loss
+from lightning_modules.diff2lip.loss_options import ScheduledLosses
+from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
+from lightning_modules.diff2lip.windows import Frames, Windows
+from networks.dubbed import Dubbed
+from visionscapes.errors import UserError
+
+ReferenceFrame = Literal["input", "first"]
+
+
+class DubbingModule(AdversarialModule):
+    """Base of the methods that generate the mouth of a face from sound.
+
+    Training batches, task "sync", hold W windows of each of B clips: "faces" (B, W, 5, 3, S, S) float32 RGB in [0, 1],
+    "mel" (B, W, 80, 16) and "frame_mel" (B, W, 5, 80, 16) in [-4, 4], "landmarks" (B, W, 5, 68, 2) in pixels of the
+    faces. Every window is a target, and the next one of its clip its reference, which begins at another frame.
+
+    Batches of validation and test, task "dub", are a video and a sound: "setting", "faces" (1, T, 3, S, S) uint8,
+    "landmarks" (1, T, 68, 2), "found" (1, T), "frame_mel" (1, T, 80, 16). In the setting "reconstruction" the first
+    frame with a face is input and reference of all (6.2.2.1), in "cross" each frame is its own. Batches of prediction,
+    task "predict", are frames of one video in order: "video", "faces" (F, 3, S, S) uint8, "landmarks", "found",
+    "index", "frame_mel" (F, 80, 16).
+
+    Args:
+        generator: the network that makes mouths.
+        view: what it sees of a face.
+        losses: the weight of each loss, "sync", "perceptual" and "gan" among them.
+        experts: the frozen networks of the losses.
+        discriminator: of sequences; built where the weight of "gan" is above 0.
+        adversarial: the game of the two.
+        optimizer: how both step.
+        hardware: what makes it faster.
+
+    Attributes:
+        reference: in prediction, whose face shows the person: that of the "input" frame itself, as in the authors' code
+            for videos driven by other sound, or of the "first" of its video.
+        chunk: frames that are generated at a time.
+        trained_on_drawn: whether the training faces were drawn ones; None if nothing is known.
+
+    Raises:
+        UserError: a network of a loss cannot be had.
+    """
+
+    reference: ReferenceFrame = "input"
+    chunk = 32
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        view: FaceView,
+        *,
+        losses: ScheduledLosses,
+        experts: ExpertOptions,
+        discriminator: SequenceDiscriminatorOptions,
+        adversarial: AdversarialOptions,
+        optimizer: OptimizerOptions,
+        hardware: HardwareOptions,
+    ):
+        super().__init__(
+            generator,
+            discriminator.build() if losses.most("gan") else None,
+            adversarial=adversarial,
+            optimizer=optimizer,
+            hardware=hardware,
+        )
+        self.view, self.losses, self.judged = view, losses, discriminator
+        self.sync_expert = experts.sync_expert() if losses.most("sync") else None
+        self.perceptual_distance = experts.perceptual_distance() if losses.most("perceptual") else None
+        self.trained_on_drawn: bool | None = None
+        self._first: tuple[str, Tensor] | None = None  # the video being predicted, and its first face
+
+    @property
+    def face_size(self) -> int:
+        """S, side of the faces in pixels."""
+        return self.view.face_size
+
+    @property
+    def region(self) -> Any:
+        """The part of a face that the generator sees."""
+        return self.view.region
+
+    # ------------------------------------------------------------------------------------------- what differs
+
+    @abstractmethod
+    def make(self, frames: Frames) -> Tensor:
+        """Return what `shown` makes of frames, (T, 3, h, w) in [-1, 1]; outside the mask it does not matter."""
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Check that the data are such as the model was built for.
+
+        Raises:
+            UserError: their faces have another size.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        size = getattr(data, "face_size", None)
+        if size not in (None, self.face_size):
+            raise UserError(
+                f"the data have faces of {size} pixels, and the model is built for {self.face_size}: give both the "
+                "same, --model.face_size and --data.face_size"
+            )
+        if stage == "fit":
+            self.trained_on_drawn = getattr(data, "drawn_faces", None)
+
+    def windows_of(self, batch: Mapping[str, Any]) -> Windows:
+        """Return the windows of a training batch, N = B W.
+
+        Raises:
+            UserError: the batch lacks the sound of single frames, or a second window of its clips.
+        """
+        faces = batch["faces"]
+        if "frame_mel" not in batch:
+            raise UserError(
+                "the data have no sound of single frames: take a datamodule for dubbing, such as "
+                "datamodules.DubbingWorld"
+            )
+        if faces.shape[1] < 2:
+            raise UserError(
+                "a window's reference is another one of its clip, and the data have one each: give --data.windows 2 or "
+                "more"
+            )
+        truth = self.view.signed(faces)
+        mask = self.view.masks(truth, batch.get("landmarks"))
+        parts = (faces, truth, truth.roll(-1, 1), mask, batch["frame_mel"], batch["mel"])
+        return Windows(*(part.flatten(0, 1) for part in parts))
+
+    def steps_taken(self) -> int:
+        """Return how many steps each optimiser has taken."""
+        return self._batches() // self.accumulate
+
+    def weighted(self, terms: Mapping[str, Callable[[], Tensor]]) -> dict[str, Tensor]:
+        """Return the losses that have begun, each times its weight.
+
+        Args:
+            terms: how each is computed, by name.
+        """
+        weights = {name: self.losses.weight(name, self.steps_taken()) for name in terms}
+        return {name: weights[name] * term() for name, term in terms.items() if weights[name] > 0}
+
+    def discriminator_losses(self, windows: Windows, frames: Tensor) -> dict[str, Tensor]:
+        """Return the discriminator's side of Eq. 6.12, by name.
+
+        Args:
+            windows: the training windows.
+            frames: (N, 5, 3, h, w), what was generated of them.
+        """
+        if self.discriminator is None:
+            return {}
+        if not self._gan_has_begun():
+            # A parameter that takes no part in a step's loss would be an error on several processes.
+            return {"discriminator": 0 * torch.stack([each.sum() for each in self.discriminator.parameters()]).sum()}
+        fake = windows.outside_true(frames.detach())
+        return self.discriminator_terms(
+            self.discriminator, self._seen(windows.truth, windows), self._seen(fake, windows)
+        )
+
+    def gan_term(self, windows: Windows, frames: Tensor) -> Tensor:
+        """Return the generator's side of Eq. 6.12."""
+        return self.adversarial_loss(self.discriminator(self._seen(windows.outside_true(frames), windows)))
+
+    def _seen(self, frames: Tensor, windows: Windows) -> Tensor:
+        seen = self.judged.seen(frames, windows.mask, self.view.mask)
+        return seen.to(memory_format=self.memory_format)
+
+    def _gan_has_begun(self) -> bool:
+        return self.losses.weight("gan", self.steps_taken()) > 0
+
+    def sync_term(self, windows: Windows, frames: Tensor) -> Tensor:
+        """Return L_sync, Eq. 6.10, of frames (N, 5, 3, h, w): the SyncNet sees whole faces with them in place."""
+        assert self.sync_expert is not None
+        faces = self.view.pasted(windows.faces, frames, windows.mask)
+        return sync_loss(sync_logits(self.sync_expert, faces, windows.mel))
+
+    def perceptual_term(self, windows: Windows, frames: Tensor) -> Tensor:
+        """Return L_lpips, Eq. 6.11, of frames (N, 5, 3, h, w) whose rest is true."""
+        assert self.perceptual_distance is not None
+        ours, truth = windows.outside_true(frames).flatten(0, 1), windows.truth.flatten(0, 1)
+        return perceptual_loss(ours, truth, self.perceptual_distance)
+
+    @override
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients, and leave a discriminator alone that has not begun: zeros would move Adam's averages."""
+        super().on_before_optimizer_step(optimizer)
+        if self.discriminator is not None and not self._gan_has_begun():
+            own = {id(each) for each in self.discriminator.parameters()}
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if id(parameter) in own:
+                        parameter.grad = None
+
+    # ----------------------------------------------------------------------------------------------- dubbing
+
+    @torch.no_grad()
+    def dub(
+        self,
+        faces: Tensor,
+        reference: Tensor,
+        frame_mel: Tensor,
+        *,
+        landmarks: Tensor | None = None,
+        index: Tensor | None = None,
+    ) -> Dubbed:
+        """Return faces with the mouths of a sound.
+
+        Args:
+            faces: (T, 3, S, S) float32 in [0, 1].
+            reference: (T, 3, S, S), faces that show the person.
+            frame_mel: (T, 80, 16) in [-4, 4], the sound of each frame.
+            landmarks: (T, 68, 2) in pixels of the faces, for a mask that follows them.
+            index: (T,) int64, numbers of the frames in their video; 0 to T - 1 if None.
+
+        Raises:
+            UserError: landmarks are needed and missing.
+        """
+        index = torch.arange(len(faces)) if index is None else index.cpu()
+        inputs, references = self.view.signed(faces), self.view.signed(reference)
+        mask = self.view.masks(inputs, landmarks)
+        frames = Frames(inputs, references, mask, frame_mel, index)
+        training = self.shown.training
+        self.shown.eval()
+        try:
+            starts = range(0, len(faces), self.chunk)
+            made = [self.make(Frames(*(part[at : at + self.chunk] for part in frames))) for at in starts]
+        finally:
+            self.shown.train(training)
+        patches = torch.where(mask > 0, torch.cat([inputs[:0], *made]).float().clamp(-1, 1), inputs)
+        return Dubbed(self.view.pasted(faces, patches, mask), patches, mask, self.region)
+
+    def _dub_found(self, batch: Mapping[str, Tensor], faces: Tensor, reference: Tensor) -> Dubbed:
+        """Return a batch's faces (T, 3, S, S) dubbed where one was found; elsewhere they stay as they are."""
+        found = batch["found"].bool()
+        landmarks = batch.get("landmarks")
+        made = self.dub(
+            faces[found],
+            reference[found],
+            batch["frame_mel"][found],
+            landmarks=None if landmarks is None else landmarks[found],
+            index=batch["index"][found],
+        )
+        patches = self.view.signed(faces)
+        mask = patches.new_zeros(len(faces), 1, *self.view.shape)
+        whole = faces.clone()
+        whole[found], patches[found], mask[found] = made.faces, made.patches, made.mask
+        return Dubbed(whole, patches, mask, self.region)
+
+    @override
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Return a video dubbed, `Dubbed`, for the callbacks."""
+        if batch.get("task") != "dub":
+            return None
+        video: dict[str, Tensor] = {
+            name: batch[name][0] for name in ("found", "frame_mel", "landmarks") if name in batch
+        }
+        faces = batch["faces"][0].float() / 255
+        video["index"] = torch.arange(len(faces), device=faces.device)
+        if batch["setting"][0] == "reconstruction":
+            first = int(video["found"].float().argmax())
+            faces = faces[first].expand_as(faces)
+            if "landmarks" in video:
+                video["landmarks"] = video["landmarks"][first].expand_as(video["landmarks"])
+            video["found"] = torch.ones_like(video["found"])
+        return self._dub_found(video, faces, faces)
+
+    test_step = validation_step
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Dubbed:
+        """Return the frames of a part of a video dubbed where a face was found."""
+        faces = batch["faces"].float() / 255
+        return self._dub_found(batch, faces, self._references(batch, faces))
+
+    def _references(self, batch: Mapping[str, Any], faces: Tensor) -> Tensor:
+        """Return the faces (F, 3, S, S) that show the person of a part of a video, see ``reference``."""
+        if self.reference == "input":
+            return faces
+        if self._first is not None and (self._first[0] != batch["video"] or int(batch["index"][0]) == 0):
+            self._first = None
+        if self._first is None and batch["found"].any():
+            self._first = batch["video"], faces[batch["found"].bool()][0]
+        return faces if self._first is None else self._first[1].to(faces).expand_as(faces)
+
+    @override
+    def on_predict_start(self) -> None:
+        """Refuse to dub with untrained networks.
+
+        Raises:
+            UserError: nothing was trained or loaded.
+        """
+        if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
+            raise UserError(
+                f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
+                "--ckpt_path <run folder>/checkpoints/last.ckpt"
+            )
+
+    # ------------------------------------------------------------------------------------------- checkpoints
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["trained_on_drawn"] = self.trained_on_drawn
+        checkpoint["face_box"] = self._face_box()
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Read what is not in the weights.
+
+        Raises:
+            UserError: the checkpoint's networks were trained on other crops of faces.
+        """
+        super().on_load_checkpoint(checkpoint)
+        self.trained_on_drawn = checkpoint.get("trained_on_drawn")
+        theirs, ours = checkpoint.get("face_box"), self._face_box()
+        if theirs is not None and list(theirs) != ours:
+            raise UserError(
+                f"the checkpoint was trained on faces of {theirs[0]} pixels and their region {tuple(theirs[1:])}, and "
+                f"the model is built for {ours[0]} and {tuple(ours[1:])}: give --model.face_size and --model.region as "
+                "in its config.yaml"
+            )
+
+    def _face_box(self) -> list[int]:
+        """Return the size of the faces and the region (x0, y0, x1, y1) in their pixels."""
+        return [self.face_size, *self.region.box(self.face_size)]

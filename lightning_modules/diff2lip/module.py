@@ -1,0 +1,234 @@
+"""Diff2Lip: lip synchronisation by a diffusion model that hears (thesis chapter 6.2)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions, frozen
+from lightning_modules.diff2lip.audio_network import AudioOptions
+from lightning_modules.diff2lip.diffusion import Diffusion, DiffusionOptions, frame_noise, window_noise
+from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
+from lightning_modules.diff2lip.experts import ExpertOptions
+from lightning_modules.diff2lip.face_view import FaceView
+from lightning_modules.diff2lip.loss import l2_loss, simple_loss, snr_weight
+from lightning_modules.diff2lip.loss_options import LossOptions
+from lightning_modules.diff2lip.masks import Mask
+from lightning_modules.diff2lip.network import COLOURS, Conditions, LipNetwork, UNetOptions
+from lightning_modules.diff2lip.official import load_network
+from lightning_modules.diff2lip.sampling import SamplingOptions, Stage, Trace, chosen, guided, sampled
+from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
+from lightning_modules.diff2lip.windows import Frames, Windows
+from networks.face_region import FaceRegion
+from visionscapes.checks import ImageSize, check_options
+from visionscapes.options import group_of
+
+
+class Denoised(NamedTuple):
+    """What the network says of noised training windows.
+
+    Attributes:
+        prediction: (N, 5, 3, h, w), see ``prediction`` of `DiffusionOptions`.
+        target: (N, 5, 3, h, w), what it was to be.
+        frames: (N, 5, 3, h, w), the estimate of the frames themselves, clamped as the losses on it see it.
+        step: (N,) int64, t.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    frames: Tensor
+    step: Tensor
+
+
+class Diff2Lip(DubbingModule):
+    """Gives faces the mouths of a sound: a diffusion model paints their lower halves anew, frame by frame (6.2).
+
+    The UNet sees the noised frame, the frame with noise in place of its lower half, and another frame of the person,
+    and hears the sound of the frame. In training the frames of a window share a step t of the diffusion, so that losses
+    on sequences see five frames that are as noisy as each other. Values whose source is not named are those of the
+    authors' code, or ours where it has none; it has no training. For the batches see `DubbingModule`.
+
+    Args:
+        face_size: S, side of the faces in pixels (6.2.2: 128).
+        region: the part of a face that the network sees; the whole in the thesis.
+        mask: what it generates: the "lower" half of the region (6.2.1.2), or what lies below the nose by "landmarks".
+        unet: what the UNet is made of.
+        audio: how sound is encoded.
+        diffusion: what is predicted.
+        losses: the weights of Eq. 6.13.
+        experts: the frozen networks of Eq. 6.10 and 6.11.
+        discriminator: of sequences, Eq. 6.12.
+        adversarial: the game of Eq. 6.12.
+        optimizer: Adam for both networks.
+        hardware: what makes it faster.
+        sampling: how faces are dubbed.
+        reference: in prediction, whose face shows the person: that of the "input" frame itself, or of the "first" of
+            its video. That of the input shows its own mouth, which a network has to have learned not to copy.
+        weights: file with the weights of the network, ours or the authors', to start from or to dub with.
+
+    Raises:
+        UserError: an option out of its bounds, a size that the UNet cannot halve often enough, or files of weights that
+            are missing or do not fit.
+    """
+
+    generator: LipNetwork
+
+    def __init__(
+        self,
+        face_size: ImageSize = 128,
+        region: FaceRegion = FaceRegion(),
+        mask: Mask = "lower",
+        unet: UNetOptions = UNetOptions(),
+        audio: AudioOptions = AudioOptions(),
+        diffusion: DiffusionOptions = DiffusionOptions(),
+        losses: LossOptions = LossOptions(),
+        experts: ExpertOptions = ExpertOptions(),
+        discriminator: SequenceDiscriminatorOptions = SequenceDiscriminatorOptions(),
+        adversarial: AdversarialOptions = AdversarialOptions(),
+        optimizer: OptimizerOptions = OptimizerOptions(lr=1e-4, beta1=0.9, decay_epochs=0.0),
+        hardware: HardwareOptions = HardwareOptions(),
+        sampling: SamplingOptions = SamplingOptions(),
+        reference: ReferenceFrame = "input",
+        weights: str | None = None,
+    ):
+        check_options(Diff2Lip, locals())
+        region, unet, audio = (
+            group_of(Diff2Lip, "region", region),
+            group_of(Diff2Lip, "unet", unet),
+            group_of(Diff2Lip, "audio", audio),
+        )
+        view = FaceView(face_size, region, mask)
+        view.check(unet.smallest)
+        super().__init__(
+            LipNetwork(unet, audio),
+            view,
+            losses=group_of(Diff2Lip, "losses", losses),
+            experts=group_of(Diff2Lip, "experts", experts),
+            discriminator=group_of(Diff2Lip, "discriminator", discriminator),
+            adversarial=group_of(Diff2Lip, "adversarial", adversarial),
+            optimizer=group_of(Diff2Lip, "optimizer", optimizer),
+            hardware=group_of(Diff2Lip, "hardware", hardware),
+        )
+        self.save_hyperparameters()
+        self.keep_plain_hyperparameters()
+        self.losses: LossOptions
+        self.diffusion = Diffusion(group_of(Diff2Lip, "diffusion", diffusion))
+        self.audio_dropout = audio.dropout
+        self.sampling: SamplingOptions = group_of(Diff2Lip, "sampling", sampling)
+        self.reference, self.chunk = reference, self.sampling.batch
+        if weights is not None:
+            load_network(self.generator, weights, unet)
+            if self.average is not None:
+                self.average.module.load_state_dict(self.generator.state_dict())
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    @override
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        windows = self.windows_of(batch)
+        denoised = self.denoise(windows)
+        losses = self.discriminator_losses(windows, denoised.frames)
+        with frozen(self.discriminator):
+            losses |= self.generator_losses(windows, denoised)
+        self.learn(losses, batch_idx, batch_size=len(batch["faces"]))
+
+    def generator_losses(self, windows: Windows, denoised: Denoised) -> dict[str, Tensor]:
+        """Return the terms of Eq. 6.13, weighted, by name; those that have not begun are left out."""
+        prediction, target, frames, step = denoised
+        weight = snr_weight(self.diffusion.alphas[step], self.losses.l2_weighting)
+        terms = {  # Eq. 6.13, summed by `learn` of lightning_modules/adversarial.py
+            "l2": lambda: l2_loss(frames, windows.truth, windows.mask, weight),
+            "sync": lambda: self.sync_term(windows, frames),
+            "perceptual": lambda: self.perceptual_term(windows, frames),
+            "gan": lambda: self.gan_term(windows, frames),
+        }
+        return {"simple": simple_loss(prediction, target, windows.mask)} | self.weighted(terms)
+
+    def denoise(self, windows: Windows) -> Denoised:
+        """Return what the network says of windows at steps t, one a window, drawn uniformly (6.2.1.2)."""
+        truth, kind = windows.truth, self.diffusion.options.noise
+        step = torch.randint(self.diffusion.options.steps, (len(truth),)).to(truth.device)
+        noise = window_noise(truth, kind)
+        noised = self.diffusion.noised(truth, noise, step[:, None])
+        masked = windows.outside_true(window_noise(truth, kind))
+        sound = self.generator.embed(windows.frame_mel.flatten(0, 1))
+        if self.audio_dropout:
+            heard = (torch.rand(len(truth)) >= self.audio_dropout).to(sound)
+            sound = sound * heard.repeat_interleave(truth.shape[1])[:, None]
+        predicted = self.generator(
+            self._laid_out(noised.flatten(0, 1)),
+            step.repeat_interleave(truth.shape[1]),
+            sound,
+            conditions=self._conditions(
+                masked.flatten(0, 1), windows.reference.flatten(0, 1), windows.mask.flatten(0, 1)
+            ),
+        )
+        prediction = predicted[:, :COLOURS].float().unflatten(0, truth.shape[:2])
+        estimate = self.diffusion.estimate(prediction, noised, step[:, None])
+        target = self.diffusion.target(truth, noise, step[:, None])
+        return Denoised(prediction, target, self.diffusion.clamped(estimate.sample), step)
+
+    # ------------------------------------------------------------------------------------------------ dubbing
+
+    @override
+    def make(self, frames: Frames) -> Tensor:
+        last: Tensor = frames.input
+        for stage in self.stages(frames):
+            last = stage.before
+        return last
+
+    def stages(self, frames: Frames) -> Iterator[Stage]:
+        """Yield the steps of DDIM (Eq. 6.8) in which frames are made; sound and conditions are computed once."""
+        options, network = self.sampling, self.shown
+        noise = frame_noise(self.view.shape, frames.numbers, seed=options.noise_seed, kind=options.noise)
+        noise = self._laid_out(noise.to(frames.input.device))
+        masked = torch.where(frames.mask > 0, noise, frames.input)
+        conditions = self._conditions(masked, frames.reference, frames.mask)
+        sound = network.embed(frames.frame_mel)
+
+        def predict(noised: Tensor, step: int) -> Tensor:
+            return network(noised, torch.tensor(step, device=noised.device), sound, conditions=conditions)
+
+        def without(noised: Tensor, step: int) -> Tensor:
+            at = torch.tensor(step, device=noised.device)
+            return network(noised, at, torch.zeros_like(sound), conditions=conditions)
+
+        scheduler = self.diffusion.scheduler(options.steps, options.spacing)
+        return sampled(guided(predict, without, options.guidance), noise, scheduler)
+
+    @torch.no_grad()
+    def trace(
+        self, faces: Tensor, reference: Tensor, frame_mel: Tensor, *, steps: int = 8, landmarks: Tensor | None = None
+    ) -> Trace:
+        """Return how faces come out of noise (figure 6.11): x_t and the estimates of the frames at some steps.
+
+        Args:
+            faces: (T, 3, S, S) in [0, 1].
+            reference: (T, 3, S, S).
+            frame_mel: (T, 80, 16).
+            steps: K, how many of the sampling's steps are shown, at uniform intervals.
+            landmarks: (T, 68, 2), for a mask that follows them.
+
+        Raises:
+            UserError: landmarks are needed and missing.
+        """
+        inputs = self.view.signed(faces)
+        mask = self.view.masks(inputs, landmarks)
+        frames = Frames(inputs, self.view.signed(reference), mask, frame_mel, torch.arange(len(faces)))
+        training = self.shown.training
+        self.shown.eval()
+        try:
+            found = chosen(list(self.stages(frames)), steps)
+        finally:
+            self.shown.train(training)
+        noised, samples = (torch.where(mask > 0, each, inputs) for each in (found.noised, found.samples))
+        return Trace(found.steps, noised, samples)
+
+    def _conditions(self, masked: Tensor, reference: Tensor, mask: Tensor) -> Conditions:
+        return Conditions(self._laid_out(masked), self._laid_out(reference), mask)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """Return images in the order of memory that the network is quickest with."""
+        return images.to(memory_format=self.memory_format)
