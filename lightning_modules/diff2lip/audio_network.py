@@ -19,7 +19,7 @@ from visionscapes.errors import UserError
 MULTIPLIERS = (1, 2, 3, 4)  # channels of the levels, in multiples of the width
 POOLING = ((2, 1), (2, 1), (2, 2))  # frequencies and time, from one level to the next
 BLOCKS = 2  # of a level
-ENTRY = 2  # channels of the first convolution, which sees frequencies as channels, in multiples of the width
+ENTRY = 64  # what the first convolution, which sees frequencies as channels, makes of the 80
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class AudioEncoder(nn.Module):
         super().__init__()
         groups = math.gcd(32, width)
         self.time_embedding = TimestepEmbedding(width, width)
-        self.entry = nn.Conv1d(MEL_BINS, ENTRY * width, 3, padding=1)
-        self.entry_norm = nn.GroupNorm(groups, ENTRY * width)
+        self.entry = nn.Conv1d(MEL_BINS, ENTRY, 3, padding=1)
+        self.entry_norm = nn.GroupNorm(math.gcd(32, ENTRY), ENTRY)
         self.conv_in = nn.Conv2d(1, width, 3, padding=1)
         blocks: list[ResnetBlock2D] = []
         channels = width

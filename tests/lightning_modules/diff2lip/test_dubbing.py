@@ -1,0 +1,217 @@
+"""What modules that dub share, with Diff2Lip for an example."""
+
+import pytest
+import torch
+
+from lightning_modules.adversarial import AdversarialModule
+from lightning_modules.diff2lip.dubbing import DubbingModule
+from tests.lightning_modules.diff2lip.cases import (
+    NO_EXPERTS,
+    SIZE,
+    batch_of,
+    diff2lip,
+    face_landmarks,
+    fit,
+    frames_of,
+    moved,
+    weights_of,
+)
+from visionscapes.errors import UserError
+
+
+def dubber(**changes):
+    return moved(diff2lip(**NO_EXPERTS | changes))
+
+
+def test_the_reference_is_the_next_window_of_the_clip():
+    windows = diff2lip(**NO_EXPERTS).windows_of(batch_of(clips=2, windows=3))
+    assert len(windows.truth) == 6
+    truth = windows.truth.unflatten(0, (2, 3))
+    for window in range(3):
+        assert torch.equal(windows.reference.unflatten(0, (2, 3))[:, window], truth[:, (window + 1) % 3])
+
+
+def test_batches_that_cannot_be_learned_from_are_told():
+    module, batch = diff2lip(**NO_EXPERTS), batch_of()
+    with pytest.raises(UserError, match="windows 2 or more"):
+        module.windows_of(batch_of(windows=1))
+    del batch["frame_mel"]
+    with pytest.raises(UserError, match="DubbingWorld"):
+        module.windows_of(batch)
+
+
+def test_the_data_have_the_size_of_the_model(tmp_path):
+    class Data:
+        face_size = 2 * SIZE
+        drawn_faces = True
+
+    module = diff2lip(**NO_EXPERTS)
+    module._trainer = type("Trainer", (), {"datamodule": Data()})()
+    with pytest.raises(UserError, match=r"faces of 32 pixels.*built for 16"):
+        module.setup("fit")
+    Data.face_size = SIZE
+    module.setup("fit")
+    assert module.trained_on_drawn
+
+
+@pytest.mark.parametrize("noise", ["shared", "mixed", "independent"])
+def test_what_comes_out_does_not_depend_on_the_chunks(noise):
+    faces, references, mel = frames_of(7)
+    whole, parts = (dubber(sampling={"batch": batch, "noise": noise}).dub(faces, references, mel) for batch in (32, 3))
+    torch.testing.assert_close(whole.faces, parts.faces, atol=1e-5, rtol=0)
+    again = dubber(sampling={"noise": noise})
+    tail = again.dub(faces[4:], references[4:], mel[4:], index=torch.arange(4, 7))
+    torch.testing.assert_close(tail.faces, whole.faces[4:], atol=1e-5, rtol=0)
+
+
+def test_outside_the_mask_faces_stay_bit_by_bit():
+    faces, references, mel = frames_of(4)
+    region = {"left": 0.25, "top": 0.25, "right": 0.75, "bottom": 1.0}  # 8 x 12 pixels of 16
+    dubbed = dubber(region=region).dub(faces, references, mel)
+    assert dubbed.patches.shape == (4, 3, 12, 8)
+    assert dubbed.patches.abs().max() <= 1
+    made = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    made[10:, 4:12] = True
+    assert torch.equal(dubbed.faces[..., ~made], faces[..., ~made])
+    assert (dubbed.faces[..., made] != faces[..., made]).float().mean() > 0.9
+    torch.testing.assert_close(dubbed.region.of(dubbed.faces), (dubbed.patches + 1) / 2)
+
+
+def test_dubbing_leaves_the_mode_of_training_as_it_was():
+    module = dubber().train()
+    module.dub(*frames_of(2))
+    assert module.generator.training
+
+
+def pair(setting, found=(True,) * 4):
+    faces, _, mel = frames_of(len(found))
+    return {
+        "task": "dub",
+        "setting": [setting],
+        "name": ["a__b"],
+        "faces": (255 * faces).byte()[None],
+        "landmarks": face_landmarks().expand(1, len(found), 68, 2),
+        "found": torch.tensor(found)[None],
+        "frame_mel": mel[None],
+    }
+
+
+def test_reconstruction_has_the_first_frame_alone():
+    batch = pair("reconstruction")
+    module = dubber()
+    made = module.test_step(batch, 0)
+    faces = batch["faces"][0].float() / 255
+    first = faces[:1].expand_as(faces)
+    torch.testing.assert_close(made.faces, module.dub(first, first, batch["frame_mel"][0]).faces)
+    assert torch.equal(made.faces[3, :, : SIZE // 2], faces[0, :, : SIZE // 2])
+    batch["faces"][:, 1:] = 0  # nothing else is looked at
+    assert torch.equal(module.test_step(batch, 0).faces, made.faces)
+
+
+def test_crossed_pairs_have_each_frame_for_input_and_reference():
+    batch, module = pair("cross", (True, False, True, True)), dubber()
+    made = module.validation_step(batch, 0)
+    faces = batch["faces"][0].float() / 255
+    whole = module.dub(faces, faces, batch["frame_mel"][0])
+    found = batch["found"][0]
+    torch.testing.assert_close(made.faces[found], whole.faces[found])
+    assert torch.equal(made.faces[1], faces[1])
+    assert made.mask[1].sum() == 0
+    assert made.mask[0].sum() > 0
+    torch.testing.assert_close(made.patches[1], 2 * faces[1] - 1)
+    assert module.validation_step({"task": "clip"}, 0) is None
+
+
+def parts_of_a_video(found=((False, True, True), (True, True))):
+    faces, _, mel = frames_of(5)
+    start, parts = 0, []
+    for each in found:
+        where = slice(start, start + len(each))
+        parts.append(
+            {
+                "task": "predict",
+                "video": "a.mp4",
+                "faces": (255 * faces[where]).byte(),
+                "landmarks": face_landmarks().expand(len(each), 68, 2),
+                "found": torch.tensor(each),
+                "frame_mel": mel[where],
+                "index": torch.arange(where.start, where.stop),
+            }
+        )
+        start += len(each)
+    return parts, faces, mel
+
+
+def test_prediction_passes_frames_without_a_face_through():
+    parts, *_ = parts_of_a_video()
+    module = dubber()
+    made = [module.predict_step(part, 0) for part in parts]
+    assert torch.equal(made[0].faces[0], parts[0]["faces"][0].float() / 255)
+    assert not torch.equal(made[0].faces[1], parts[0]["faces"][1].float() / 255)
+    parts[0]["found"][:] = False
+    assert torch.equal(module.predict_step(parts[0], 0).faces, parts[0]["faces"].float() / 255)
+
+
+def test_the_first_face_of_a_video_can_be_the_reference_of_all_its_parts():
+    parts, *_ = parts_of_a_video()
+    module = dubber(reference="first")
+    made = [module.predict_step(part, 0).faces for part in parts]
+    first = parts[0]["faces"][1:2].float() / 255
+    later = parts[1]["faces"].float() / 255
+    wanted = module.dub(later, first.expand_as(later), parts[1]["frame_mel"], index=parts[1]["index"])
+    torch.testing.assert_close(made[1], wanted.faces)
+    other = {**parts[1], "video": "b.mp4"}
+    own = module.dub(later, later[:1].expand_as(later), other["frame_mel"], index=other["index"])
+    torch.testing.assert_close(module.predict_step(other, 0).faces, own.faces)
+
+
+def test_a_discriminator_that_has_not_begun_stays_as_it_is():
+    module = diff2lip(losses={"gan_start": 2, "lambda_sync": 0.0, "lambda_perceptual": 0.0})
+    begun = weights_of(module.discriminator)
+    fit(module, steps=2)
+    assert all(torch.equal(value, begun[name]) for name, value in weights_of(module.discriminator).items())
+    assert all(each.grad is None for each in module.discriminator.parameters())
+    later = diff2lip(losses={"gan_start": 2, "lambda_sync": 0.0, "lambda_perceptual": 0.0})
+    trainer = fit(later, steps=3)
+    assert not torch.equal(later.discriminator.scales[0].blocks[0][0].weight, begun["scales.0.blocks.0.0.weight"])
+    counts = {int(state["step"]) for state in trainer.optimizers[1].state.values()}
+    assert counts == {1}, "its averages begin with it"
+
+
+def test_every_parameter_takes_part_in_every_step():
+    """As several processes need it."""
+    for step in (0, 5):
+        module = diff2lip(losses={"gan_start": 3, "sync_start": 3, "perceptual_start": 3, "l2_start": 3})
+        module.log = lambda *_, **__: None
+        module.steps_taken = lambda step=step: step
+        module._batches = lambda step=step: step
+        windows = module.windows_of(batch_of())
+        denoised = module.denoise(windows)
+        losses = module.discriminator_losses(windows, denoised.frames)
+        losses |= module.generator_losses(windows, denoised)
+        names = {"discriminator", "simple"} | ({"l2", "sync", "perceptual", "gan"} if step else set())
+        assert losses.keys() == names
+        torch.stack(list(losses.values())).sum().backward()
+        unused = [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
+        assert unused == []
+
+
+def test_an_untrained_network_does_not_predict():
+    module = diff2lip(**NO_EXPERTS)
+    module._trainer = type("Trainer", (), {"ckpt_path": None, "global_step": 0})()
+    with pytest.raises(UserError, match="untrained"):
+        module.on_predict_start()
+
+
+def test_a_checkpoint_knows_its_crop_and_whether_faces_were_drawn(tmp_path):
+    module, checkpoint = diff2lip(**NO_EXPERTS), {}
+    module.trained_on_drawn = True
+    module.on_save_checkpoint(checkpoint)
+    read = diff2lip(**NO_EXPERTS)
+    assert read.trained_on_drawn is None
+    read.on_load_checkpoint(checkpoint)
+    assert read.trained_on_drawn
+    other = diff2lip(**NO_EXPERTS, region={"top": 0.5})
+    with pytest.raises(UserError, match=r"region \(0, 0, 16, 16\).*\(0, 8, 16, 16\)"):
+        other.on_load_checkpoint(checkpoint)
+    assert issubclass(DubbingModule, AdversarialModule)
