@@ -13,6 +13,8 @@ import cli
 from tests.configs.test_configs import EVALUATED, SMALL_HEADS, WORLD
 from tests.configs.test_detection import SCENES
 from tests.configs.test_vit_analysis import command as analysis
+from tests.helpers.dubbing_runs import DIFF2LIP
+from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
 from tests.helpers.image_files import save_photo
 from tests.helpers.runs import ROOT
 from tests.helpers.sync_runs import SMALL as FEW_CLIPS
@@ -80,6 +82,7 @@ LIVES: dict[str, Life] = {
         then=("test", "predict"),
         limits=FEW_BATCHES[:1],  # a discovery is about all of its images
     ),
+    "Diff2Lip": Life([f"--config={DIFF2LIP}", *FEW_DUBBED], then=("test",)),
     "GRIT": translation(FACES),
     "Pix2PixHD": translation("configs/paper/pix2pixhd_256.yaml", *FACES_ALONE),
     "SPADE": translation("configs/paper/spade_256.yaml", *FACES_ALONE),

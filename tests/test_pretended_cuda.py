@@ -56,6 +56,7 @@ ELSEWHERE = {
     "configs/paper/detector_lvis.yaml": "tests/configs/test_detection.py::test_lvis",
     "configs/paper/gan_discovery.yaml": f"{DISCOVERY}::test_the_data_are_those_of_table_4_1",
     "configs/paper/gan_discovery_online.yaml": (f"{DISCOVERY}::test_online_sources_come_in_the_order_of_section_4_5_2"),
+    "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py::test_training_ends_with_figures_of_both_settings",
     "configs/syncnet.yaml": "tests/configs/test_syncnet.py::test_the_weights_know_how_they_were_made_and_are_a_network",
     **dict.fromkeys(
         test_configs.SYNCNET[1:], "tests/configs/test_syncnet.py::test_the_recipe_of_wav2lip_on_prepared_clips"

@@ -35,6 +35,7 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
     **dict.fromkeys(TRANSLATION, "tests/configs/test_grit.py"),
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
+    "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",
