@@ -46,7 +46,7 @@ class DiffusionOptions:
         check_options(DiffusionOptions, vars(self))
 
 
-class Estimate(NamedTuple):
+class Unmixed(NamedTuple):
     """What a prediction says of noised frames.
 
     Attributes:
@@ -134,7 +134,7 @@ class Diffusion(nn.Module):
             return sample
         return self.at(step).sqrt() * noise - (1 - self.at(step)).sqrt() * sample
 
-    def estimate(self, prediction: Tensor, noised: Tensor, step: Tensor) -> Estimate:
+    def estimate(self, prediction: Tensor, noised: Tensor, step: Tensor) -> Unmixed:
         """Return x_0 and the noise that a prediction means: Eq. 6.6, solved for what was not predicted (6.2.1.3).
 
         Args:
@@ -145,10 +145,10 @@ class Diffusion(nn.Module):
         signal, noise = self.at(step).sqrt(), (1 - self.at(step)).sqrt()
         prediction = prediction.float()
         if self.options.prediction == "eps":
-            return Estimate((noised - noise * prediction) / signal, prediction)
+            return Unmixed((noised - noise * prediction) / signal, prediction)
         if self.options.prediction == "sample":
-            return Estimate(prediction, (noised - signal * prediction) / noise)
-        return Estimate(signal * noised - noise * prediction, signal * prediction + noise * noised)
+            return Unmixed(prediction, (noised - signal * prediction) / noise)
+        return Unmixed(signal * noised - noise * prediction, signal * prediction + noise * noised)
 
     def clamped(self, sample: Tensor) -> Tensor:
         """Return an estimate of frames as the losses on it see it, see ``clamp`` of `DiffusionOptions`."""

@@ -15,9 +15,9 @@ from lightning_modules.adversarial import (
     OptimizerOptions,
 )
 from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
-from lightning_modules.diff2lip.face_view import FaceView
 from lightning_modules.diff2lip.loss import perceptual_loss, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses
+from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.dubbed import Dubbed
@@ -65,7 +65,7 @@ class DubbingModule(AdversarialModule):
     def __init__(
         self,
         generator: nn.Module,
-        view: FaceView,
+        view: MouthView,
         *,
         losses: ScheduledLosses,
         experts: ExpertOptions,
@@ -235,7 +235,7 @@ class DubbingModule(AdversarialModule):
         index = torch.arange(len(faces)) if index is None else index.cpu()
         inputs, references = self.view.signed(faces), self.view.signed(reference)
         mask = self.view.masks(inputs, landmarks)
-        frames = Frames(inputs, references, mask, frame_mel, index)
+        frames = Frames(inputs, references, mask, frame_mel=frame_mel, numbers=index)
         training = self.shown.training
         self.shown.eval()
         try:
@@ -244,7 +244,7 @@ class DubbingModule(AdversarialModule):
         finally:
             self.shown.train(training)
         patches = torch.where(mask > 0, torch.cat([inputs[:0], *made]).float().clamp(-1, 1), inputs)
-        return Dubbed(self.view.pasted(faces, patches, mask), patches, mask, self.region)
+        return Dubbed(self.view.pasted(faces, patches, mask), patches, mask=mask, region=self.region)
 
     def _dub_found(self, batch: Mapping[str, Tensor], faces: Tensor, reference: Tensor) -> Dubbed:
         """Return a batch's faces (T, 3, S, S) dubbed where one was found; elsewhere they stay as they are."""
@@ -261,7 +261,7 @@ class DubbingModule(AdversarialModule):
         mask = patches.new_zeros(len(faces), 1, *self.view.shape)
         whole = faces.clone()
         whole[found], patches[found], mask[found] = made.faces, made.patches, made.mask
-        return Dubbed(whole, patches, mask, self.region)
+        return Dubbed(whole, patches, mask=mask, region=self.region)
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:

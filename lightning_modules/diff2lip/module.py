@@ -12,13 +12,13 @@ from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.diffusion import Diffusion, DiffusionOptions, frame_noise, window_noise
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
 from lightning_modules.diff2lip.experts import ExpertOptions
-from lightning_modules.diff2lip.face_view import FaceView
 from lightning_modules.diff2lip.loss import l2_loss, simple_loss, snr_weight
 from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.masks import Mask
+from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.network import COLOURS, Conditions, LipNetwork, UNetOptions
 from lightning_modules.diff2lip.official import load_network
-from lightning_modules.diff2lip.sampling import SamplingOptions, Stage, Trace, chosen, guided, sampled
+from lightning_modules.diff2lip.sampling import SamplingOptions, SamplingStep, Trace, chosen, guided, sampled
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.face_region import FaceRegion
@@ -99,7 +99,7 @@ class Diff2Lip(DubbingModule):
             group_of(Diff2Lip, "unet", unet),
             group_of(Diff2Lip, "audio", audio),
         )
-        view = FaceView(face_size, region, mask)
+        view = MouthView(face_size, region, mask)
         view.check(unet.smallest)
         super().__init__(
             LipNetwork(unet, audio),
@@ -168,7 +168,7 @@ class Diff2Lip(DubbingModule):
         prediction = predicted[:, :COLOURS].float().unflatten(0, truth.shape[:2])
         estimate = self.diffusion.estimate(prediction, noised, step[:, None])
         target = self.diffusion.target(truth, noise, step[:, None])
-        return Denoised(prediction, target, self.diffusion.clamped(estimate.sample), step)
+        return Denoised(prediction, target, frames=self.diffusion.clamped(estimate.sample), step=step)
 
     # ------------------------------------------------------------------------------------------------ dubbing
 
@@ -179,7 +179,7 @@ class Diff2Lip(DubbingModule):
             last = stage.before
         return last
 
-    def stages(self, frames: Frames) -> Iterator[Stage]:
+    def stages(self, frames: Frames) -> Iterator[SamplingStep]:
         """Yield the steps of DDIM (Eq. 6.8) in which frames are made; sound and conditions are computed once."""
         options, network = self.sampling, self.shown
         noise = frame_noise(self.view.shape, frames.numbers, seed=options.noise_seed, kind=options.noise)
@@ -216,7 +216,8 @@ class Diff2Lip(DubbingModule):
         """
         inputs = self.view.signed(faces)
         mask = self.view.masks(inputs, landmarks)
-        frames = Frames(inputs, self.view.signed(reference), mask, frame_mel, torch.arange(len(faces)))
+        numbers = torch.arange(len(faces))
+        frames = Frames(inputs, self.view.signed(reference), mask, frame_mel=frame_mel, numbers=numbers)
         training = self.shown.training
         self.shown.eval()
         try:

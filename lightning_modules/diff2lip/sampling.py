@@ -42,7 +42,7 @@ class SamplingOptions:
         check_options(SamplingOptions, vars(self))
 
 
-class Stage(NamedTuple):
+class SamplingStep(NamedTuple):
     """A step of a sampling.
 
     Attributes:
@@ -75,7 +75,7 @@ class Trace(NamedTuple):
 Predict = Callable[[Tensor, int], Tensor]
 
 
-def sampled(predict: Predict, noise: Tensor, scheduler: DDIMScheduler) -> Iterator[Stage]:
+def sampled(predict: Predict, noise: Tensor, scheduler: DDIMScheduler) -> Iterator[SamplingStep]:
     """Yield the steps from noise to frames.
 
     Args:
@@ -89,7 +89,7 @@ def sampled(predict: Predict, noise: Tensor, scheduler: DDIMScheduler) -> Iterat
         before, sample = scheduler.step(  # Eq. 6.8
             prediction, step, noised, eta=0.0, use_clipped_model_output=True, return_dict=False
         )
-        yield Stage(step, noised, sample, before)
+        yield SamplingStep(step, noised, sample=sample, before=before)
         noised = before
 
 
@@ -106,7 +106,7 @@ def guided(predict: Predict, without: Predict | None, guidance: float) -> Predic
     return lambda noised, step: torch.lerp(without(noised, step), predict(noised, step), guidance)
 
 
-def chosen(stages: list[Stage], count: int) -> Trace:
+def chosen(stages: list[SamplingStep], count: int) -> Trace:
     """Return ``count`` of the steps of a sampling, or all if there are less, at uniform intervals, with both ends."""
     last = len(stages) - 1
     places = sorted({round(place * last / max(count - 1, 1)) for place in range(count)}) if last else [0]

@@ -3,7 +3,7 @@ from itertools import pairwise
 import torch
 
 from lightning_modules.diff2lip.diffusion import Diffusion, DiffusionOptions
-from lightning_modules.diff2lip.sampling import Stage, chosen, guided, sampled
+from lightning_modules.diff2lip.sampling import SamplingStep, chosen, guided, sampled
 
 
 def test_a_network_that_knows_the_frame_brings_it_back_from_noise():
@@ -36,7 +36,7 @@ def test_guidance_goes_beyond_what_is_predicted_without_sound():
 def test_the_steps_that_are_shown_are_uniform_and_have_both_ends():
     def stages(count):
         values = [torch.full((1, 3, 2, 2), float(each)) for each in range(count)]
-        return [Stage(count - 1 - each, values[each], values[each], values[each]) for each in range(count)]
+        return [SamplingStep(count - 1 - each, values[each], values[each], values[each]) for each in range(count)]
 
     trace = chosen(stages(25), 4)
     assert trace.steps == [24, 16, 8, 0]

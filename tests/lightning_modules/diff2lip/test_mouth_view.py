@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from lightning_modules.diff2lip.face_view import FaceView
+from lightning_modules.diff2lip.mouth_view import MouthView
 from networks.face_region import FaceRegion
 from tests.lightning_modules.diff2lip.cases import face_landmarks
 from visionscapes.errors import UserError
 
-VIEW = FaceView(16, FaceRegion(left=0.25, top=0.5, right=0.75, bottom=1.0), "lower")
+VIEW = MouthView(16, FaceRegion(left=0.25, top=0.5, right=0.75, bottom=1.0), "lower")
 
 
 def test_what_is_pasted_is_the_masked_part_and_the_rest_stays_bit_by_bit():
@@ -26,7 +26,7 @@ def test_networks_see_the_region_in_signed_units():
 
 
 def test_masks_of_windows_have_their_leading_dimensions():
-    view = FaceView(16, FaceRegion(), "landmarks")
+    view = MouthView(16, FaceRegion(), "landmarks")
     landmarks = face_landmarks().expand(2, 3, 5, 68, 2)
     assert view.masks(torch.zeros(2, 3, 5, 3, 16, 16), landmarks).shape == (2, 3, 5, 1, 16, 16)
     with pytest.raises(UserError, match="the data have none"):
@@ -38,4 +38,4 @@ def test_sizes_that_cannot_be_halved_are_refused():
     with pytest.raises(UserError, match="8 x 8 pixels; the network takes multiples of 16"):
         VIEW.check(16)
     with pytest.raises(UserError, match="0 x 16"):
-        FaceView(16, FaceRegion(left=0.5, right=0.51), "lower").check(1)
+        MouthView(16, FaceRegion(left=0.5, right=0.51), "lower").check(1)

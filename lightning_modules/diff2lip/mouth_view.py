@@ -11,7 +11,7 @@ from visionscapes.errors import UserError
 
 
 @dataclass(frozen=True)
-class FaceView:
+class MouthView:
     """The size of faces, the region of them that a generator sees, and the mask in that.
 
     Attributes:
