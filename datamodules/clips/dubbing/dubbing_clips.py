@@ -9,12 +9,15 @@ from typing_extensions import override
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.dubbing.pair_lists import listed_pairs
 from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, Setting, chosen_pairs
+from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, find_videos
+from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.windows import DubbingWindows
-from datamodules.clips.prepared_clips import Clips
+from datamodules.clips.prepared_clips import Clips, holds_clips
 from visionscapes.checks import NonNegativeInt, check_options
+from visionscapes.errors import UserError
 
 
-class DubbingClips(Clips):
+class DubbingClips(PredictsVideos, Clips):
     """Clips of talking heads to be dubbed: training windows, pairs of a video and a sound to evaluate.
 
     Batches are those of `DubbingWorld`, without what only a drawn mouth can tell: "opening" and "driving_opening".
@@ -23,7 +26,7 @@ class DubbingClips(Clips):
 
     Pairs to test are drawn, or listed as the authors list theirs: text files with "<audio> <video>" a line, names of
     clips without suffix, which may leave out the folder test. Pairs of a list whose clips are not there are left out
-    and counted.
+    and counted. ``predict`` gives chunks of the frames of any video, see `VideosToDub`.
 
     Args:
         root: folder of prepared clips, in which train, val and test are folders or the shares below divide; or a video,
@@ -45,6 +48,11 @@ class DubbingClips(Clips):
             if None.
         reconstruction_list: file with the pairs to reconstruct, each of one clip.
         cross_list: file with the pairs of two clips.
+        video: to predict: a file, a folder or a pattern such as "videos/*.mp4"; that of ``root`` if None.
+        audio: to predict: a file with the new sound of every video; the video's own if None.
+        length: to predict: "trim" ends with the shorter of video and sound; where the sound is longer, "hold" holds the
+            last picture and "loop" starts the video again.
+        most_turned: to predict: degrees that a head may be turned to a side and still be dubbed.
 
     Attributes:
         drawn_faces: that there are none.
@@ -65,12 +73,17 @@ class DubbingClips(Clips):
         cross: NonNegativeInt | None = None,
         reconstruction_list: str | None = None,
         cross_list: str | None = None,
+        video: str | None = None,
+        audio: str | None = None,
+        length: Length = "trim",
+        most_turned: MostTurned = MOST_TURNED,
         **kwargs: Any,
     ):
         check_options(DubbingClips, locals())
         super().__init__(root, **kwargs)
         self.asked: Mapping[Setting, int | None] = {"reconstruction": reconstruction, "cross": cross}
         self.lists: Mapping[Setting, str | None] = {"reconstruction": reconstruction_list, "cross": cross_list}
+        self.video, self.audio, self.length, self.most_turned = video, audio, length, most_turned
 
     @override
     def setup(self, stage: str) -> None:
@@ -85,7 +98,17 @@ class DubbingClips(Clips):
         if stage == "test":
             self.test_set = DubbingPairs(*self._pairs_to_test(), size=self.face_size)
         if stage == "predict":
-            super().setup(stage)
+            self.predict_set = self.to_dub(find_videos(self._place_of_videos()))
+
+    def _place_of_videos(self) -> str:
+        if self.video is not None:
+            return self.video
+        if holds_clips(self.root):
+            raise UserError(
+                f"{self.root} holds prepared clips, which are heads cut out of their videos: name the video to dub as"
+                " --data.init_args.video"
+            )
+        return str(self.root)
 
     def _pairs_to_test(self) -> tuple[ClipFiles, list[Pair]]:
         """Return the pairs of the lists, and those drawn of the test part where there is no list."""
