@@ -6,8 +6,9 @@ from collections import Counter
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
+from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.clips.clip_files import ClipFiles
@@ -74,6 +75,7 @@ class Clips(DataInParts):
     """
 
     train_task, eval_task, one_by_one = "sync", "clip", True
+    train_windows: ClassVar[type[SyncWindows]] = SyncWindows
 
     def __init__(
         self,
@@ -101,16 +103,23 @@ class Clips(DataInParts):
     @override
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            clips = self.clips("train")
-            self.train_set = SyncWindows(
-                clips, size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
+            self.train_set = self.train_windows(
+                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
             )
         if stage in ("fit", "validate"):
-            self.val_set = WholeClips(self.clips("val"), size=self.face_size)
+            self.val_set = self.evaluated("val")
         if stage == "test":
-            self.test_set = WholeClips(self.clips("test"), size=self.face_size)
+            self.test_set = self.evaluated("test")
         if stage == "predict":
-            self.predict_set = WholeClips(self.clips("all"), size=self.face_size)
+            self.predict_set = self.predicted()
+
+    def evaluated(self, part: str) -> Dataset:
+        """Return what there is to evaluate of a part, "val" or "test"."""
+        return WholeClips(self.clips(part), size=self.face_size)
+
+    def predicted(self) -> Dataset:
+        """Return what there is to predict."""
+        return WholeClips(self.clips("all"), size=self.face_size)
 
     @override
     def teardown(self, stage: str) -> None:

@@ -74,6 +74,7 @@ class TalkingWorld(DataInParts):
     """
 
     train_task, eval_task, one_by_one = "sync", "clip", True
+    train_windows: ClassVar[type[SyncWindows]] = SyncWindows
     least_frames: ClassVar[int] = WINDOW_FRAMES  # of a clip with one window
 
     def __init__(
@@ -128,18 +129,23 @@ class TalkingWorld(DataInParts):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
-            self.train_set = SyncWindows(
+            self.train_set = self.train_windows(
                 self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
             )
         if stage in ("fit", "validate"):
-            self.val_set = self._whole("val")
+            self.val_set = self.evaluated("val")
         if stage == "test":
-            self.test_set = self._whole("test")
+            self.test_set = self.evaluated("test")
         if stage == "predict":
-            self.predict_set = self._whole("test")
+            self.predict_set = self.predicted()
 
-    def _whole(self, part: str) -> WholeClips:
+    def evaluated(self, part: str) -> Dataset:
+        """Return what there is to evaluate of a part, "val" or "test"."""
         return WholeClips(self.clips(part), size=self.face_size, also=("opening", "width"))
+
+    def predicted(self) -> Dataset:
+        """Return what there is to predict."""
+        return self.evaluated("test")
 
 
 def world_clip(world: int, index: int, *, speak: Callable[[int], Speech], size: int, digits: int = 1) -> TalkingClip:

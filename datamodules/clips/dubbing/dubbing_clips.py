@@ -8,9 +8,10 @@ from typing_extensions import override
 
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.dubbing.pair_lists import listed_pairs
-from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, Setting, chosen_pairs
+from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, Setting, chosen_pairs, pairs_to_validate
 from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, find_videos
 from datamodules.clips.dubbing.schedule import Length
+from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.dubbing.windows import DubbingWindows
 from datamodules.clips.prepared_clips import Clips, holds_clips
 from visionscapes.checks import NonNegativeInt, check_options
@@ -64,6 +65,7 @@ class DubbingClips(PredictsVideos, Clips):
     """
 
     eval_task = "dub"
+    train_windows = DubbingWindows
     drawn_faces: ClassVar[bool] = False
 
     def __init__(
@@ -86,19 +88,15 @@ class DubbingClips(PredictsVideos, Clips):
         self.video, self.audio, self.length, self.most_turned = video, audio, length, most_turned
 
     @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            self.train_set = DubbingWindows(
-                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
-            )
-        if stage in ("fit", "validate"):
-            clips = self.clips("val")
-            pairs = chosen_pairs(len(clips), reconstruction=None, cross=None if len(clips) > 1 else 0, seed=self.seed)
-            self.val_set = DubbingPairs(clips, pairs, size=self.face_size)
-        if stage == "test":
-            self.test_set = DubbingPairs(*self._pairs_to_test(), size=self.face_size)
-        if stage == "predict":
-            self.predict_set = self.to_dub(find_videos(self._place_of_videos()))
+    def evaluated(self, part: str) -> DubbingPairs:
+        if part == "test":
+            return DubbingPairs(*self._pairs_to_test(), size=self.face_size)
+        clips = self.clips(part)
+        return DubbingPairs(clips, pairs_to_validate(len(clips), self.seed), size=self.face_size)
+
+    @override
+    def predicted(self) -> VideosToDub:
+        return self.to_dub(find_videos(self._place_of_videos()))
 
     def _place_of_videos(self) -> str:
         if self.video is not None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, chosen_pairs
+from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, chosen_pairs, pairs_to_validate
 from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, find_videos
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub
@@ -16,7 +16,6 @@ from datamodules.clips.dubbing.windows import LEAST_FRAMES, DubbingWindows
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.talking_files import write_talking_video
 from datamodules.clips.talking_world import TalkingWorld
-from datamodules.common.loading import check_global_batch
 from datamodules.procedural.scenes.scenes import generator
 from datamodules.procedural.speech.silence import with_silence
 from datamodules.procedural.speech.speech import Speech
@@ -79,7 +78,7 @@ class DubbingWorld(PredictsVideos, TalkingWorld):
 
     eval_task = "dub"
     drawn_faces: ClassVar[bool] = True
-    least_frames = LEAST_FRAMES
+    train_windows, least_frames = DubbingWindows, LEAST_FRAMES
 
     def __init__(
         self,
@@ -106,20 +105,13 @@ class DubbingWorld(PredictsVideos, TalkingWorld):
         return partial(speak_and_stop, self.world(part), speak=super().speaker(part), silence=self.silence)
 
     @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
-            self.train_set = DubbingWindows(
-                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
-            )
-        if stage in ("fit", "validate"):
-            count = self.counts["val"]
-            pairs = chosen_pairs(count, reconstruction=None, cross=count if count > 1 else 0, seed=self.seed)
-            self.val_set = self._pairs("val", pairs)
-        if stage == "test":
-            self.test_set = self._pairs("test", self.pairs)
-        if stage == "predict":
-            self.predict_set = self._drawn() if self.video is None else self.to_dub(find_videos(self.video))
+    def evaluated(self, part: str) -> DubbingPairs:
+        pairs = self.pairs if part == "test" else pairs_to_validate(self.counts[part], self.seed)
+        return DubbingPairs(self.clips(part), pairs, size=self.face_size, also=("opening",))
+
+    @override
+    def predicted(self) -> VideosToDub:
+        return self._drawn() if self.video is None else self.to_dub(find_videos(self.video))
 
     @override
     def teardown(self, stage: str) -> None:
@@ -136,9 +128,6 @@ class DubbingWorld(PredictsVideos, TalkingWorld):
         write_talking_video(video, said(pair.video), world=self.world("test"), index=pair.video, size=HEAD)
         write_sound(audio, said(pair.audio).audio)
         return self.to_dub([video], audio)
-
-    def _pairs(self, part: str, pairs: list[Pair]) -> DubbingPairs:
-        return DubbingPairs(self.clips(part), pairs, size=self.face_size, also=("opening",))
 
 
 def speak_and_stop(world: int, index: int, *, speak: Callable[[int], Speech], silence: float) -> Speech:

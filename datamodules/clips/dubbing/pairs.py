@@ -136,6 +136,11 @@ def chosen_pairs(count: int, *, reconstruction: int | None, cross: int | None, s
     return [*(Pair("reconstruction", clip, clip) for clip in range(reconstruction)), *turned]
 
 
+def pairs_to_validate(count: int, seed: int) -> list[Pair]:
+    """Return two pairs of each of some clips, with itself and with another one; one if there is no other."""
+    return chosen_pairs(count, reconstruction=None, cross=None if count > 1 else 0, seed=seed)
+
+
 def check_enough(clips: int, setting: Setting, *, asked: int, there_are: int) -> None:
     """Check that as many pairs can be had of some clips as are asked for.
 
