@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from datamodules import DubbingClips
 from datamodules.clips.clip_files import PreparedClip
 from networks.audio import frame_mels
 from tests.helpers.prepared_clips import make_prepared_clip
+from tests.helpers.processes import two_processes
 from tests.helpers.replicas_clips import write_talking
 from visionscapes.errors import UserError
 
@@ -114,3 +117,21 @@ def test_videos_are_tracked_for_a_test(tmp_path):
     batch = next(iter(data.test_dataloader()))
     assert 0 < np.asarray(batch["landmarks"]).mean() < 24
     data.teardown("test")
+
+
+def rank_pairs(rank, root):
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    mine = [list(pair) for pair in names(data_of(root))]
+    everybody: list = [None, None]
+    torch.distributed.all_gather_object(everybody, mine)
+    one, other = everybody
+    assert len(one) == len(other) == 3
+    assert len({tuple(pair) for pair in [*one, *other]}) == 6
+    assert all("broken" not in name for pair in [*one, *other] for name in pair)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_pairs_of_the_clips_that_both_can_read(prepared, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "clips")
+    (root / "test" / "broken.safetensors").write_bytes(b"broken")
+    two_processes(rank_pairs, root)

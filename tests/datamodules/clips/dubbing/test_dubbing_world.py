@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from datamodules import DubbingWorld, TalkingWorld
+from datamodules.common import loading
 from networks.audio import frame_mels
 from visionscapes.errors import UserError
 
@@ -56,6 +57,18 @@ def test_pairs_to_test(world):
         assert torch.equal(batch["mel"][0], driving.mel)
         assert batch["frame_mel"].shape == (1, 20, 80, 16)
         assert batch["found"].all()
+
+
+def test_processes_share_the_pairs_of_one_order(world, monkeypatch):
+    everything = [(batch["setting"], batch["name"]) for batch in world.test_dataloader()]
+    dealt = []
+    for rank in (0, 1):
+        monkeypatch.setattr(loading, "rank_and_world_size", lambda rank=rank: (rank, 2))
+        data = DubbingWorld(**SMALL, cross=4)
+        data.rendered = world.rendered
+        data.setup("test")
+        dealt.append([(batch["setting"], batch["name"]) for batch in data.test_dataloader()])
+    assert dealt == [everything[::2], everything[1::2]]
 
 
 def test_one_clip_to_validate_is_reconstructed_and_two_drive_each_other(world):

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from datamodules import DubbingClips, DubbingWorld
+from datamodules.clips.dubbing import prediction
 from datamodules.clips.dubbing.prediction import find_videos
+from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.common.errors import DatasetNotFoundError
 from tests.helpers.face_files import needs_face_files
 from tests.helpers.prepared_clips import make_prepared_clip
@@ -76,13 +78,15 @@ def test_any_video_with_any_sound(videos, tmp_path, kind):
     assert sum(len(chunk["index"]) for chunk in predicted(held)) == 12
 
 
-@needs_face_files
-def test_options_reach_the_videos(videos):
-    data = DubbingClips(str(videos), length="loop", most_turned=20, faces={"choose": "nearest"}, face_size=32)
-    data.setup("predict")
-    assert data.predict_set.videos == [videos / "a.mp4", videos / "sub" / "b.MOV"], "without a video those of the root"
-    assert data.length == "loop"
-    assert data.faces.choose == "nearest"
+@pytest.mark.parametrize("kind", [DubbingClips, DubbingWorld])
+def test_options_reach_the_videos(videos, monkeypatch, kind):
+    given = {}
+    monkeypatch.setattr(prediction, "VideosToDub", lambda *words, **options: given.update(options, words=words))
+    options = {"length": "loop", "most_turned": 20, "faces": {"choose": "nearest"}, "face_size": 32}
+    place = {"root": str(videos)} if kind is DubbingClips else {"video": str(videos)}
+    kind(**place, **options, audio="new.wav").setup("predict")
+    assert given.pop("words") == ([videos / "a.mp4", videos / "sub" / "b.MOV"], Path("new.wav"))
+    assert given == options | {"faces": FaceOptions(choose="nearest")}
 
 
 def test_prepared_clips_are_no_videos_to_dub(tmp_path):
@@ -95,12 +99,12 @@ def test_prepared_clips_are_no_videos_to_dub(tmp_path):
 def test_without_a_video_the_world_draws_one_who_gets_the_sound_of_another():
     data = DubbingWorld(**WORLD)
     data.setup("predict")
-    (video,), audio = data.predict_set.videos, data.predict_set.audio
+    assert data.rendered == {}, "no clip is drawn for it"
+    chunks = list(data.predict_dataloader())
+    video, audio = (Path(chunks[0][key]) for key in ("video", "audio"))
     assert video.stem != audio.stem
     said = data.speaker("test")(int(audio.stem.removeprefix("clip-")))
     assert np.abs(read_sound(audio) - said.audio).max() < 1e-4
-    assert data.rendered == {}, "no clip is drawn for it"
-    chunks = list(data.predict_dataloader())
     assert sum(len(chunk["index"]) for chunk in chunks) == 20
     assert chunks[0]["frames"][0].shape == (256, 256, 3)
     assert torch.cat([chunk["found"] for chunk in chunks]).all()
