@@ -95,12 +95,16 @@ def test_clips_that_are_too_few_or_too_short(tmp_path, refused):
 
 @pytest.mark.parametrize(
     ("data", "place"),
-    [(CLIPS, "nowhere.mp4"), *((WORLD, each) for each in ("nowhere/", "*.mp4", "empty", "", "clips"))],
+    [(CLIPS, "nowhere.mp4"), *((WORLD, each) for each in ("nowhere/", "empty", "", "clips"))],
 )
 def test_a_video_that_is_not_there(tmp_path, refused, data, place):
     make_clips(tmp_path / "clips")
     (tmp_path / "empty").mkdir()
     refused("predict", [*data, f"--data.video={place}"], "The video to dub was not found", "--data.init_args.video")
+
+
+def test_a_pattern_that_no_video_matches(refused):
+    refused("predict", [*WORLD, "--data.video=*.mp4"], "The video to dub was not found", "Mend the pattern")
 
 
 def test_prepared_clips_for_a_video(tmp_path, refused):

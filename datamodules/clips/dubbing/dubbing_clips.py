@@ -9,7 +9,7 @@ from typing_extensions import override
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.dubbing.pair_lists import listed_pairs
 from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, Setting, chosen_pairs, pairs_to_validate
-from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, find_videos
+from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, videos_at
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.dubbing.windows import DubbingWindows
@@ -96,7 +96,7 @@ class DubbingClips(PredictsVideos, Clips):
 
     @override
     def predicted(self) -> VideosToDub:
-        return self.to_dub(find_videos(self._place_of_videos()))
+        return self.to_dub(videos_at(self._place_of_videos()))
 
     def _place_of_videos(self) -> str:
         if self.video is not None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from datamodules.clips.dubbing.pairs import DubbingPairs, Pair, chosen_pairs, pairs_to_validate
-from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, find_videos
+from datamodules.clips.dubbing.prediction import MOST_TURNED, MostTurned, PredictsVideos, videos_at
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.dubbing.windows import LEAST_FRAMES, DubbingWindows
@@ -111,7 +111,7 @@ class DubbingWorld(PredictsVideos, TalkingWorld):
 
     @override
     def predicted(self) -> VideosToDub:
-        return self._drawn() if self.video is None else self.to_dub(find_videos(self.video))
+        return self._drawn() if self.video is None else self.to_dub(videos_at(self.video))
 
     @override
     def teardown(self, stage: str) -> None:

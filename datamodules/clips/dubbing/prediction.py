@@ -1,7 +1,5 @@
 """What the data sets of dubbing predict: chunks of the frames of any videos, with any sound."""
 
-import glob
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +9,7 @@ from typing_extensions import override
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub, chunk_loader
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.prepare.trees import VIDEO_SUFFIXES
-from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.image_files import find_images
+from datamodules.clips.video_files import find_videos
 from datamodules.common.parts import DataInParts
 from visionscapes.checks import Bounds
 
@@ -62,22 +58,10 @@ class PredictsVideos(DataInParts):
         return chunk_loader(self.predict_set)
 
 
-def find_videos(place: str) -> list[Path]:
-    """Return the videos that a path is, holds or matches, sorted; of a file its name need not tell that it is one.
-
-    Args:
-        place: a file, a folder, which is searched with its sub-folders, or a pattern.
+def videos_at(place: str) -> list[Path]:
+    """Return the videos that a path is, holds or matches, see `find_videos`.
 
     Raises:
         DatasetNotFoundError: there is none.
     """
-    path = Path(place).expanduser()
-    if path.is_dir():
-        return find_images(path, VIDEO_SUFFIXES, name=NAME, expected=EXPECTED, remedies=REMEDIES)
-    if path.exists():
-        return [path]
-    matching = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(place) else []
-    videos = [Path(each) for each in matching if os.path.isfile(each)]
-    if not videos:
-        raise DatasetNotFoundError(name=NAME, looked_in=path, expected=EXPECTED, remedies=REMEDIES)
-    return videos
+    return find_videos(place, name=NAME, expected=EXPECTED, remedies=REMEDIES)[1]

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from datamodules.common.errors import DatasetNotFoundError
+from datamodules.clips.video_files import VIDEO_SUFFIXES, find_videos
 from datamodules.common.image_files import find_images
 from datamodules.common.reports import compare_count
 from visionscapes.media.errors import ClipError
 
 Layout = Literal["voxceleb2", "lrw", "folder"]
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
-    *(".3gp", ".ogv", ".vob", ".mxf"),
-)
 PARTS = {"dev": "train", "test": "test"}  # of VoxCeleb2
 LRW_PARTS = ("train", "val", "test")
 PUBLISHED = {
@@ -94,7 +90,7 @@ def find_clips(
     elif layout == "lrw":
         found = _lrw(root)
     else:
-        found = _any(str(place), root)
+        found = _any(str(place))
     return layout, sorted(found, key=lambda clip: (clip.name, clip.video))
 
 
@@ -155,15 +151,16 @@ def _layout_of(root: Path) -> Layout:
         return "folder"
 
 
-def _videos(root: Path, layout: Layout, folder: Path | None = None) -> list[Path]:
-    remedies = [
+def _remedies(layout: Layout) -> list[str]:
+    return [
         "Give the folder above this tree",
         f"Choose another --layout ({', '.join(get_args(Layout))}): this one is {layout}",
         f"Copy videos into the folder (files that end in {', '.join(VIDEO_SUFFIXES)})",
     ]
-    suffixes = VIDEO_SUFFIXES if layout == "folder" else (".mp4",)
-    expected = LAYOUTS[layout]
-    return find_images(folder or root, suffixes, name=NAMES[layout], expected=expected, remedies=remedies)
+
+
+def _videos(root: Path, layout: Layout) -> list[Path]:
+    return find_images(root, (".mp4",), name=NAMES[layout], expected=LAYOUTS[layout], remedies=_remedies(layout))
 
 
 def _voxceleb2(root: Path) -> list[ClipSource]:
@@ -172,11 +169,11 @@ def _voxceleb2(root: Path) -> list[ClipSource]:
         parts = {root.name: root}
     clips = []
     for part, folder in parts.items():
-        for video in _videos(root, "voxceleb2", folder / "mp4"):
+        for video in _videos(folder / "mp4", "voxceleb2"):
             inner = video.relative_to(folder / "mp4").with_suffix("")
             name = clean(f"{PARTS[part]}/{inner.as_posix()}")
             clips.append(ClipSource(video, name, folder / "aac" / inner.with_name(f"{inner.name}.m4a")))
-    return clips or [ClipSource(video, "") for video in _videos(root, "voxceleb2", root / "dev" / "mp4")]
+    return clips or [ClipSource(video, "") for video in _videos(root / "dev" / "mp4", "voxceleb2")]
 
 
 def _first_of_each(clips: Iterable[ClipSource]) -> list[ClipSource]:
@@ -204,29 +201,11 @@ def _lrw(root: Path) -> list[ClipSource]:
     for word in dict.fromkeys(_words(root)):
         for part in LRW_PARTS:
             if (word / part).is_dir() and any((word / part).iterdir()):
-                videos = _videos(root, "lrw", word / part)
+                videos = _videos(word / part, "lrw")
                 clips += [ClipSource(video, clean(f"{part}/{word.name}/{video.stem}")) for video in videos]
-    return clips or [ClipSource(video, "") for video in _videos(root, "lrw", root / "lipread_mp4")]
+    return clips or [ClipSource(video, "") for video in _videos(root / "lipread_mp4", "lrw")]
 
 
-def _any(place: str, root: Path) -> list[ClipSource]:
-    if root.is_file():
-        return [ClipSource(root, clean(root.stem))]
-    if root.exists() or not glob.has_magic(place):
-        return [ClipSource(video, _name_below(root, video)) for video in _videos(root, "folder")]
-    parts = root.parts
-    fixed = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
-    found = sorted(glob.glob(str(root), recursive=True))
-    videos = [Path(each) for each in found if os.path.isfile(each)]
-    if not videos:
-        raise DatasetNotFoundError(
-            name="A video",
-            looked_in=root,
-            expected="a pattern that files match, in quotes, such as 'videos/**/*.mp4'",
-            remedies=["Mend the pattern", "Give a folder, which is searched with its sub-folders"],
-        )
-    return [ClipSource(video, _name_below(fixed, video)) for video in videos]
-
-
-def _name_below(root: Path, video: Path) -> str:
-    return clean(video.relative_to(root).with_suffix("").as_posix())
+def _any(place: str) -> list[ClipSource]:
+    folder, videos = find_videos(place, name=NAMES["folder"], expected=LAYOUTS["folder"], remedies=_remedies("folder"))
+    return [ClipSource(video, clean(video.relative_to(folder).with_suffix("").as_posix())) for video in videos]
