@@ -1,14 +1,13 @@
 """The embedded world of chapter 6: drawn people who talk, with sound that decides what their mouths do."""
 
-import os
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from typing_extensions import override
 
+from datamodules.clips.rendering import render
 from datamodules.clips.talking_clips import TalkingClip, talking_clip
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.loading import check_global_batch
@@ -27,10 +26,7 @@ from visionscapes.checks import (
     check_options,
 )
 from visionscapes.errors import UserError
-from visionscapes.processes import is_first, rank_and_world_size
-from visionscapes.progress import restart_clock, track
 
-FRAMES_WORTH_PROCESSES = 1500  # rendering fewer takes less time than it takes to start processes and to hand over
 LEAST_SIZE, LARGEST_SIZE = 16, 512  # of faces, pixels: below, a mouth has no pixels
 SpeechName = Literal["formants", "espeak"]
 SPEAKERS: dict[SpeechName, Callable[..., Speech]] = {"formants": speak, "espeak": speak_words}
@@ -159,51 +155,3 @@ def world_clip(world: int, index: int, *, speak: Callable[[int], Speech], size: 
         digits: of the number in its name, with leading zeros, so that names sort as numbers do.
     """
     return talking_clip(f"clip-{index:0{digits}d}", speak(index), world=world, index=index, size=size)
-
-
-class Made(Dataset):
-    """Clips that are made when they are asked for: make(index)."""
-
-    def __init__(self, make: Callable[[int], TalkingClip], count: int):
-        self.make, self.count = make, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> TalkingClip:
-        if index >= self.count:
-            raise IndexError(index)
-        return self.make(index)
-
-
-def render(make: Callable[[int], TalkingClip], count: int, frames: int) -> list[TalkingClip]:
-    """Return the clips make(0) to make(count - 1), made on all cores if they are many, and show progress.
-
-    Args:
-        make: a clip of its index.
-        count: of the clips.
-        frames: of all of them together.
-    """
-    processes = min(cores() // rank_and_world_size()[1], count) if frames >= FRAMES_WORTH_PROCESSES else 0
-    clips = DataLoader(
-        Made(make, count),
-        batch_size=None,
-        num_workers=processes if processes > 1 else 0,
-        collate_fn=as_it_is,
-        generator=torch.Generator(),  # else it would take a number from the main process' generator
-    )
-    restart_clock()  # so that what takes a moment is not worth a line
-    return list(track(clips, "talking clips rendered", count, shown=is_first()))
-
-
-def as_it_is(clip: Any) -> Any:
-    """Return a clip, of which a loader makes no batch."""
-    return clip
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1

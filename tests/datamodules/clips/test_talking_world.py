@@ -1,13 +1,11 @@
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from datamodules.clips import talking_world
-from datamodules.clips.talking_world import TalkingWorld, render, world_clip
-from datamodules.procedural.speech.speech import speak
+from datamodules.clips.talking_world import TalkingWorld
 from visionscapes.errors import UserError
 
 SMALL = {
@@ -81,18 +79,6 @@ def test_the_world_is_a_function_of_its_seed(fitted):
     assert not torch.equal(mine.audio, other.audio)
 
 
-def test_rendering_on_several_cores_changes_nothing_and_takes_no_random_numbers(fitted, monkeypatch):
-    monkeypatch.setattr(talking_world, "FRAMES_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(talking_world, "cores", lambda: 2)
-    state = torch.get_rng_state()
-    parallel = TalkingWorld(**SMALL).clips("train")
-    assert torch.equal(torch.get_rng_state(), state)
-    for mine, same in zip(fitted.clips("train"), parallel, strict=True):
-        assert mine.name == same.name
-        assert np.array_equal(mine.faces, same.faces)
-        assert torch.equal(mine.mel, same.mel)
-
-
 def test_clips_are_rendered_once(monkeypatch):
     data = TalkingWorld(**SMALL | {"clips": 2})
     clips = data.clips("train")
@@ -101,10 +87,8 @@ def test_clips_are_rendered_once(monkeypatch):
 
 
 def test_names_sort_as_numbers_do():
-    def make(index):
-        return world_clip(0, index, speak=partial(speak, 0, seconds=0.2), size=16, digits=2)
-
-    assert [clip.name for clip in render(make, 11, 55)][::5] == ["clip-00", "clip-05", "clip-10"]
+    names = [clip.name for clip in TalkingWorld(**SMALL | {"clips": 11, "seconds": 0.24, "windows": 2}).clips("train")]
+    assert names[::5] == ["clip-00", "clip-05", "clip-10"]
 
 
 def test_no_validation_clips_no_validation():
