@@ -76,11 +76,23 @@ def landmarks_in_crops(clip: Clip, indices: Sequence[int], size: int) -> Tensor:
         (n, 68, 2) float32 xy; 0 in a frame without a face.
     """
     some = list(indices)
-    found = clip.found[some, None, None]
-    boxes = np.where(found[:, 0], clip.boxes[some], 0).astype(np.float64).round()  # as `crop` does
-    corners, sides = boxes[:, None, :2], np.maximum(boxes[:, None, 2:] - boxes[:, None, :2], 1)
-    landmarks = (clip.landmarks[some] - corners) / sides * size
-    return torch.from_numpy(np.where(found, landmarks, 0).astype(np.float32))
+    found = clip.found[some, None]
+    boxes = whole_pixels(np.where(found, clip.boxes[some], 0))
+    landmarks = np.where(found[..., None], clip.landmarks[some], 0)
+    return in_crops(torch.from_numpy(landmarks), torch.from_numpy(boxes), size)
+
+
+def in_crops(landmarks: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Return landmarks (n, 68, 2) of frames in pixels of crops of ``size`` pixels of these frames, by boxes (n, 4)."""
+    corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+    return (landmarks - corners) * size / sides
+
+
+def whole_pixels(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return boxes (n, 4) xyxy in the whole pixels that `crop` takes of each, one at least."""
+    rounded = np.round(boxes)
+    rounded[:, 2:] = np.maximum(rounded[:, 2:], rounded[:, :2] + 1)
+    return rounded.astype(np.float32)
 
 
 def _crops_of_some(clip: Clip, indices: Sequence[int], size: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.common.loading import as_it_is
 from visionscapes.processes import is_first, rank_and_world_size
 from visionscapes.progress import restart_clock, track
 
@@ -47,11 +48,6 @@ def render(make: Callable[[int], Rendered], count: int, frames: int) -> list[Ren
     )
     restart_clock()  # so that what takes a moment is not worth a line
     return list(track(clips, "talking clips rendered", count, shown=is_first()))
-
-
-def as_it_is(clip: Any) -> Any:
-    """Return a clip, of which a loader makes no batch."""
-    return clip
 
 
 def cores() -> int:

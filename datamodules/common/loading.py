@@ -261,3 +261,8 @@ def eval_loader(
         pin_memory=trains_on_a_gpu(trainer),
         generator=torch.Generator(),
     )
+
+
+def as_it_is(sample: Any) -> Any:
+    """Return a sample, of which a loader makes no batch: ``collate_fn`` where ``batch_size`` is None."""
+    return sample

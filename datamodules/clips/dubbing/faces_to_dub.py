@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.clips.clip import whole_pixels
 from datamodules.clips.faces.tracks import FaceTrack
 from networks.faces.landmarks import turned_by
 
@@ -46,12 +47,10 @@ def faces_to_dub(track: FaceTrack, most_turned: float, fade: int) -> FacesToDub:
     """
     turned = turned_away(turned_by(track.landmarks), track.found, most_turned)
     dubbed = track.found & ~turned
-    boxes = np.round(track.boxes)
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     return FacesToDub(
         dubbed=dubbed,
         fade=faded(dubbed, track.shots, fade),
-        boxes=boxes.astype(np.float32),
+        boxes=whole_pixels(track.boxes),
         landmarks=track.landmarks,
         turned_away=turned,
         shots=track.shots,

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from datamodules.clips.clip import crop
+from datamodules.clips.clip import crop, in_crops
 from datamodules.clips.dubbing.driving_sound import DrivingSound
 from datamodules.clips.dubbing.faces_to_dub import FacesToDub, faces_to_dub
 from datamodules.clips.dubbing.schedule import Length, Schedule, scheduled
@@ -174,14 +173,8 @@ class VideoToDub:
             "fade": torch.from_numpy(faces.fade[sources]),
             "faces": crops,
             "boxes": boxes,
-            "landmarks": in_faces(torch.from_numpy(faces.landmarks[sources]), boxes, size),
+            "landmarks": in_crops(torch.from_numpy(faces.landmarks[sources]), boxes, size),
         }
-
-
-def in_faces(landmarks: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Return landmarks (F, 68, 2) of frames in pixels of the faces of ``size`` pixels that boxes (F, 4) are made to."""
-    corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
-    return (landmarks - corners) * size / sides
 
 
 def in_order(video: Path, sources: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:

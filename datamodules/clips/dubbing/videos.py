@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -12,6 +12,7 @@ from datamodules.clips.dubbing.one_video import Batch, HowToDub, VideoToDub
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.prepare.trees import clean
+from datamodules.common.loading import as_it_is
 from datamodules.common.reports import report_left_out
 from visionscapes.checks import Bounds, ImageSize, NonNegativeFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -122,7 +123,7 @@ class VideosToDub(IterableDataset):
 
 def chunk_loader(videos: VideosToDub) -> DataLoader:
     """Return the loader of videos to dub, whose chunks are batches as they are; it reads in this process."""
-    return DataLoader(videos, batch_size=None, collate_fn=_as_it_is, generator=torch.Generator())
+    return DataLoader(videos, batch_size=None, collate_fn=as_it_is, generator=torch.Generator())
 
 
 def distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
@@ -141,7 +142,3 @@ def distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
         taken.add(name.casefold())
         names[video] = name
     return names
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops, landmarks_in_crops
+from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops, in_crops, landmarks_in_crops, whole_pixels
 
 
 class Ramp(Clip):
@@ -78,3 +78,17 @@ def test_landmarks_lie_on_what_they_lay_on_before():
         x, y = (round(value) for value in point.tolist())
         assert abs(crop_[0, y, x - 1 : x + 1].float().mean() - 8.5) <= 0.5  # the middle of a pixel is half a pixel on
         assert abs(crop_[1, y - 1 : y + 1, x].float().mean() - 6.5) <= 0.5
+
+
+def test_points_of_frames_in_crops():
+    points = torch.tensor([[[10.0, 20.0], [30.0, 60.0]]])
+    boxes = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
+    assert in_crops(points, boxes, 64).tolist() == [[[0, 0], [64, 64]]]
+
+
+def test_whole_pixels_are_those_of_a_crop():
+    boxes = np.array([[0.6, 1.4, 7.5, 9.2], [3.2, 3.2, 3.4, 3.4]], np.float32)
+    assert whole_pixels(boxes).tolist() == [[1, 1, 8, 9], [3, 3, 4, 4]]
+    for box in boxes:
+        ours, theirs = (face_crops(Ramp([each], [True]), [0], 8) for each in (whole_pixels(box[None])[0], box))
+        assert torch.equal(ours, theirs)

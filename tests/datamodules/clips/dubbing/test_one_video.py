@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from datamodules.clips.clip import crop
-from datamodules.clips.dubbing.one_video import HowToDub, VideoToDub, in_faces, in_order
+from datamodules.clips.dubbing.one_video import HowToDub, VideoToDub, in_order
 from datamodules.clips.faces.face_options import FaceOptions
 from networks.audio import MelSpectrogram, frame_mels
 from tests.helpers.dubbing import nobody, person, speech, video_of
@@ -157,9 +157,3 @@ def test_what_cannot_be_dubbed_is_told(tmp_path, talk):
         chunks(talk, most_turned=0.001)
     with pytest.raises(UserError, match=r"HowToDub\.fade is -1"):
         HowToDub(32, fade=-1)
-
-
-def test_points_of_frames_in_faces():
-    points = torch.tensor([[[10.0, 20.0], [30.0, 60.0]]])
-    boxes = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
-    assert in_faces(points, boxes, 64).tolist() == [[[0, 0], [64, 64]]]
