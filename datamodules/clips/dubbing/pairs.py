@@ -90,7 +90,7 @@ class DubbingPairs(Dataset):
             "mel": resized(mel[:, mel_start(first) :], steps(len(frames)), -LIMIT),
             "audio": resized(driving.audio, SAMPLES * end, 0)[SAMPLES * first :],
             "driving_landmarks": landmarks_in_crops(driving, frames, self.size),
-            "driving_faces": faces if driving is video else face_crops(driving, frames, self.size),
+            "driving_faces": faces if pair.audio == pair.video else face_crops(driving, frames, self.size),
             **{key: torch.from_numpy(getattr(video, key)[first:end]) for key in self.also},
             **{f"driving_{key}": torch.from_numpy(getattr(driving, key)[first:end]) for key in self.also},
         }
