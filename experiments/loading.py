@@ -19,6 +19,7 @@ thesis' numbers as printed; and the claims that the text draws from them::
     claims:
       - {text: LiFT is better, section: 8.3.1, paper: {more: DINO+LiFT, less: DINO}, embedded: ...}
       - {text: It is above 20 %, section: 8.3.1, paper: {more: DINO+LiFT, than: 20}}
+    pictures: {docs/images/lift.png: "What it does, seed 0"}          # of the embedded world, for the report
 """
 
 import json
@@ -33,6 +34,8 @@ import yaml
 from experiments.claims import CONSTANT, Contrast
 from experiments.tables import FOLDER, SCALES, Claim, FigureSource, Grid, Run, ThesisTable
 from visionscapes.errors import UserError
+
+PICTURES = "docs/images/"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -191,6 +194,12 @@ def _paired(columns: list[str], partners: list[str], where: str) -> list[tuple[s
     return list(zip(columns * (count // len(columns)), partners * (count // len(partners)), strict=True))
 
 
+def _checked_pictures(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(str(name).startswith(PICTURES) for name in value):
+        raise UserError(f"{where}: pictures are a mapping such as {{{PICTURES}lift.png: its caption}}, found {value!r}")
+    return {str(name): str(caption) for name, caption in value.items()}
+
+
 def _claim(value: Any, grids: Mapping[str, Grid], where: str) -> Claim:
     entry = _checked(value, where, "text section", "across embedded paper")
     across = entry.get("across", "every")
@@ -220,7 +229,7 @@ def load_table(path: Path) -> ThesisTable:
         content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no valid YAML: {error}") from error
-    entry = _checked(content, str(path), "title section claims", "unit digits paper embedded thesis")
+    entry = _checked(content, str(path), "title section claims", "unit digits paper embedded thesis pictures")
     grids = {scale: _grid(entry[scale], f"{path}, {scale}") for scale in SCALES if scale in entry}
     thesis = {str(row): tuple(numbers) for row, numbers in entry.get("thesis", {}).items()}
     if thesis and "paper" not in grids:
@@ -242,6 +251,7 @@ def load_table(path: Path) -> ThesisTable:
         grids=grids,
         thesis=thesis,
         claims=claims,
+        pictures=_checked_pictures(entry.get("pictures", {}), str(path)),
     )
 
 

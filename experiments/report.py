@@ -138,6 +138,8 @@ def document(method: str, tables: Sequence[ThesisTable], records: Records) -> st
             lines += _section(table, "embedded")
             lines += _markdown(["", *table.grids["embedded"].columns], measured_rows(table, records, "embedded"))
             lines += ["", _seeds_line(table, records, "embedded"), ""]
+            for name, caption in table.pictures.items():
+                lines += [f"![{caption}](../{name.removeprefix('docs/')})", "", caption, ""]
     lines += ["## The thesis' scale: printed numbers and reproductions", "", PAPER, ""]
     for table in tables:
         if "paper" in table.grids:

@@ -108,6 +108,7 @@ class ThesisTable:
         grids: scale -> grid.
         thesis: row -> the printed number of each column of the paper grid, None where there is none.
         claims: in the order of the text.
+        pictures: path in the repository -> caption, of the embedded world.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ThesisTable:
     grids: Mapping[str, Grid]
     thesis: Mapping[str, tuple[float | None, ...]]
     claims: tuple[Claim, ...]
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> str:

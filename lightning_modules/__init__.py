@@ -4,6 +4,8 @@ from visionscapes.exports import lazy_exports
 
 EXPORTS = {
     "Diff2Lip": "lightning_modules.diff2lip.module",
+    "Wav2Lip": "lightning_modules.diff2lip.baselines.wav2lip",
+    "Copying": "lightning_modules.diff2lip.baselines.copying",
     "GANDiscovery": "lightning_modules.gan_discovery.module",
     "GRIT": "lightning_modules.grit.module",
     "Pix2PixHD": "lightning_modules.grit.baselines.pix2pixhd",

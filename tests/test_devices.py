@@ -13,10 +13,16 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_modules.adversarial import OptimizerOptions
+from lightning_modules.diff2lip.audio_network import AudioOptions
+from lightning_modules.diff2lip.experts import ExpertOptions
+from lightning_modules.diff2lip.loss_options import LossOptions
+from lightning_modules.diff2lip.network import UNetOptions
 from lightning_modules.supervision.visual_tokens import CodebookFile, KMeansTokens
 from lightning_modules.vit_analysis.module import AnalysedViT
 from networks.perceptual import FeatureDistance
 from tests.helpers.left_behind import left_behind
+from tests.helpers.runs import ROOT
 from tests.helpers.small_detectors import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, RETINA, SMALL
 from tests.helpers.tiny_vit import MODEL, TINY, TINY_64
 from tests.lightning_modules.gan_discovery import worlds
@@ -61,6 +67,17 @@ def syncnet(**options: Any) -> Make:
     return lambda folder, cls: cls(export("SyncNetwork")(image_size=24, width=4), **options)
 
 
+def dubbing(**options: Any) -> Make:
+    def make(folder: Path, cls: Any) -> nn.Module:
+        unet = UNetOptions(base=8, multipliers=(1, 2), blocks=1, attention_levels=(1,), head_channels=8)
+        experts = ExpertOptions(syncnet=str(ROOT / "weights" / "syncnet.safetensors"), perceptual="small")
+        average = OptimizerOptions(ema=0.9)
+        audio = AudioOptions(width=4)
+        return cls(face_size=16, unet=unet, audio=audio, experts=experts, optimizer=average, **options)
+
+    return make
+
+
 def over_features(folder: Path, cls: Any, **options: Any) -> nn.Module:
     return cls(features(), **options)
 
@@ -99,6 +116,9 @@ CASES: dict[str, list[Make]] = {
     "MAE": [vit(decoder_dim=16, decoder_depth=1, decoder_heads=2)],
     "MoCo": [vit(projection=8, hidden=16)],
     "Supervised": [vit(classes=3), vit(classes=3, mixup=0)],
+    "Diff2Lip": [dubbing(), dubbing(losses=LossOptions(lambda_gan=0.0))],
+    "Wav2Lip": [dubbing()],
+    "Copying": [plain(face_size=16)],
     "SyncNet": [syncnet(objective=objective) for objective in ("pair", "contrastive_then_pair")],
     "ViTAnalysis": [analysis],
     "AtLargerImage": [over_features],

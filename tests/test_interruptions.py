@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.chains import differing, left_behind, session
+from tests.helpers.dubbing_runs import DIFF2LIP
+from tests.helpers.dubbing_runs import SMALL as DUBBED
+from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.replicas_translation import make_edges2handbags
 from tests.helpers.runs import ROOT, words
 from tests.helpers.sync_runs import CLIPS, NETWORK, SYNCNET
@@ -49,6 +52,7 @@ SOURCES = [
 # Contrastive at first: with three steps an epoch the change comes in the second one.
 PHASES = options("model", contrastive_steps=4)
 TALK = [*NETWORK, *PHASES, *options("data", **CLIPS | {"batch_size": 2, "num_workers": 2})]
+HELD_OUT = options("data", val_clips=1, clips=6, num_workers=2)
 SUPERVISION = {
     "supervised": [],
     "clip": options("model", embedding=16, text_width=16, text_depth=1, text_heads=2),
@@ -73,6 +77,14 @@ METHODS = {
     "pix2pixhd": small_networks("configs/paper/pix2pixhd_handbags.yaml", *QUIET, *BAGS),
     "spade": small_networks("configs/paper/spade_handbags.yaml", *QUIET, *BAGS),
     "syncnet": [f"--config={SYNCNET}", *QUIET, *TALK],
+    # The GAN begins with the third step, and the SyncNet of Wav2Lip with the first validation.
+    "diff2lip": [f"--config={DIFF2LIP}", *DUBBED, *QUIET, "--model.losses.gan_start=2", "--model.optimizer.ema=0.5"],
+    "wav2lip": [
+        *small_baseline("Wav2Lip"),
+        *QUIET,
+        *options("model.objective", sync_threshold=100, gan_start=2),
+        *HELD_OUT,
+    ],
     "gan_discovery": ["--config=configs/gan_discovery.yaml", *QUIET, *SOURCES],
 }
 

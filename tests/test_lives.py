@@ -16,6 +16,7 @@ from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
 from tests.helpers.image_files import save_photo
+from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import ROOT
 from tests.helpers.sync_runs import SMALL as FEW_CLIPS
 from tests.helpers.sync_runs import SYNCNET
@@ -39,12 +40,14 @@ class Life:
         longer: what is added for the second epoch, which goes on from the checkpoint of the first.
         then: subcommands that are asked of the checkpoint afterwards.
         limits: of batches.
+        trained: whether there is anything to train; otherwise the subcommands are asked without a checkpoint.
     """
 
     start: list[str]
     longer: list[str] = field(default_factory=lambda: ["--trainer.max_epochs=2"])
     then: tuple[str, ...] = ("validate",)
     limits: list[str] = field(default_factory=lambda: FEW_BATCHES)
+    trained: bool = True
 
 
 def detector(name: str) -> Life:
@@ -83,6 +86,8 @@ LIVES: dict[str, Life] = {
         limits=FEW_BATCHES[:1],  # a discovery is about all of its images
     ),
     "Diff2Lip": Life([f"--config={DIFF2LIP}", *FEW_DUBBED], then=("test",)),
+    "Wav2Lip": Life([*small_baseline("Wav2Lip"), "--data.val_clips=1"], then=("validate", "test")),
+    "Copying": Life(small_baseline("Copying"), longer=[], then=("test",), trained=False),
     "GRIT": translation(FACES),
     "Pix2PixHD": translation("configs/paper/pix2pixhd_256.yaml", *FACES_ALONE),
     "SPADE": translation("configs/paper/spade_256.yaml", *FACES_ALONE),
@@ -115,6 +120,10 @@ def test_a_life(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert type(run.model).__name__ == name
         return
     common = [*QUIET, *life.limits, "--seed_everything=0", f"--runs_dir={tmp_path / 'runs'}"]
+    if not life.trained:
+        for subcommand in life.then:
+            assert type(cli.main([subcommand, *life.start, *common]).model).__name__ == name
+        return
     no_test = ["--test_after_fit=false"]
     first = cli.main(["fit", *life.start, *common, *no_test, "--name=life"])
     assert type(first.model).__name__ == name

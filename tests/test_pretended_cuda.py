@@ -33,6 +33,7 @@ ACCEPTED = yaml.safe_load((ROOT / "tests/accepted_waiting.yaml").read_text())
 SPARSEDET = "tests/configs/test_detection.py::test_sparsedet_and_what_it_is_compared_with"
 VITS = "tests/configs/test_vit_analysis"
 DISCOVERY = "tests/configs/test_gan_discovery.py"
+DUBBED = "tests/configs/test_diff2lip_paper.py"
 # Configurations that tests/configs/test_configs.py names another test for.
 ELSEWHERE = {
     **{
@@ -57,6 +58,12 @@ ELSEWHERE = {
     "configs/paper/gan_discovery.yaml": f"{DISCOVERY}::test_the_data_are_those_of_table_4_1",
     "configs/paper/gan_discovery_online.yaml": (f"{DISCOVERY}::test_online_sources_come_in_the_order_of_section_4_5_2"),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py::test_training_ends_with_figures_of_both_settings",
+    **{
+        config: f"{DUBBED}::test_the_thesis_on_replicas[{config}]"
+        for config in ("configs/paper/diff2lip.yaml", "configs/paper/wav2lip.yaml")
+    },
+    "configs/paper/diff2lip_lrw.yaml": f"{DUBBED}::test_the_thesis_on_replicas[configs/paper/diff2lip.yaml]",
+    "configs/paper/diff2lip_256.yaml": f"{DUBBED}::test_256_pixels",
     "configs/syncnet.yaml": "tests/configs/test_syncnet.py::test_the_weights_know_how_they_were_made_and_are_a_network",
     **dict.fromkeys(
         test_configs.SYNCNET[1:], "tests/configs/test_syncnet.py::test_the_recipe_of_wav2lip_on_prepared_clips"

@@ -30,12 +30,14 @@ TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2
     "configs/grit.yaml"
 ]
 SYNCNET = ["configs/syncnet.yaml", "configs/paper/syncnet.yaml", "configs/paper/syncnet_lrw.yaml"]
+DUBBING = [f"configs/paper/{name}.yaml" for name in ("diff2lip", "diff2lip_lrw", "diff2lip_256", "wav2lip")]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
     **dict.fromkeys(TRANSLATION, "tests/configs/test_grit.py"),
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
+    **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",

@@ -130,6 +130,11 @@ def test_configs_of_the_runs_exist():
     assert not missing
 
 
+def test_pictures_exist():
+    named = {name for table in TABLES.values() for name in table.pictures}
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
 GOOD = """
 title: T
 section: 8.3.1
@@ -165,6 +170,12 @@ def test_grid_and_claims_of_a_small_table(tmp_path):
     assert grid.shown_runs() == [run]
     assert len(table.claims[0].contrasts["paper"]) == 4
     assert printed_support(table.claims[0], table) == (3, 3)
+    assert table.pictures == {}
+
+
+def test_pictures_of_a_table(tmp_path):
+    table = load_table(write(tmp_path, GOOD + "pictures: {docs/images/a.png: What it does.}\n"))
+    assert table.pictures == {"docs/images/a.png": "What it does."}
 
 
 def contrasts(tmp_path, comparison):
@@ -255,6 +266,8 @@ def test_names_of_rows_and_columns_stand_in_metric_and_method(tmp_path):
         ),
         ("{method: base}", "{methud: base}", "unknown key 'methud'; did you mean method?"),
         ("paper:\n", "paper: [\n", "no valid YAML"),
+        ("title: T", "title: T\npictures: {runs/a.png: A}", "pictures are a mapping such as {docs/images/lift.png"),
+        ("title: T", "title: T\npictures: [docs/images/a.png]", "pictures are a mapping"),
     ],
 )
 def test_wrong_file_is_explained(tmp_path, old, new, message):

@@ -1,3 +1,5 @@
+import dataclasses
+
 from experiments import __main__ as command
 from experiments.loading import load_tables
 from experiments.records import Records
@@ -28,6 +30,15 @@ def test_document_keeps_the_scales_apart():
     assert all(f"### {table.number}, on the embedded world" in embedded for table in tables)
     assert all(f"### {table.number}, as printed" in paper for table in tables if table.thesis)
     assert "Bears out 82 of 84." in paper
+
+
+def test_pictures_stand_below_the_figures_of_the_embedded_world(world):
+    table = dataclasses.replace(world.table, pictures={"docs/images/m.png": "What m does, seed 0."})
+    lines = document("m", [table], world.run_all([0])).splitlines()
+    place = lines.index("![What m does, seed 0.](../images/m.png)")  # from docs/results/, where the document lies
+    assert lines[place + 2] == "What m does, seed 0."
+    assert place > next(number for number, line in enumerate(lines) if line.startswith("| LiFT"))
+    assert place < lines.index("## The thesis' scale: printed numbers and reproductions")
 
 
 def test_measured_at_paper_scale_stands_against_the_printed_numbers(tmp_path):
