@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.dubbing_runs import CLIPS as DUBBED_CLIPS
+from tests.helpers.dubbing_runs import DIFF2LIP
+from tests.helpers.dubbing_runs import SMALL as SMALL_DIFF2LIP
+from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import events, lift_words, parameters, run_apart, run_here, words
 from tests.helpers.sync_runs import CLIPS, NETWORK, QUIET, SYNCNET
 
@@ -89,3 +93,46 @@ def test_two_processes_change_from_moments_to_pairs(tmp_path):
     options = ["--trainer.max_epochs=2", "--model.objective=contrastive_then_pair", "--model.contrastive_steps=2"]
     run_two(sync_words(tmp_path, "fit", "two", *options, processes=2))
     assert column(tmp_path / "syncnet" / "two", "train/contrastive") == [1, 1, 0, 0]
+
+
+def dubbing_words(start: list[str], runs: Path, name: str, *options: str, processes: int = 1) -> list[str]:
+    """Training on as many clips in all, and three of the test, which two processes cannot share evenly."""
+    clips = DUBBED_CLIPS | {"clips": 8, "test_clips": 3, "batch_size": 4 // processes}
+    return [
+        *("fit", *start, f"--runs_dir={runs}", f"--name={name}", *QUIET),
+        *(f"--data.{key}={value}" for key, value in clips.items()),
+        *("--trainer.max_epochs=2", "--model.adversarial.r1=0"),
+        *([f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []),
+        *options,
+    ]
+
+
+def test_two_processes_train_and_test_the_one_pass_network_of_one(tmp_path):
+    """It draws no numbers; the discriminator, the moving average and the held-out loss of the SyncNet take part."""
+    start = [*small_baseline("Wav2Lip"), "--model.optimizer.ema=0.5", "--model.objective.gan_start=1"]
+    options = ["--trainer.precision=64-true", "--model.objective.sync_threshold=1e-6", "--data.val_clips=3"]
+    one = run_here(dubbing_words(start, tmp_path, "one", *options))
+    run_two(dubbing_words(start, tmp_path, "two", *options, processes=2))
+    two = tmp_path / "wav2lip" / "two"
+    assert largest_difference(one, two) < 1e-9
+    for name in ("val/sync", "reconstruction/PSNR/reconstruction", "dubbing/Sync_d/cross", "dubbing/LMD/cross"):
+        assert column(two, name) == pytest.approx(column(one, name), rel=1e-5)
+    for protocol in ("dubbing", "reconstruction"):
+        ours, theirs = (
+            (folder / "results" / f"{protocol}.csv").read_text().splitlines()[1].rpartition(",")[2]
+            for folder in (one, two)
+        )
+        assert ours == theirs  # how many were measured
+
+
+@pytest.mark.parametrize("start", ["together", "later"])
+def test_two_processes_train_diff2lip(tmp_path, start):
+    """Losses that begin later, the discriminator too, leave no parameter without a part in a step."""
+    late = [f"--model.losses.{name}_start=2" for name in ("gan", "sync", "l2")] if start == "later" else []
+    words = [f"--config={DIFF2LIP}", *SMALL_DIFF2LIP, "--model.optimizer.ema=0.5", *late]
+    run_two(dubbing_words(words, tmp_path, "two", processes=2))
+    two = tmp_path / "diff2lip" / "two"
+    assert all(value.isfinite().all() for value in parameters(two).values())
+    assert len(column(two, "train/simple")) == 4
+    assert len(column(two, "train/gan")) == (2 if start == "later" else 4)
+    assert column(two, "dubbing/Sync_d/cross")

@@ -9,9 +9,9 @@ from typing_extensions import override
 from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
 from lightning_modules.diff2lip.experts import ExpertOptions
-from lightning_modules.diff2lip.face_view import FaceView
 from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.masks import Mask
+from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames
 from networks.face_region import FaceRegion
@@ -45,7 +45,7 @@ class Copying(DubbingModule):
         reference: ReferenceFrame = "input",
     ):
         check_options(Copying, locals())
-        view = FaceView(face_size, group_of(Copying, "region", region), mask)
+        view = MouthView(face_size, group_of(Copying, "region", region), mask)
         view.check(1)
         super().__init__(
             nn.Identity(),

@@ -13,10 +13,10 @@ from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, O
 from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
 from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
-from lightning_modules.diff2lip.face_view import FaceView
 from lightning_modules.diff2lip.loss import masked_mean, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses
 from lightning_modules.diff2lip.masks import Mask
+from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.network import COLOURS, Conditions, LipNetwork, UNetOptions
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
@@ -134,7 +134,7 @@ class Wav2Lip(DubbingModule):
             group_of(Wav2Lip, "audio", audio),
         )
         losses = group_of(Wav2Lip, "objective", objective)
-        view = FaceView(face_size, region, mask)
+        view = MouthView(face_size, region, mask)
         view.check(unet.smallest)
         super().__init__(
             LipNetwork(unet, audio),
