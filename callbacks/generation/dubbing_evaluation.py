@@ -1,6 +1,5 @@
 """Whether dubbed mouths do what the sound says, as a judge, landmarks and the truth of a drawn world see it."""
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks.generation.comparison import DUB, RECONSTRUCTION, dubbed_of
+from callbacks.generation.dubbed_clip import DubbedClip, SeenFaces
 from callbacks.generation.dubbing_figures import MESH, NAMES, DubbingFigures
 from callbacks.generation.evaluation import Key, MethodEvaluation, Metrics
-from callbacks.generation.pictures import to_bytes
 from callbacks.results.presentation import HIGHER, LOWER, NEUTRAL, MetricKind, Presentation
 from callbacks.results.result import Result
 from metrics.landmark_distance import eye_distances
 from metrics.mouth_movement import inner_opening
-from metrics.mouth_readout import LEAST_FRAMES, MouthReadout, dubbed_opening
+from metrics.mouth_readout import LEAST_FRAMES, MouthReadout, dubbed_opening, stands_still
 from networks.embedded_clip import embed_clip, window_is_known
-from networks.faces.cropped import DRAWN_SHAPE, landmarks_of_faces
 from networks.faces.mesh import FaceMesh
 from networks.sync_network import SyncNetwork
 from visionscapes.checks import check_options
@@ -89,8 +87,7 @@ class DubbingEvaluation(MethodEvaluation):
         super().__init__(validate)
         self.judge, self.landmarks = judge, landmarks
         self._judge: SyncNetwork | None = None
-        self._mesh: FaceMesh | None = None
-        self._seen: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}  # landmarks of true faces, by their pixels
+        self._seen: SeenFaces | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -103,106 +100,81 @@ class DubbingEvaluation(MethodEvaluation):
                 "another SyncNet as judge"
             )
         if self.landmarks:
-            self._mesh = found_mesh()
+            self._seen = SeenFaces(found_mesh())
 
     @override
     def new_metric(self, key: Key) -> DubbingFigures:
         return DubbingFigures()
 
     @override
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_test_epoch_start(trainer, pl_module)
-        self._seen = {}
-
-    @override
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._seen = {}
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_epoch_end(trainer, pl_module)
+        if self._seen is not None:
+            self._seen.forget()
 
     @override
     def measure(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]) -> None:
         if batch.get("task") != DUB:
             return
-        generated = to_bytes(dubbed_of(self, pl_module, outputs).faces).cpu()
-        clip: dict[str, Any] = {
-            key: value[0].cpu() if isinstance(value, Tensor) else value[0] for key, value in batch.items()
-        }
-        side = generated.shape[-1]
-        figures = self.metric(pl_module, clip["setting"], side)
-        truth = self.metric(pl_module, TRUTH, side)
-        own_sound = clip["setting"] == RECONSTRUCTION
-        self._judged(figures, generated, clip)
-        if own_sound:
-            self._judged(truth, clip["faces"], clip)
-        self._read(figures, truth, generated, clip)
-        if self._mesh is not None:
-            self._meshed(figures, truth, generated, clip)
+        clip = DubbedClip.of(dubbed_of(self, pl_module, outputs), batch)
+        figures, truth = (self.metric(pl_module, method, clip.side) for method in (clip.setting, TRUTH))
+        self._judged(figures, clip.generated, clip)
+        if clip.own_sound:
+            self._judged(truth, clip.faces, clip)
+        self._read(figures, truth, clip)
+        if self._seen is not None:
+            self._landmarked(figures, truth, clip)
 
-    def _judged(self, figures: DubbingFigures, faces: Tensor, clip: Mapping[str, Any]) -> None:
-        """Ask the judge about a clip with the sound of the pair."""
+    def _judged(self, figures: DubbingFigures, faces: Tensor, clip: DubbedClip) -> None:
+        """Ask the judge about faces with the sound of the pair."""
         assert self._judge is not None
         judge = self._judge.to(figures.lips.device)
-        video, audio = embed_clip(judge, faces, clip["mel"].to(figures.lips.device))
-        figures.lips.update(video, audio, window_is_known(clip["found"], len(video)))
+        video, audio = embed_clip(judge, faces, clip.mel.to(figures.lips.device))
+        figures.lips.update(video, audio, window_is_known(clip.found, len(video)))
 
-    def _read(self, figures: DubbingFigures, truth: DubbingFigures, generated: Tensor, clip: Mapping[str, Any]) -> None:
+    def _read(self, figures: DubbingFigures, truth: DubbingFigures, clip: DubbedClip) -> None:
         """Read the mouth's opening from the pixels."""
-        known = clip["found"]
+        known = clip.found
         if int(known.sum()) < LEAST_FRAMES:
             return
-        own, driving = (each[known] for each in true_openings(clip))
-        readout = MouthReadout(clip["faces"][known], own)
-        found = dubbed_opening(readout.read(generated[known]), driving, own, readout.scale)
-        if clip["setting"] == RECONSTRUCTION:
+        own, driving = clip.opening[known], clip.driving_opening[known]
+        readout = MouthReadout(clip.faces[known], own)
+        found = dubbed_opening(readout.read(clip.generated[known]), driving, own, readout.scale)
+        if clip.own_sound:
             del found["r own"]  # there is but one mouth
             truth.update_opening({"r driving": own.new_tensor(readout.reliability)})
         else:
             truth.update_opening({"r own": dubbed_opening(driving, driving, own)["r own"]})
         figures.update_opening(found)
 
-    def _meshed(
-        self, figures: DubbingFigures, truth: DubbingFigures, generated: Tensor, clip: Mapping[str, Any]
-    ) -> None:
-        """Compare landmarks."""
-        shape = shape_of(clip)
-        assert self._mesh is not None
-        points, visible = landmarks_of_faces(self._mesh, generated, shape)
-        video, video_visible = self._true_landmarks(clip["faces"], shape)
-        known = clip["found"] & visible & video_visible
-        own_sound = clip["setting"] == RECONSTRUCTION
-        driving = video
-        if "driving_faces" in clip and not own_sound:
-            driving, driving_visible = self._true_landmarks(clip["driving_faces"], shape)
+    def _landmarked(self, figures: DubbingFigures, truth: DubbingFigures, clip: DubbedClip) -> None:
+        """Compare landmarks, and read the mouth's opening from them."""
+        assert self._seen is not None
+        points, visible = self._seen.landmarks(clip.generated, clip.shape, keep=False)
+        video, video_visible = self._seen.landmarks(clip.faces, clip.shape)
+        known, driving = clip.found & visible & video_visible, video
+        if not clip.own_sound and clip.driving_faces is not None:
+            driving, driving_visible = self._seen.landmarks(clip.driving_faces, clip.shape)
             known = known & driving_visible
-        elif not own_sound:
-            driving = clip["driving_landmarks"]
+        elif not clip.own_sound:
+            driving = clip.driving_landmarks
         if not known.any():
             return
         eyes = eye_distances(video)[known].mean()
-        scaled = driving if own_sound else driving * (eyes / eye_distances(driving)[known].mean())
+        scaled = driving if clip.own_sound else driving * (eyes / eye_distances(driving)[known].mean())
         device = figures.landmarks.device
-        moved = [each.to(device) for each in (points, scaled, known, video)]
-        figures.landmarks.update(*moved)
-        figures.movement.update(points.to(device), clip["audio"].to(device), known.to(device))
-        if own_sound:
-            truth.movement.update(video.to(device), clip["audio"].to(device), known.to(device))
-        own_true, driving_true = (each[known] for each in true_openings(clip))
-        own_read, read = (inner_opening(each)[known] / eyes for each in (video, points))
-        scale = float(own_read.std() / own_true.std()) if len(own_read) > 1 and float(own_true.std()) else 0.0
-        found = dubbed_opening(read, driving_true, own_true, scale)
-        if own_sound:
+        figures.landmarks.update(*(each.to(device) for each in (points, scaled, known, video)))
+        figures.movement.update(*(each.to(device) for each in (points, clip.audio, known)))
+        if clip.own_sound:
+            truth.movement.update(*(each.to(device) for each in (video, clip.audio, known)))
+        own, driving_opening = clip.opening[known], clip.driving_opening[known]
+        read, read_truth = (inner_opening(each)[known] / eyes for each in (points, video))
+        scale = 0.0 if stands_still(own) else float(read_truth.std() / own.std())
+        found = dubbed_opening(read, driving_opening, own, scale)
+        if clip.own_sound:
             del found["r own"]
-            reliability = dubbed_opening(own_read, own_true, own_true)["r driving"]
-            truth.update_opening({"r driving": reliability}, MESH)
+            truth.update_opening({"r driving": dubbed_opening(read_truth, own, own)["r driving"]}, MESH)
         figures.update_opening(found, MESH)
-
-    def _true_landmarks(self, faces: Tensor, shape: float) -> tuple[Tensor, Tensor]:
-        """Return the landmarks of true faces, which come once in each setting."""
-        assert self._mesh is not None
-        key = zlib.crc32(faces.contiguous().numpy().tobytes()), shape
-        if key not in self._seen:
-            self._seen[key] = landmarks_of_faces(self._mesh, faces, shape)
-        return self._seen[key]
 
     @override
     def rows(self, metrics: Metrics) -> list[Result]:
@@ -223,26 +195,6 @@ class DubbingEvaluation(MethodEvaluation):
             for method, size in keys
             if name in figures[method, size]
         ]
-
-
-def true_openings(clip: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return the opening (T,) float64 of the video's own mouth and of the one that the sound is from.
-
-    Args:
-        clip: with "opening" and "driving_opening" (T,), or "landmarks" and "driving_landmarks" (T, 68, 2).
-    """
-    if "opening" in clip:
-        return clip["opening"].double(), clip["driving_opening"].double()
-    own, driving = (clip[name] for name in ("landmarks", "driving_landmarks"))
-    return tuple(inner_opening(each) / eye_distances(each).median() for each in (own, driving))  # type: ignore[return-value]
-
-
-def shape_of(clip: Mapping[str, Any]) -> float:
-    """Return the width of a clip's faces in their height, before they were stretched to squares."""
-    if "opening" in clip:
-        return DRAWN_SHAPE
-    sides = (clip["boxes"][:, 2:] - clip["boxes"][:, :2])[clip["found"]]
-    return float((sides[:, 0] / sides[:, 1]).median()) if len(sides) else 1.0
 
 
 def found_mesh() -> FaceMesh:

@@ -163,7 +163,7 @@ def save_denoising(steps: list[int], pictures: Tensor, path: Path) -> None:
     figure, panels = new_grid(2, len(steps), side=1.3, height=1.3 * height / width)
     for column, step in enumerate(steps):
         panels[0, column].set_title(f"t = {step}", fontsize=8, pad=2)
-    for line, images, name in zip(panels, pictures, ("$x_t$", "estimate of $x_0$"), strict=True):
+    for line, images, name in zip(panels, pictures, ("$x_t$", r"$\hat{x}_0$"), strict=True):
         line[0].text(-0.06, 0.5, name, rotation=90, ha="right", va="center", fontsize=9, transform=line[0].transAxes)
         for panel, image in zip(line, images, strict=True):
             show(panel, image)

@@ -6,11 +6,12 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
-from callbacks.generation.dubbing_evaluation import DubbingEvaluation, shape_of, trained_by, true_openings
+from callbacks.generation.dubbing_evaluation import DubbingEvaluation, trained_by
 from callbacks.generation.dubbing_figures import NAMES
+from callbacks.generation.frechet_distance import FrechetDistance
+from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from callbacks.results.result_table import ResultTable
 from metrics.mouth_readout import correlation
-from networks.faces.cropped import DRAWN_SHAPE
 from networks.sync_network import SyncNetwork
 from tests.callbacks.generation.cases import values
 from tests.helpers.dubbed_pairs import SIZE, Copier, PerfectDubber, Still, dubbed, loader, pair, person
@@ -107,13 +108,7 @@ def test_lmd_across_people_does_not_depend_on_the_size_of_the_driving_head(tmp_p
 
 def test_without_a_known_truth_the_landmarks_of_the_data_are_it(tmp_path):
     batch = pair(0, 1)
-    opened = [batch.pop(name)[0] for name in ("opening", "driving_opening")]
-    clip = {key: value[0] for key, value in batch.items()}
-    for landmarks, truth in zip(true_openings(clip), opened, strict=True):
-        assert correlation(landmarks, truth) > 0.9
-    assert shape_of(clip) == 1
-    assert shape_of({**clip, "boxes": clip["boxes"] * torch.tensor([0.8, 1, 0.8, 1])}) == pytest.approx(0.8)
-    assert shape_of({**clip, "opening": opened[0]}) == DRAWN_SHAPE
+    del batch["opening"], batch["driving_opening"]
     assert values(measured(tmp_path, PerfectDubber(), DataLoader([batch], batch_size=None)))["r driving", "cross"] > 0.9
 
 
@@ -189,17 +184,28 @@ class Silent(PerfectDubber):
         return None
 
 
+def evaluations():
+    return [DubbingEvaluation(), FrechetDistance(), ReconstructionEvaluation()]
+
+
+def rows(callbacks):
+    return [vars(row) for callback in callbacks for row in callback.results]
+
+
 def one_rank(rank, root):
-    callback = DubbingEvaluation()
+    callbacks = evaluations()
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=60))
-    trainer = quiet_trainer(root, [callback], strategy=strategy, devices=2, use_distributed_sampler=False)
-    trainer.test(PerfectDubber(), loader([PAIRS[:1], PAIRS[1:]][rank]), verbose=False)
-    torch.save([vars(row) for row in callback.results], f"{root}/{rank}.pt")
+    trainer = quiet_trainer(root, callbacks, strategy=strategy, devices=2, use_distributed_sampler=False)
+    trainer.test(Copier(), loader([PAIRS[:1], PAIRS[1:]][rank]), verbose=False)
+    torch.save(rows(callbacks), f"{root}/{rank}.pt")
 
 
 @pytest.mark.slow
 def test_two_processes_with_unequal_shares_give_the_figures_of_one(tmp_path):
-    expected = [vars(row) for row in measured(tmp_path / "one", PerfectDubber()).results]
+    callbacks = evaluations()
+    quiet_trainer(tmp_path / "one", callbacks).test(Copier(), loader(PAIRS), verbose=False)
+    expected = rows(callbacks)
+    assert len(expected) > 40
     two_processes(one_rank, str(tmp_path))
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt")
