@@ -205,7 +205,7 @@ class SyncNetwork(nn.Module):
         """
         if any(name.startswith("network.") for name in state):
             state = {k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
-        if any(name.removeprefix("module.").startswith("face_encoder.") for name in state):
+        if _is_wav2lip(state):
             state = _from_wav2lip(state)
         load_state(self, state, source)
         if broken := [name for name, value in state.items() if not value.isfinite().all()]:
@@ -218,10 +218,16 @@ class SyncNetwork(nn.Module):
     def from_file(cls, path: str | Path) -> "SyncNetwork":
         """Return the frozen network of a file that knows its own options, such as weights/syncnet.safetensors.
 
+        A file of Wav2Lip's, which knows none, holds the network that the defaults describe.
+
         Raises:
             UserError: the file cannot be read, or is of another kind.
         """
         metadata = read_metadata(path)
+        if not metadata and _is_wav2lip(state := read_state_dict(path)):
+            network = cls()
+            network.load(state, f"'{path}'")
+            return network.freeze()
         if "image_size" not in metadata or metadata.get("norm") not in get_args(Norm):
             raise UserError(f"'{path}' does not say which SyncNet it holds: give a file that a run of SyncNet has left")
         try:
@@ -273,6 +279,10 @@ def _ending(inputs: int, dim: int, norm: Norm, nonnegative: bool) -> list[nn.Mod
         SyncLayer((inputs, dim), padding=0, norm=norm),
         SyncLayer((dim, dim), kernel=1, padding=0, norm=norm, activation=last),
     ]
+
+
+def _is_wav2lip(state: Mapping[str, Tensor]) -> bool:
+    return any(name.removeprefix("module.").startswith("face_encoder.") for name in state)
 
 
 def _from_wav2lip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from lightning_modules.diff2lip.loss_options import ScheduledLosses
 from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
+from networks.companion import Companion
 from networks.dubbed import Dubbed
 from visionscapes.errors import UserError
 
@@ -56,7 +57,7 @@ class DubbingModule(AdversarialModule):
         trained_on_drawn: whether the training faces were drawn ones; None if nothing is known.
 
     Raises:
-        UserError: a network of a loss cannot be had.
+        UserError: in ``setup``, the data do not fit, or a network of a loss cannot be had.
     """
 
     reference: ReferenceFrame = "input"
@@ -81,9 +82,9 @@ class DubbingModule(AdversarialModule):
             optimizer=optimizer,
             hardware=hardware,
         )
-        self.view, self.losses, self.judged = view, losses, discriminator
-        self.sync_expert = experts.sync_expert() if losses.most("sync") else None
-        self.perceptual_distance = experts.perceptual_distance() if losses.most("perceptual") else None
+        self.view, self.losses, self.experts, self.judged = view, losses, experts, discriminator
+        self.sync_expert: Companion | None = None
+        self.perceptual_distance: Companion | None = None
         self.trained_on_drawn: bool | None = None
         self._first: tuple[str, Tensor] | None = None  # the video being predicted, and its first face
 
@@ -107,10 +108,10 @@ class DubbingModule(AdversarialModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Check that the data are such as the model was built for.
+        """Check that the data are such as the model was built for, and get what it learns from.
 
         Raises:
-            UserError: their faces have another size.
+            UserError: their faces have another size, or a network of a loss cannot be had.
         """
         data = getattr(self.trainer, "datamodule", None)
         size = getattr(data, "face_size", None)
@@ -121,6 +122,18 @@ class DubbingModule(AdversarialModule):
             )
         if stage == "fit":
             self.trained_on_drawn = getattr(data, "drawn_faces", None)
+            self.call_experts()
+
+    def call_experts(self) -> None:
+        """Get the frozen networks of the losses, which training needs and dubbing does not.
+
+        Raises:
+            UserError: one cannot be had.
+        """
+        if self.losses.most("sync") and self.sync_expert is None:
+            self.sync_expert = self.experts.sync_expert()
+        if self.losses.most("perceptual") and self.perceptual_distance is None:
+            self.perceptual_distance = self.experts.perceptual_distance()
 
     def windows_of(self, batch: Mapping[str, Any]) -> Windows:
         """Return the windows of a training batch, N = B W.
@@ -309,7 +322,7 @@ class DubbingModule(AdversarialModule):
         if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
             raise UserError(
                 f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
-                "--ckpt_path <run folder>/checkpoints/last.ckpt"
+                "--ckpt_path <run folder>/checkpoints/last.ckpt, or weights, --model.weights <file>"
             )
 
     # ------------------------------------------------------------------------------------------- checkpoints
@@ -329,10 +342,29 @@ class DubbingModule(AdversarialModule):
         """
         super().on_load_checkpoint(checkpoint)
         self.trained_on_drawn = checkpoint.get("trained_on_drawn")
-        theirs, ours = checkpoint.get("face_box"), self._face_box()
+        self._check_face_box(checkpoint.get("face_box"))
+
+    def backbone_options(self) -> dict[str, str]:
+        """Return what a file of the weights alone has to say of its training, for `know_origin`."""
+        return {"face_box": " ".join(map(str, self._face_box())), "trained_on_drawn": str(self.trained_on_drawn)}
+
+    def know_origin(self, metadata: Mapping[str, str]) -> None:
+        """Take what the file of the weights says of their training, nothing if it says nothing.
+
+        Args:
+            metadata: of the file, see `backbone_options`.
+
+        Raises:
+            UserError: the weights were trained on other crops of faces.
+        """
+        self._check_face_box([int(edge) for edge in metadata.get("face_box", "").split()] or None)
+        self.trained_on_drawn = {"True": True, "False": False}.get(metadata.get("trained_on_drawn", ""))
+
+    def _check_face_box(self, theirs: list[int] | None) -> None:
+        ours = self._face_box()
         if theirs is not None and list(theirs) != ours:
             raise UserError(
-                f"the checkpoint was trained on faces of {theirs[0]} pixels and their region {tuple(theirs[1:])}, and "
+                f"the network was trained on faces of {theirs[0]} pixels and their region {tuple(theirs[1:])}, and "
                 f"the model is built for {ours[0]} and {tuple(ours[1:])}: give --model.face_size and --model.region as "
                 "in its config.yaml"
             )

@@ -45,7 +45,8 @@ class ExpertOptions:
                 "the sync loss asks a SyncNet, and none is given: give --model.experts.syncnet=<file>, such as "
                 "weights/syncnet.safetensors for the embedded world, or --model.losses.lambda_sync=0"
             )
-        return Companion(SyncNetwork.from_file(self.syncnet))
+        with torch.random.fork_rng(devices=[]):  # what is trained draws the same numbers with and without it
+            return Companion(SyncNetwork.from_file(self.syncnet))
 
     def perceptual_distance(self) -> Companion:
         """Return the distance (N,) of images (N, 3, h, w) in [0, 1].

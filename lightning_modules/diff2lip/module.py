@@ -22,7 +22,9 @@ from lightning_modules.diff2lip.sampling import SamplingOptions, SamplingStep, T
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.face_region import FaceRegion
+from networks.weights import read_metadata
 from visionscapes.checks import ImageSize, check_options
+from visionscapes.errors import UserError
 from visionscapes.options import group_of
 
 
@@ -69,8 +71,9 @@ class Diff2Lip(DubbingModule):
         weights: file with the weights of the network, ours or the authors', to start from or to dub with.
 
     Raises:
-        UserError: an option out of its bounds, a size that the UNet cannot halve often enough, or files of weights that
-            are missing or do not fit.
+        UserError: an option out of its bounds, a size that the UNet cannot halve often enough, more steps of sampling
+            than there are, guidance of a network without audio dropout, or files of weights that are missing or do not
+            fit; in ``setup``, data that do not fit.
     """
 
     generator: LipNetwork
@@ -117,9 +120,20 @@ class Diff2Lip(DubbingModule):
         self.diffusion = Diffusion(group_of(Diff2Lip, "diffusion", diffusion))
         self.audio_dropout = audio.dropout
         self.sampling: SamplingOptions = group_of(Diff2Lip, "sampling", sampling)
+        if self.sampling.steps > self.diffusion.options.steps:
+            raise UserError(
+                f"--model.sampling.steps is {self.sampling.steps}; there are {self.diffusion.options.steps} steps of "
+                "the diffusion, --model.diffusion.steps"
+            )
+        if self.sampling.guidance != 1 and not audio.dropout:
+            raise UserError(
+                f"--model.sampling.guidance is {self.sampling.guidance}, and this network never learned to do without "
+                "sound: train it with --model.audio.dropout above 0, such as 0.1, or leave the guidance at 1"
+            )
         self.reference, self.chunk = reference, self.sampling.batch
         if weights is not None:
             load_network(self.generator, weights, unet)
+            self.know_origin(read_metadata(weights))
             if self.average is not None:
                 self.average.module.load_state_dict(self.generator.state_dict())
 
@@ -170,6 +184,10 @@ class Diff2Lip(DubbingModule):
         target = self.diffusion.target(truth, noise, step[:, None])
         return Denoised(prediction, target, frames=self.diffusion.clamped(estimate.sample), step=step)
 
+    def backbone_state(self) -> dict[str, Tensor]:
+        """Return the network's weights, which ``callbacks.BackboneWriter`` keeps and ``weights`` takes."""
+        return self.shown.state_dict()
+
     # ------------------------------------------------------------------------------------------------ dubbing
 
     @override
@@ -189,10 +207,11 @@ class Diff2Lip(DubbingModule):
         sound = network.embed(frames.frame_mel)
 
         def predict(noised: Tensor, step: int) -> Tensor:
-            return network(noised, torch.tensor(step, device=noised.device), sound, conditions=conditions)
+            at = torch.full((), step, device=noised.device)
+            return network(noised, at, sound, conditions=conditions)
 
         def without(noised: Tensor, step: int) -> Tensor:
-            at = torch.tensor(step, device=noised.device)
+            at = torch.full((), step, device=noised.device)
             return network(noised, at, torch.zeros_like(sound), conditions=conditions)
 
         scheduler = self.diffusion.scheduler(options.steps, options.spacing)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from callbacks.run.finite_loss import FiniteLoss, NonFiniteLossError
 from lightning_modules import adversarial
 from lightning_modules.adversarial import (
+    AdversarialModule,
     AdversarialOptions,
     HardwareOptions,
     OptimizerOptions,
@@ -269,3 +270,34 @@ def test_a_discriminator_that_is_nan_ends_the_training():
     with pytest.raises(NonFiniteLossError, match="the loss is not finite at training batch 0"):
         fit(module, loader_of(8), callbacks=[FiniteLoss()])
     assert all(torch.equal(value, before[name]) for name, value in weights_of(module.generator).items())
+
+
+class Alone(AdversarialModule):
+    """A generator without a discriminator."""
+
+    def __init__(self, **options):
+        super().__init__(
+            torch.nn.Linear(2, 2),
+            None,
+            adversarial=AdversarialOptions(),
+            optimizer=OptimizerOptions(**options),
+            hardware=HardwareOptions(),
+        )
+
+    def training_step(self, batch, batch_idx):
+        with frozen(self.discriminator):
+            loss = self.generator(batch).square().mean()
+        self.learn({"pixels": loss}, batch_idx, batch_size=len(batch))
+
+
+def test_a_generator_may_learn_alone():
+    torch.manual_seed(0)
+    module = Alone(lr=0.1, beta1=0.9, warmup=1, ema=0.5, decay_epochs=1, decay_floor=0.0)
+    weight = module.generator.weight.detach().clone()
+    batches = [torch.ones(2, 2)] * 4
+    trainer = fit(module, torch.utils.data.DataLoader(batches, batch_size=None), max_steps=4, max_epochs=-1)
+    assert trainer.global_step == 4, "one optimiser, one step a batch"
+    assert len(trainer.optimizers) == 1
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0), "decayed over the four steps there are"
+    assert not torch.equal(module.generator.weight, weight)
+    assert not torch.equal(module.shown.weight, module.generator.weight)

@@ -151,6 +151,26 @@ def test_a_file_that_knows_its_options_gives_its_network(tmp_path):
         SyncNetwork.from_file(tmp_path / "none.safetensors")
 
 
+def test_a_file_of_wav2lip_is_known_by_its_names(tmp_path):
+    network = SyncNetwork()
+    names = {
+        "faces.": "face_encoder.",
+        "sound.": "audio_encoder.",
+        ".conv.": ".conv_block.0.",
+        ".norm.": ".conv_block.1.",
+    }
+
+    def theirs(name):
+        for ours, other in names.items():
+            name = name.replace(ours, other)
+        return name
+
+    torch.save({"state_dict": {theirs(k): v for k, v in network.state_dict().items()}}, tmp_path / "expert.pth")
+    read = SyncNetwork.from_file(tmp_path / "expert.pth")
+    assert torch.equal(read.sound[0].conv.weight, network.sound[0].conv.weight)
+    assert not any(weight.requires_grad for weight in read.parameters())
+
+
 def test_weights_that_are_not_finite_are_refused():
     state = SyncNetwork(**SMALL).state_dict()
     state["sound.0.conv.weight"][0] = torch.nan

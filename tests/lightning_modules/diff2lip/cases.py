@@ -38,7 +38,9 @@ def diff2lip(seed: int = 0, **changes: Any) -> Diff2Lip:
     given = {**SMALL}
     for name, value in changes.items():
         given[name] = {**given.get(name, {}), **value} if isinstance(value, dict) else value
-    return Diff2Lip(**given)
+    module = Diff2Lip(**given)
+    module.call_experts()
+    return module
 
 
 def moved(module: Any, scale: float = 0.05, seed: int = 1) -> Any:
@@ -84,7 +86,7 @@ def fit(module: pl.LightningModule, steps: int = 3, ckpt_path: Path | str | None
     """Train for as many batches in one epoch, and return the trainer."""
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     trainer = pl.Trainer(**{"max_epochs": 1, "accelerator": "cpu", **dict.fromkeys(quiet, False), **options})
-    batches = [batch_of(seed) for seed in range(steps)]
+    batches = [batch_of(seed, clips=1) for seed in range(steps)]
     trainer.fit(module, DataLoader(batches, batch_size=None), ckpt_path=ckpt_path)  # type: ignore[arg-type]
     return trainer
 

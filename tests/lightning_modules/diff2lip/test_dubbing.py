@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from lightning_modules.adversarial import AdversarialModule
 from lightning_modules.diff2lip.dubbing import DubbingModule
 from tests.lightning_modules.diff2lip.cases import (
     NO_EXPERTS,
@@ -45,7 +44,7 @@ def test_the_data_have_the_size_of_the_model(tmp_path):
         face_size = 2 * SIZE
         drawn_faces = True
 
-    module = diff2lip(**NO_EXPERTS)
+    module: DubbingModule = diff2lip(**NO_EXPERTS)
     module._trainer = type("Trainer", (), {"datamodule": Data()})()
     with pytest.raises(UserError, match=r"faces of 32 pixels.*built for 16"):
         module.setup("fit")
@@ -214,4 +213,3 @@ def test_a_checkpoint_knows_its_crop_and_whether_faces_were_drawn(tmp_path):
     other = diff2lip(**NO_EXPERTS, region={"top": 0.5})
     with pytest.raises(UserError, match=r"region \(0, 0, 16, 16\).*\(0, 8, 16, 16\)"):
         other.on_load_checkpoint(checkpoint)
-    assert issubclass(DubbingModule, AdversarialModule)

@@ -2,6 +2,7 @@ import inspect
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lightning_modules.diff2lip.loss import l2_loss, simple_loss
 from lightning_modules.diff2lip.module import Diff2Lip
@@ -10,6 +11,7 @@ from networks.sync_network import SyncNetwork
 from tests.lightning_modules.diff2lip.cases import (
     NO_EXPERTS,
     SIZE,
+    SMALL,
     SYNCNET,
     batch_of,
     diff2lip,
@@ -106,7 +108,7 @@ def test_training_makes_the_loss_fall(prediction):
     grey = {**batch_of(clips=1), "faces": torch.full((1, 2, 5, 3, SIZE, SIZE), 0.8)}
     optimizer = torch.optim.Adam(module.generator.parameters(), 1e-2)
     windows, losses = module.windows_of(grey), []
-    for _ in range(40):
+    for _ in range(30):
         made = module.denoise(windows)
         loss = simple_loss(made.prediction, made.target, windows.mask)
         optimizer.zero_grad()
@@ -114,6 +116,13 @@ def test_training_makes_the_loss_fall(prediction):
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) / 10 < 0.7 * sum(losses[:10]) / 10
+
+
+def test_half_precision_with_losses_that_begin_later():
+    """The scaler of float16 has nothing to unscale of a discriminator that waits."""
+    module = diff2lip(losses={"gan_start": 1, "sync_start": 1})
+    trainer = fit(module, steps=3, precision="16-mixed")
+    assert all(torch.isfinite(value) for value in trainer.callback_metrics.values())
 
 
 @pytest.mark.parametrize(
@@ -197,6 +206,7 @@ def test_the_condition_at_inference_has_the_noise_that_frames_are_made_of():
 def test_guidance_moves_away_from_what_is_made_without_sound():
     def made(guidance):
         options = {"sampling": {"steps": 1, "guidance": guidance}, "diffusion": {"prediction": "sample"}}
+        options["audio"] = {"dropout": 0.1}
         return moved(diff2lip(**NO_EXPERTS, **options), 0.02).dub(*frames_of(2)).patches  # too little to be clamped
 
     without, plain, beyond = (made(guidance) for guidance in (0.0, 1.0, 1.5))
@@ -234,3 +244,29 @@ def test_sizes_and_regions():
         diff2lip(**NO_EXPERTS, face_size=15)
     with pytest.raises(UserError, match=r"Diff2Lip\.face_size is 0"):
         diff2lip(face_size=0)
+
+
+def test_what_cannot_be_sampled_is_refused():
+    with pytest.raises(UserError, match=r"sampling\.steps is 25; there are 10"):
+        diff2lip(**NO_EXPERTS, diffusion={"steps": 10}, sampling={"steps": 25})
+    with pytest.raises(UserError, match=r"audio\.dropout"):
+        diff2lip(**NO_EXPERTS, sampling={"guidance": 2.0})
+
+
+def test_dubbing_needs_no_experts():
+    """A checkpoint may be used where their files are not."""
+    module = Diff2Lip(**{**SMALL, "experts": {"syncnet": "none.safetensors", "perceptual_weights": "none.pth"}})
+    assert module.dub(*frames_of(1)).faces.shape == (1, 3, SIZE, SIZE)
+    with pytest.raises(UserError, match=r"no weights at 'none\.safetensors'"):
+        module.call_experts()
+
+
+def test_the_kept_weights_are_those_that_dub(tmp_path):
+    module = moved(diff2lip(**NO_EXPERTS, optimizer={"ema": 0.5}))
+    module.trained_on_drawn = True
+    save_file(module.backbone_state(), tmp_path / "backbone.safetensors", module.backbone_options())
+    again = diff2lip(seed=4, **NO_EXPERTS, weights=str(tmp_path / "backbone.safetensors"))
+    torch.testing.assert_close(again.dub(*frames_of(2)).faces, module.dub(*frames_of(2)).faces)
+    assert again.trained_on_drawn
+    with pytest.raises(UserError, match=r"region \(0, 0, 16, 16\)"):
+        diff2lip(**NO_EXPERTS, region={"top": 0.5}, weights=str(tmp_path / "backbone.safetensors"))
