@@ -122,6 +122,7 @@ class DubbingModule(AdversarialModule):
             )
         if stage == "fit":
             self.trained_on_drawn = getattr(data, "drawn_faces", None)
+        if stage in ("fit", "validate"):
             self.call_experts()
 
     def call_experts(self) -> None:
@@ -131,9 +132,9 @@ class DubbingModule(AdversarialModule):
             UserError: one cannot be had.
         """
         if self.losses.most("sync") and self.sync_expert is None:
-            self.sync_expert = self.experts.sync_expert()
+            self.sync_expert = self.experts.sync_expert().to(self.device)
         if self.losses.most("perceptual") and self.perceptual_distance is None:
-            self.perceptual_distance = self.experts.perceptual_distance()
+            self.perceptual_distance = self.experts.perceptual_distance().to(self.device)
 
     def windows_of(self, batch: Mapping[str, Any]) -> Windows:
         """Return the windows of a training batch, N = B W.
@@ -200,12 +201,14 @@ class DubbingModule(AdversarialModule):
 
     def sync_term(self, windows: Windows, frames: Tensor) -> Tensor:
         """Return L_sync, Eq. 6.10, of frames (N, 5, 3, h, w): the SyncNet sees whole faces with them in place."""
+        self.call_experts()
         assert self.sync_expert is not None
         faces = self.view.pasted(windows.faces, frames, windows.mask)
         return sync_loss(sync_logits(self.sync_expert, faces, windows.mel))
 
     def perceptual_term(self, windows: Windows, frames: Tensor) -> Tensor:
         """Return L_lpips, Eq. 6.11, of frames (N, 5, 3, h, w) whose rest is true."""
+        self.call_experts()
         assert self.perceptual_distance is not None
         ours, truth = windows.outside_true(frames).flatten(0, 1), windows.truth.flatten(0, 1)
         return perceptual_loss(ours, truth, self.perceptual_distance)

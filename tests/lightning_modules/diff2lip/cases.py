@@ -38,9 +38,7 @@ def diff2lip(seed: int = 0, **changes: Any) -> Diff2Lip:
     given = {**SMALL}
     for name, value in changes.items():
         given[name] = {**given.get(name, {}), **value} if isinstance(value, dict) else value
-    module = Diff2Lip(**given)
-    module.call_experts()
-    return module
+    return Diff2Lip(**given)
 
 
 def moved(module: Any, scale: float = 0.05, seed: int = 1) -> Any:
