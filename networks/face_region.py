@@ -10,7 +10,7 @@ from visionscapes.checks import Bounds, Share, check_options
 from visionscapes.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # not frozen: Lightning copies what modules return, field by field
 class FaceRegion:
     """A part of the box of a face, in shares of it; the whole face by default.
 

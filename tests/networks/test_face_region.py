@@ -1,6 +1,8 @@
 import pytest
 import torch
+from lightning_fabric.utilities import move_data_to_device
 
+from networks.dubbed import Dubbed
 from networks.face_region import FaceRegion
 from visionscapes.errors import UserError
 
@@ -49,3 +51,11 @@ def test_in_a_frame_it_has_its_shares_of_the_box():
 def test_regions_that_are_none_are_refused(wrong):
     with pytest.raises(UserError, match="FaceRegion"):
         FaceRegion(**wrong)
+
+
+def test_lightning_may_copy_what_has_a_region():
+    region, pictures = FaceRegion(top=0.5), torch.rand(2, 3, 4, 8)
+    moved = move_data_to_device(Dubbed(pictures, pictures, pictures[:, :1], region), torch.device("meta"))
+    assert moved.region == region
+    assert hash(moved.region) == hash(region)
+    assert moved.faces.is_meta
