@@ -14,15 +14,17 @@ FIGURES = ("r driving", "r own", "amplitude")
 
 
 class MouthReadout:
-    """Reads the opening of one person's mouth from the lower halves of faces, as a linear function of the pixels.
+    """Reads the opening of one person's mouth from a part of the faces, as a linear function of the pixels.
 
     It is fitted to the true frames of one clip by ridge regression, whose penalty is that of the least generalised
     cross-validation error (G. Golub et al., Technometrics 1979), and then reads generated frames of the same clip: no
-    network over people reads a mouth as well as this. How well it reads is told by frames that it has not seen.
+    network over people reads a mouth as well as this. How well it reads is told by frames that it has not seen. It has
+    to look at generated pixels alone: a chin or a cheek beside them still moves with the mouth that was there.
 
     Args:
         faces: (T, 3, S, S) uint8, true frames, at least 10.
         opening: (T,) of their mouths, in any unit.
+        where: (S, S) bool, the pixels that it looks at; the lower half if None.
 
     Attributes:
         held_out: (T,) float64, the opening of each frame as read from the others, those around it left out as well.
@@ -31,9 +33,10 @@ class MouthReadout:
             where the mouth of the clip stands still.
     """
 
-    def __init__(self, faces: Tensor, opening: Tensor):
-        self._every = max(1, -(-len(faces) // MOST_FRAMES))
-        pixels, truth = lower_pixels(faces[:: self._every]), opening.to(faces.device)[:: self._every].double()
+    def __init__(self, faces: Tensor, opening: Tensor, where: Tensor | None = None):
+        self._where = where
+        every = max(1, -(-len(faces) // MOST_FRAMES))
+        pixels, truth = pixels_of(faces[::every], where), opening.to(faces.device)[::every].double()
         self._mean, self._weights, self._level = _fitted(pixels, truth)
         self.held_out = torch.empty_like(truth)
         for block in torch.arange(len(truth), device=truth.device).tensor_split(BLOCKS):
@@ -46,15 +49,28 @@ class MouthReadout:
 
     def read(self, faces: Tensor) -> Tensor:
         """Return the opening (T,) float64 of the mouths of faces (T, 3, S, S) uint8, in the unit of the truth."""
-        return (lower_pixels(faces) - self._mean) @ self._weights + self._level
+        return (pixels_of(faces, self._where) - self._mean) @ self._weights + self._level
 
 
-def lower_pixels(faces: Tensor) -> Tensor:
-    """Return the pixels (T, D) float64 in [0, 1] of the lower halves of faces (T, 3, S, S) uint8, in 32 columns."""
-    halves = faces[..., faces.shape[-2] // 2 :, :].double() / 255
-    if halves.shape[-1] > SIDE:
-        halves = F.adaptive_avg_pool2d(halves, (SIDE // 2, SIDE))
-    return halves.flatten(1)
+def pixels_of(faces: Tensor, where: Tensor | None = None) -> Tensor:
+    """Return the pixels (T, D) float64 in [0, 1] of a part of faces, averaged where these are larger than 32 pixels.
+
+    Args:
+        faces: (T, 3, S, S) uint8.
+        where: (S, S) bool; the lower half if None.
+    """
+    side = faces.shape[-1]
+    if where is None:
+        where = (torch.arange(side, device=faces.device) >= side // 2)[:, None].expand(side, side)
+    rows, columns = (where.any(axis).nonzero().flatten() for axis in (1, 0))
+    if not len(rows):
+        return faces.new_zeros(len(faces), 0, dtype=torch.float64)
+    part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    seen = (faces * where)[..., *part].double() / 255
+    if side > SIDE:
+        height, width = (max(1, round(length * SIDE / side)) for length in seen.shape[-2:])
+        seen = F.adaptive_avg_pool2d(seen, (height, width))
+    return seen.flatten(1)
 
 
 def _fitted(pixels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from callbacks.generation.comparison import RECONSTRUCTION
@@ -25,6 +26,7 @@ class DubbedClip:
         generated: (T, 3, S, S) uint8.
         faces: (T, 3, S, S) uint8, of the video.
         found: (T,) bool, where the video has a face.
+        where: (S, S) bool, pixels that were generated in every frame with a face.
         mel: (80, M) of the sound.
         audio: (N,) of the sound, at 16 kHz.
         opening: (T,) float64 of the video's mouth.
@@ -38,6 +40,7 @@ class DubbedClip:
     generated: Tensor
     faces: Tensor
     found: Tensor
+    where: Tensor
     mel: Tensor
     audio: Tensor
     opening: Tensor
@@ -54,6 +57,7 @@ class DubbedClip:
         return cls(
             setting=batch["setting"][0],
             generated=to_bytes(dubbed.faces).cpu(),
+            where=generated_pixels(dubbed, clip["found"]),
             opening=opening,
             driving_opening=driving_opening,
             shape=shape_of(clip),
@@ -94,6 +98,13 @@ class SeenFaces:
     def forget(self) -> None:
         """Forget what was kept."""
         self._kept = {}
+
+
+def generated_pixels(dubbed: Dubbed, found: Tensor) -> Tensor:
+    """Return which pixels (S, S) bool of the faces were generated in every frame that is ``found`` (T,), on the CPU."""
+    blank = torch.zeros_like(dubbed.faces[:, :1])
+    masks = dubbed.region.paste(blank, dubbed.mask.expand(len(blank), -1, -1, -1)).cpu()[found]
+    return (masks[:, 0] > 0.5).all(0)
 
 
 def true_openings(clip: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

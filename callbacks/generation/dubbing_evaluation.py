@@ -46,11 +46,11 @@ class DubbingEvaluation(MethodEvaluation):
     - "movement in silence", "movement in speech", "silence / speech", see ``metrics.mouth_movement``.
     - "r driving", "r own" and "amplitude" of the mouth's opening, see ``metrics.mouth_readout``: correlations with the
       mouth that the sound is from and with the video's own, and the movement as a share of the former's. Read from the
-      pixels by a readout fitted to the true frames, and again, as "mesh ...", from the landmarks, which know nothing of
-      the clip but see drawn mouths of 64 pixels worse. The truth is "opening" and "driving_opening" of the batch, or
-      that of the landmarks of the data where nobody knows it. "truth" has as "r driving" how surely true mouths are
-      read, in frames that the readout has not seen, and as "r own" how alike the two mouths of a pair are, which a
-      perfect dub would have.
+      generated pixels by a readout that is fitted to the same pixels of the true frames, and again, as "mesh ...", from
+      the landmarks, which know nothing of the clip but see drawn mouths of 64 pixels worse, and look at the whole face.
+      The truth is "opening" and "driving_opening" of the batch, or that of the landmarks of the data where nobody knows
+      it. "truth" has as "r driving" how surely true mouths are read, in frames that the readout has not seen, and as
+      "r own" how alike the two mouths of a pair are, which a perfect dub would have.
 
     Args:
         judge: weights of a SyncNet that trained no generator, a file that a run of SyncNet has left; None for that of
@@ -138,7 +138,7 @@ class DubbingEvaluation(MethodEvaluation):
         if int(known.sum()) < LEAST_FRAMES:
             return
         own, driving = clip.opening[known], clip.driving_opening[known]
-        readout = MouthReadout(clip.faces[known], own)
+        readout = MouthReadout(clip.faces[known], own, clip.where)
         found = dubbed_opening(readout.read(clip.generated[known]), driving, own, readout.scale)
         if clip.own_sound:
             del found["r own"]  # there is but one mouth

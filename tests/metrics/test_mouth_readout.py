@@ -7,7 +7,7 @@ from metrics.mouth_readout import (
     MouthReadout,
     correlation,
     dubbed_opening,
-    lower_pixels,
+    pixels_of,
     stands_still,
 )
 from tests.helpers.dubbed_pairs import faces_of, person
@@ -79,7 +79,7 @@ def test_the_readout_is_ridge_regression():
     faces = torch.randint(0, 256, (12, 3, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     truth = series(2, 12)
     readout = MouthReadout(faces, truth)
-    pixels = lower_pixels(faces)
+    pixels = pixels_of(faces)
     assert pixels.shape == (12, 3 * 2 * 4)
     centred, target = pixels - pixels.mean(0), truth - truth.mean()
     variance = centred.square().sum() / 12
@@ -99,8 +99,29 @@ def test_only_the_lower_half_counts_and_faces_of_any_size_are_read():
     other = faces.clone()
     other[:, :, :32] = 0
     readout = MouthReadout(faces, series(3, 12))
-    assert lower_pixels(faces).shape == (12, 3 * 16 * 32)
+    assert pixels_of(faces).shape == (12, 3 * 16 * 32)
     torch.testing.assert_close(readout.read(other), readout.read(faces))
+
+
+def test_pixels_that_were_not_generated_are_not_looked_at():
+    faces = torch.randint(0, 256, (12, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    where = torch.zeros(64, 64, dtype=torch.bool)
+    where[35:61, 10:50] = True
+    where[35, 10] = False
+    other = torch.where(where, faces, 7)
+    readout = MouthReadout(faces, series(3, 12), where)
+    torch.testing.assert_close(readout.read(other), readout.read(faces))
+    assert pixels_of(faces, where).shape == (12, 3 * 13 * 20)
+    assert not torch.equal(MouthReadout(faces, series(3, 12)).read(faces), readout.read(faces))
+    small = faces[:, :, :16, :16]
+    torch.testing.assert_close(pixels_of(small, where[30:46, :16])[:, -6:], small[:, 2, 15, 10:].double() / 255)
+
+
+def test_where_nothing_was_generated_the_mean_is_read():
+    faces = faces_of(person(0))
+    readout = MouthReadout(faces, torch.from_numpy(person(0).opening), torch.zeros(48, 48, dtype=torch.bool))
+    assert stands_still(readout.read(faces))
+    assert abs(readout.reliability) < 1
 
 
 def test_frames_that_do_not_change_are_read_as_the_mean():

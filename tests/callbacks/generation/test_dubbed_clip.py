@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from callbacks.generation import dubbed_clip
-from callbacks.generation.dubbed_clip import DubbedClip, SeenFaces, shape_of, true_openings
+from callbacks.generation.dubbed_clip import DubbedClip, SeenFaces, generated_pixels, shape_of, true_openings
 from metrics.mouth_readout import correlation
+from networks.dubbed import Dubbed
+from networks.face_region import FaceRegion
 from networks.faces.cropped import DRAWN_SHAPE
 from tests.helpers.dubbed_pairs import SIZE, dubbed, faces_of, pair, person
 
@@ -34,6 +36,22 @@ def test_without_a_known_truth_mouths_are_as_open_as_the_landmarks_say():
     assert shape_of({**clip, "boxes": clip["boxes"] * torch.tensor([0.8, 1, 0.8, 1])}) == pytest.approx(0.8)
     assert shape_of({**clip, "found": torch.zeros_like(clip["found"])}) == 1
     assert shape_of({**clip, "opening": opened[0]}) == DRAWN_SHAPE
+
+
+def test_only_pixels_that_were_generated_in_every_frame_with_a_face_count_as_generated():
+    region = FaceRegion(left=0.25, top=0.25, right=0.75, bottom=1.0)
+    mask = torch.zeros(3, 1, 12, 8)
+    mask[:, :, 6:] = 1
+    mask[1, :, :7] = 0
+    mask[2] = 0
+    faces = torch.zeros(3, 3, 16, 16)
+    output = Dubbed(faces, torch.zeros(3, 3, 12, 8), mask, region)
+    expected = torch.zeros(16, 16, dtype=torch.bool)
+    expected[11:, 4:12] = True
+    assert torch.equal(generated_pixels(output, torch.tensor([True, True, False])), expected)
+    expected[10, 4:12] = True
+    assert torch.equal(generated_pixels(output, torch.tensor([True, False, False])), expected)
+    assert not generated_pixels(output, torch.tensor([True, True, True])).any()
 
 
 def test_true_faces_are_looked_at_once(monkeypatch):

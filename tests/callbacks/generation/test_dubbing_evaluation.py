@@ -12,6 +12,8 @@ from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from callbacks.results.result_table import ResultTable
 from metrics.mouth_readout import correlation
+from networks.dubbed import Dubbed
+from networks.face_region import FaceRegion
 from networks.sync_network import SyncNetwork
 from tests.callbacks.generation.cases import values
 from tests.helpers.dubbed_pairs import SIZE, Copier, PerfectDubber, Still, dubbed, loader, pair, person
@@ -110,6 +112,22 @@ def test_without_a_known_truth_the_landmarks_of_the_data_are_it(tmp_path):
     batch = pair(0, 1)
     del batch["opening"], batch["driving_opening"]
     assert values(measured(tmp_path, PerfectDubber(), DataLoader([batch], batch_size=None)))["r driving", "cross"] > 0.9
+
+
+class MouthAlone(PerfectDubber):
+    """Generates a still mouth and keeps what is around it, a chin that moves with the mouth that was there."""
+
+    region = FaceRegion(left=0.25, top=0.5, right=0.75, bottom=0.95)
+
+    def dub_batch(self, batch):
+        faces = batch["faces"][0].float() / 255
+        patches = self.region.of(faces[:1]).expand(len(faces), -1, -1, -1)
+        return Dubbed(self.region.paste(faces, patches), 2 * patches - 1, torch.ones_like(patches[:, :1]), self.region)
+
+
+def test_what_moves_beside_the_generated_pixels_does_not_count(tmp_path):
+    found = values(measured(tmp_path, MouthAlone(), loader([(0, 1)]), landmarks=False))
+    assert (found["r own", "cross"], found["amplitude", "cross"]) == (0, 0)
 
 
 class Spoiled(PerfectDubber):
