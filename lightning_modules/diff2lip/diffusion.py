@@ -9,6 +9,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
 from typing_extensions import override
 
+from networks.sync_network import precise
 from visionscapes.checks import PositiveInt, check_options
 from visionscapes.seeding import derived_seed
 
@@ -143,7 +144,7 @@ class Diffusion(nn.Module):
             step: (...) int64, t.
         """
         signal, noise = self.at(step).sqrt(), (1 - self.at(step)).sqrt()
-        prediction = prediction.float()
+        prediction = precise(prediction)
         if self.options.prediction == "eps":
             return Unmixed((noised - noise * prediction) / signal, prediction)
         if self.options.prediction == "sample":

@@ -14,7 +14,7 @@ from lightning_modules.adversarial import (
     HardwareOptions,
     OptimizerOptions,
 )
-from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
+from lightning_modules.diff2lip.experts import ExpertOptions, as_in, sync_logits
 from lightning_modules.diff2lip.loss import perceptual_loss, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses
 from lightning_modules.diff2lip.mouth_view import MouthView
@@ -194,7 +194,8 @@ class DubbingModule(AdversarialModule):
 
     def _seen(self, frames: Tensor, windows: Windows) -> Tensor:
         seen = self.judged.seen(frames, windows.mask, self.view.mask)
-        return seen.to(memory_format=self.memory_format)
+        weight = next(self.discriminator.parameters())
+        return seen.to(weight.dtype, memory_format=self.memory_format)
 
     def _gan_has_begun(self) -> bool:
         return self.losses.weight("gan", self.steps_taken()) > 0
@@ -211,6 +212,7 @@ class DubbingModule(AdversarialModule):
         self.call_experts()
         assert self.perceptual_distance is not None
         ours, truth = windows.outside_true(frames).flatten(0, 1), windows.truth.flatten(0, 1)
+        ours, truth = as_in(self.perceptual_distance, ours, truth)
         return perceptual_loss(ours, truth, self.perceptual_distance)
 
     @override

@@ -60,7 +60,9 @@ class ExpertOptions:
 
 
 def sync_logits(expert: Companion, faces: Tensor, mel: Tensor) -> Tensor:
-    """Return the logits (N,) of the probability that windows and sound fit, in float32 whatever the precision.
+    """Return the logits (N,) of the probability that windows and sound fit, in the expert's own precision.
+
+    That is float32 under autocast too.
 
     Args:
         expert: a SyncNet.
@@ -68,4 +70,10 @@ def sync_logits(expert: Companion, faces: Tensor, mel: Tensor) -> Tensor:
         mel: (N, 80, 16).
     """
     with torch.autocast(faces.device.type, enabled=False):
-        return expert.network.logit(expert(faces.float(), mel.float()))
+        return expert.network.logit(expert(*as_in(expert, faces, mel)))
+
+
+def as_in(expert: Companion, *inputs: Tensor) -> list[Tensor]:
+    """Return inputs in the type of numbers that an expert computes in, where there is no autocast."""
+    weight = next(iter(expert.network.parameters()))
+    return [each.to(weight.dtype) for each in inputs]

@@ -6,6 +6,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.sync_network import precise
+
 Weighting = Literal["none", "alpha_bar", "min_snr"]
 LARGEST_SNR = 5.0  # gamma of Hang et al., "Efficient diffusion training via min-SNR weighting strategy", ICCV 2023
 
@@ -21,7 +23,7 @@ def simple_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         target: the same shape, see `Diffusion.target`.
         mask: (..., 1, h, w), 1 where it counts.
     """
-    return masked_mean((prediction.float() - target.float()).square(), mask)  # Eq. 6.7
+    return masked_mean((precise(prediction) - precise(target)).square(), mask)  # Eq. 6.7
 
 
 def l2_loss(sample: Tensor, truth: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -33,7 +35,7 @@ def l2_loss(sample: Tensor, truth: Tensor, mask: Tensor, weight: Tensor | None =
         mask: (N, F, 1, h, w), 1 where it counts.
         weight: (N,) of the windows, see `snr_weight`; all alike if None.
     """
-    error = (sample.float() - truth.float()).square()  # Eq. 6.9
+    error = (precise(sample) - precise(truth)).square()  # Eq. 6.9
     return masked_mean(error if weight is None else weight[:, None, None, None, None] * error, mask)
 
 
@@ -63,7 +65,7 @@ def sync_loss(logits: Tensor) -> Tensor:
     Args:
         logits: (N,) of that probability.
     """
-    return F.softplus(-logits.float()).mean()  # Eq. 6.10
+    return F.softplus(-precise(logits)).mean()  # Eq. 6.10
 
 
 def perceptual_loss(sample: Tensor, truth: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -74,7 +76,7 @@ def perceptual_loss(sample: Tensor, truth: Tensor, distance: Callable[[Tensor, T
         truth: the same shape.
         distance: (N,) of images in [0, 1].
     """
-    return distance((sample + 1) / 2, (truth + 1) / 2).float().mean()  # Eq. 6.11
+    return precise(distance((sample + 1) / 2, (truth + 1) / 2)).mean()  # Eq. 6.11
 
 
 def sequences(frames: Tensor) -> Tensor:

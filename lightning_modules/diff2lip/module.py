@@ -22,6 +22,7 @@ from lightning_modules.diff2lip.sampling import SamplingOptions, SamplingStep, T
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.face_region import FaceRegion
+from networks.sync_network import precise
 from networks.weights import read_metadata
 from visionscapes.checks import ImageSize, check_options
 from visionscapes.errors import UserError
@@ -179,7 +180,7 @@ class Diff2Lip(DubbingModule):
                 masked.flatten(0, 1), windows.reference.flatten(0, 1), windows.mask.flatten(0, 1)
             ),
         )
-        prediction = predicted[:, :COLOURS].float().unflatten(0, truth.shape[:2])
+        prediction = precise(predicted[:, :COLOURS]).unflatten(0, truth.shape[:2])
         estimate = self.diffusion.estimate(prediction, noised, step[:, None])
         target = self.diffusion.target(truth, noise, step[:, None])
         return Denoised(prediction, target, frames=self.diffusion.clamped(estimate.sample), step=step)

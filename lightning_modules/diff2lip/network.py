@@ -147,9 +147,14 @@ class LipNetwork(nn.Module):
         super().__init__()
         self.audio, self.unet = audio.build(unet.dim), unet.build()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are in, and so what it computes in where there is no autocast."""
+        return self.unet.conv_in.weight.dtype
+
     def embed(self, frame_mel: Tensor) -> Tensor:
         """Return the vectors (N, D) of frames' sound (N, 80, 16), the same for every step of a sampling."""
-        return self.audio(frame_mel)
+        return self.audio(frame_mel.to(self.dtype))
 
     @override
     def forward(self, x_t: Tensor, step: Tensor, sound: Tensor, *, conditions: Conditions) -> Tensor:
@@ -162,6 +167,5 @@ class LipNetwork(nn.Module):
             conditions: what else it sees.
         """
         x_t = torch.where(conditions.mask > 0, x_t, conditions.masked)
-        return self.unet(torch.cat([x_t, conditions.masked, conditions.reference], 1), step, sound, return_dict=False)[
-            0
-        ]
+        seen = torch.cat([x_t, conditions.masked, conditions.reference], 1).to(self.dtype)
+        return self.unet(seen, step, sound, return_dict=False)[0]

@@ -11,6 +11,7 @@ import torch
 
 import cli
 from tests.helpers.dubbing_runs import DIFF2LIP, QUIET, SMALL
+from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import ROOT
 
 
@@ -60,3 +61,20 @@ def test_a_loss_without_its_expert_is_one_line(tmp_path, capsys):
         cli.main(["fit", f"--config={DIFF2LIP}", *words])
     assert end.value.code == 2
     assert "--model.losses.lambda_sync=0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["Diff2Lip", "Wav2Lip"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true", "64-true"])
+def test_every_precision_trains_and_dubs(tmp_path, precision, model):
+    start = [f"--config={DIFF2LIP}", *SMALL] if model == "Diff2Lip" else small_baseline(model)
+    late = ["--model.objective.sync_start=1"] if model == "Wav2Lip" else []
+    words = [*start, *late, *QUIET, f"--trainer.precision={precision}", f"--runs_dir={tmp_path}"]
+    run = cli.main(["fit", *words]).run_folder
+    with (run / "metrics.csv").open(newline="") as file:
+        logged = list(csv.DictReader(file))
+    for name in ("sync", "gan", "discriminator"):
+        values = [float(row[f"train/{name}"]) for row in logged if row.get(f"train/{name}")]
+        assert values
+        assert all(math.isfinite(value) for value in values)
+    assert (run / "results" / "dubbing.csv").is_file()

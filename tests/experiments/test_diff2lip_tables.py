@@ -4,12 +4,16 @@ import random
 
 import numpy as np
 import pytest
+import yaml
 from scipy.optimize import linprog
 
+from callbacks import ReconstructionEvaluation
+from callbacks.generation.dubbing_figures import NAMES
 from experiments.claims import CONSTANT, Verdict
 from experiments.loading import load_tables
-from experiments.records import Record, Records, run_id
+from experiments.records import ROOT, Record, Records, run_id
 from experiments.state import finding_of, printed_support
+from networks.feature_networks import SMALL_NETWORK
 
 TABLES = {name: table for name, table in load_tables().items() if table.method == "diff2lip"}
 GRIDS = {
@@ -107,6 +111,67 @@ def test_runs_are_shared(scale, fits):
     plain = [run for run in runs if run.command == "fit" and run.configs[0].endswith("/diff2lip.yaml")]
     (full,) = [run for run in plain if not run.overrides]
     assert all(full in grid.runs.values() for grid in grids.values())
+
+
+def content_of(run):
+    return yaml.safe_load((ROOT / run.configs[0]).read_text())
+
+
+@pytest.mark.parametrize("key", GRIDS, ids=" ".join)
+def test_size_of_a_cell_is_that_of_its_run(key):
+    for cell in GRIDS[key].cells.values():
+        content = content_of(cell.runs[0])
+        assert cell.image_size == content["data"]["init_args"]["face_size"]
+        assert cell.image_size == content["model"]["init_args"]["face_size"]
+        assert content["test_after_fit"]  # else there are no figures of the test pairs
+
+
+def produced(run):
+    """Return the (metric, method) that a run has a figure for, by its callbacks."""
+    listed = content_of(run)["trainer"]["callbacks"]
+    callbacks = {each["class_path"].rpartition(".")[2]: each.get("init_args", {}) for each in listed}
+    small = callbacks["FrechetDistance"].get("inception_weights") is None
+    distance = f"Frechet distance ({SMALL_NETWORK})" if small else "FID"
+    figures = {(distance, setting) for setting in ("reconstruction", "cross")}
+    names = ReconstructionEvaluation(**callbacks["ReconstructionEvaluation"]).new_metric(("reconstruction", 64)).names
+    figures |= {(name, "reconstruction") for name in names}
+    assert "DubbingEvaluation" in callbacks
+    figures |= {(name, setting) for name in NAMES for setting in ("reconstruction", "cross")}
+    return figures - {("r own", "reconstruction")}  # there is but one mouth
+
+
+@pytest.mark.parametrize("key", GRIDS, ids=" ".join)
+def test_every_cell_has_a_figure_or_is_known_not_to(key):
+    cells = GRIDS[key].cells
+    empty = {place for place, cell in cells.items() if (cell.metric, cell.method) not in produced(cell.runs[0])}
+    known = {place for place in cells if place[0].startswith("PC-AVS") or key[0] == "table_6_6"}
+    assert empty == known
+    if key[0] != "table_6_6":
+        claims = (claim for claim in TABLES[key[0]].claims if key[1] in claim.contrasts)
+        asked = {cell for claim in claims for contrast in claim.contrasts[key[1]] for cell in contrast}
+        assert not asked & empty
+
+
+LOSSES = {
+    "Reconstruction": {"l2", "sync", "perceptual", "gan"},
+    "+ SyncNet": {"perceptual", "gan"},
+    "+ Perceptual": {"gan"},
+    "+ Seq. GAN": set(),
+}
+
+
+@pytest.mark.parametrize("name", ["table_6_3", "table_6_5"])
+@pytest.mark.parametrize("scale", ["embedded", "paper"])
+def test_rows_of_the_ablation_leave_out_the_losses_that_the_text_says(name, scale):
+    for row, left_out in LOSSES.items():
+        run = GRIDS[name, scale].runs[row]
+        asked = {key.rpartition("lambda_")[2]: text for key, text in run.overrides if "lambda_" in key}
+        assert asked == dict.fromkeys(left_out, "0")
+        pairs = {key: text for key, text in run.overrides if key.startswith("data.")}
+        subset = {f"data.init_args.{setting}": "500" for setting in ("reconstruction", "cross")}  # 6.2.2.3
+        assert pairs == (subset if scale == "paper" else {})
+        trained = run.checkpoints[0][1] if run.checkpoints else run
+        assert trained.command == "fit"
 
 
 def synthetic(tmp_path, grid, scale, seeds, figure):

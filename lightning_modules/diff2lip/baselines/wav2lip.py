@@ -22,6 +22,7 @@ from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscrimina
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.audio import WINDOW_FRAMES, mel_windows, whole_windows
 from networks.face_region import FaceRegion
+from networks.sync_network import precise
 from visionscapes.checks import (
     ImageSize,
     NonNegativeInt,
@@ -198,7 +199,7 @@ class Wav2Lip(DubbingModule):
         step = torch.zeros(len(masked), dtype=torch.int64, device=masked.device)
         conditions = Conditions(masked, reference, mask)
         made = network(masked, step, network.embed(frame_mel), conditions=conditions)
-        return made[:, :COLOURS].float().tanh()
+        return precise(made[:, :COLOURS]).tanh()
 
     # ------------------------------------------------------------------------------------------------- dubbing
 
