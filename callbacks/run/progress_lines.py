@@ -29,6 +29,7 @@ class ProgressLines(ProgressBar):
         self._began = self._window_began = time.monotonic()
         self._done = self._window_done = 0
         self._total: float = 0
+        self._began_after_first = self._began
         self._start: tuple[float, float] | None = None  # time and share of the training done when it began
 
     @property
@@ -135,6 +136,8 @@ class ProgressLines(ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         self._done, self._window_done = self._done + 1, self._window_done + 1
+        if self._done == 1:  # what comes before the first batch, as looking for faces, does not come again
+            self._began_after_first = time.monotonic()
         if self._is_due():
             self._say(trainer)
 
@@ -187,6 +190,8 @@ class ProgressLines(ProgressBar):
             began, before = self._start
             # Of what was left when this session began.
             share = (self._share(trainer) - before) / max(1 - before, 1e-9)
+        elif self._counted == "batch" and self._total > 1:
+            began, share = self._began_after_first, (self._done - 1) / (self._total - 1)
         return (now - began) * (1 - share) / share if 0 < share <= 1 else None
 
     def _share(self, trainer: Trainer) -> float:

@@ -110,6 +110,20 @@ def test_evaluation_is_told(lines):
     assert any(line.startswith("evaluating, ") for line in said)
 
 
+class SlowToBegin(SlowModule):
+    """Looks at everything before its first batch."""
+
+    def test_step(self, batch, batch_idx):
+        time.sleep(0.05 if batch_idx else 1.5)
+
+
+def test_what_comes_before_the_first_batch_is_not_expected_again(lines):
+    said = [line for _, line in lines(SlowToBegin(), subcommand="test")]
+    left = [int(found[1]) for line in said if (found := re.search(r"0:(\d\d) left", line))]
+    assert left
+    assert max(left) <= 3, said
+
+
 def test_steps_count_where_they_limit_the_training(lines):
     callback = ProgressLines()
     trainer = Trainer(max_steps=10, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[callback])
