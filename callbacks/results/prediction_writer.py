@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from visionscapes.errors import UserError
@@ -111,6 +112,8 @@ class PredictionWriter(Callback, ABC):
                 f"{self.remedy}, or leave the callback out"
             )
         self._records |= self.write_batch(trainer, pl_module, batch, outputs)
+        if trainer.received_sigterm:  # which Lightning heeds in training and evaluation alone
+            raise SIGTERMException
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

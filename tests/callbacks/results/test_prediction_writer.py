@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors import safe_open
 
 from callbacks.dense.feature_writer import FeatureWriter
@@ -49,6 +50,7 @@ def trainer_of(folder, rank=0, root=None):
         datamodule=SimpleNamespace(root=root),
         is_global_zero=rank == 0,
         predicting=True,
+        received_sigterm=False,
         predict_loop=SimpleNamespace(return_predictions=True),
     )
 
@@ -67,6 +69,14 @@ def predict(callback, trainer, batches, module=None):
 
 def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_sigterm_ends_a_prediction_after_a_batch_and_leaves_nothing_staged(tmp_path):
+    trainer = trainer_of(tmp_path)
+    trainer.received_sigterm = True
+    with pytest.raises(SIGTERMException):
+        predict(CopyWriter(), trainer, [({"name": ["a"]}, [1]), ({"name": ["b"]}, [2])])
+    assert files(tmp_path) == ["a.once"]
 
 
 def test_several_files_an_item_and_a_table(tmp_path, capsys):
