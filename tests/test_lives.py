@@ -85,7 +85,7 @@ LIVES: dict[str, Life] = {
         then=("test", "predict"),
         limits=FEW_BATCHES[:1],  # a discovery is about all of its images
     ),
-    "Diff2Lip": Life([f"--config={DIFF2LIP}", *FEW_DUBBED], then=("test",)),
+    "Diff2Lip": Life([f"--config={DIFF2LIP}", *FEW_DUBBED], then=("test", "predict")),
     "Wav2Lip": Life([*small_baseline("Wav2Lip"), "--data.val_clips=1"], then=("validate", "test")),
     "Copying": Life(small_baseline("Copying"), longer=[], then=("test",), trained=False),
     "GRIT": translation(FACES),

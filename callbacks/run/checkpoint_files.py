@@ -109,8 +109,15 @@ def differences(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list
     name = str(options.get("_class_path")).rpartition(".")[2]
     then = _without_groups(with_new_names(name, options))
     now = _without_groups({"_class_path": model.get("class_path"), **(model.get("init_args") or {})})
-    shared = [key for key in then if key in now and then[key] != now[key]]
+    shared = [key for key in then if key in now and _as_lists(then[key]) != _as_lists(now[key])]
     return [f"{key.replace('_class_path', 'class')} {then[key]} there, {now[key]} here" for key in shared]
+
+
+def _as_lists(value: Any) -> Any:
+    """Return a value with its tuples as lists, which the command line and checkpoints do not tell apart."""
+    if isinstance(value, Mapping):
+        return {name: _as_lists(one) for name, one in value.items()}
+    return [_as_lists(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _without_groups(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,15 @@ def test_differences_are_those_of_shared_arguments():
     assert differences({}, {"class_path": "a.A", "init_args": {}}) == []
 
 
+def test_a_list_and_a_tuple_of_the_same_values_do_not_differ():
+    """A checkpoint has the one where the command line makes the other, in groups of options too."""
+    then = {"hyper_parameters": {"_class_path": "a.A", "unet": {"sizes": [1, 2], "base": 8}}}
+    now = {"class_path": "a.A", "init_args": {"unet": {"sizes": (1, 2), "base": 8}}}
+    assert differences(then, now) == []
+    now["init_args"]["unet"]["sizes"] = (1, 3)
+    assert len(differences(then, now)) == 1
+
+
 def test_options_in_groups_are_compared_one_by_one_whatever_they_were_called():
     name = "lightning_modules.GANDiscovery"
     now = {"class_path": name, "init_args": {"lr": 1, "stages": {"k": 60, "tau": 9}, "network": {"hidden": 2}}}
