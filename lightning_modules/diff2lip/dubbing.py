@@ -25,6 +25,7 @@ from networks.dubbed import Dubbed
 from visionscapes.errors import UserError
 
 ReferenceFrame = Literal["input", "first"]
+SEQUENCE_LOSSES = ("sync", "gan")
 
 
 class DubbingModule(AdversarialModule):
@@ -54,6 +55,9 @@ class DubbingModule(AdversarialModule):
         reference: in prediction, whose face shows the person: that of the "input" frame itself, as in the authors' code
             for videos driven by other sound, or of the "first" of its video.
         chunk: frames that are generated at a time.
+        single_frames: whether a step takes one frame of each window as long as no loss on sequences has begun, and then
+            all five of a fifth of the windows. Frames of a window are alike: the same number out of more windows
+            teaches more.
         trained_on_drawn: whether the training faces were drawn ones; None if nothing is known.
 
     Raises:
@@ -62,6 +66,7 @@ class DubbingModule(AdversarialModule):
 
     reference: ReferenceFrame = "input"
     chunk = 32
+    single_frames = False
 
     def __init__(
         self,
@@ -137,7 +142,7 @@ class DubbingModule(AdversarialModule):
             self.perceptual_distance = self.experts.perceptual_distance().to(self.device)
 
     def windows_of(self, batch: Mapping[str, Any]) -> Windows:
-        """Return the windows of a training batch, N = B W.
+        """Return the windows of a training batch, N = B W; of single frames or fewer where ``single_frames`` asks so.
 
         Raises:
             UserError: the batch lacks the sound of single frames, or a second window of its clips.
@@ -156,7 +161,14 @@ class DubbingModule(AdversarialModule):
         truth = self.view.signed(faces)
         mask = self.view.masks(truth, batch.get("landmarks"))
         parts = (faces, truth, truth.roll(-1, 1), mask, batch["frame_mel"], batch["mel"])
-        return Windows(*(part.flatten(0, 1) for part in parts))
+        windows = Windows(*(part.flatten(0, 1) for part in parts))
+        if not self.single_frames:
+            return windows
+        return windows.every(windows.truth.shape[1]) if self._sequences_have_begun() else windows.single()
+
+    def _sequences_have_begun(self) -> bool:
+        """Return whether a loss on the five frames of a window counts."""
+        return any(self.losses.weight(name, self.steps_taken()) > 0 for name in SEQUENCE_LOSSES)
 
     def steps_taken(self) -> int:
         """Return how many steps each optimiser has taken."""

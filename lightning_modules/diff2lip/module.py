@@ -69,6 +69,8 @@ class Diff2Lip(DubbingModule):
         sampling: how faces are dubbed.
         reference: in prediction, whose face shows the person: that of the "input" frame itself, or of the "first" of
             its video. That of the input shows its own mouth, which a network has to have learned not to copy.
+        single_frames: whether training takes one frame of each window, of as many more windows, until the first loss on
+            sequences begins; in the thesis it takes whole windows from the start.
         weights: file with the weights of the network, ours or the authors', to start from or to dub with.
 
     Raises:
@@ -95,6 +97,7 @@ class Diff2Lip(DubbingModule):
         hardware: HardwareOptions = HardwareOptions(),
         sampling: SamplingOptions = SamplingOptions(),
         reference: ReferenceFrame = "input",
+        single_frames: bool = False,
         weights: str | None = None,
     ):
         check_options(Diff2Lip, locals())
@@ -131,7 +134,7 @@ class Diff2Lip(DubbingModule):
                 f"--model.sampling.guidance is {self.sampling.guidance}, and this network never learned to do without "
                 "sound: train it with --model.audio.dropout above 0, such as 0.1, or leave the guidance at 1"
             )
-        self.reference, self.chunk = reference, self.sampling.batch
+        self.reference, self.chunk, self.single_frames = reference, self.sampling.batch, single_frames
         if weights is not None:
             load_network(self.generator, weights, unet)
             self.know_origin(read_metadata(weights))

@@ -25,6 +25,17 @@ class Windows(NamedTuple):
     frame_mel: Tensor
     mel: Tensor
 
+    def single(self) -> "Windows":
+        """Return one frame of each window, drawn by torch's generator: (N, 1, ...); the sound of the window stays."""
+        frame = torch.randint(self.truth.shape[1], (len(self.truth),)).to(self.truth.device)
+        windows = torch.arange(len(frame), device=frame.device)
+        *parts, mel = (part[windows, frame][:, None] if part is not self.mel else part for part in self)
+        return Windows(*parts, mel=mel)
+
+    def every(self, step: int) -> "Windows":
+        """Return every ``step``-th window, the first at least."""
+        return Windows(*(part[::step] for part in self))
+
     def outside_true(self, frames: Tensor) -> Tensor:
         """Return frames (N, 5, 3, h, w) in which nothing but the masked part is generated."""
         return torch.where(self.mask > 0, frames, self.truth.to(frames.dtype))

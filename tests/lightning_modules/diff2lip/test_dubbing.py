@@ -39,6 +39,17 @@ def test_batches_that_cannot_be_learned_from_are_told():
         module.windows_of(batch)
 
 
+
+def test_single_frames_until_a_loss_on_sequences_begins(monkeypatch):
+    losses = {"lambda_perceptual": 0.0, "sync_start": 3, "gan_start": 5}
+    module, taken = diff2lip(losses=losses, single_frames=True), 0
+    monkeypatch.setattr(type(module), "steps_taken", lambda self: taken)
+    batch = batch_of(clips=3, windows=3)
+    assert module.windows_of(batch).truth.shape[:2] == (9, 1)
+    taken = 3
+    assert module.windows_of(batch).truth.shape[:2] == (2, 5)
+
+
 def test_the_data_have_the_size_of_the_model(tmp_path):
     class Data:
         face_size = 2 * SIZE
