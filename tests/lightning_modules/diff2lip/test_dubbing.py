@@ -39,7 +39,6 @@ def test_batches_that_cannot_be_learned_from_are_told():
         module.windows_of(batch)
 
 
-
 def test_single_frames_until_a_loss_on_sequences_begins(monkeypatch):
     losses = {"lambda_perceptual": 0.0, "sync_start": 3, "gan_start": 5}
     module, taken = diff2lip(losses=losses, single_frames=True), 0
