@@ -29,8 +29,8 @@ class Windows(NamedTuple):
         """Return one frame of each window, drawn by torch's generator: (N, 1, ...); the sound of the window stays."""
         frame = torch.randint(self.truth.shape[1], (len(self.truth),)).to(self.truth.device)
         windows = torch.arange(len(frame), device=frame.device)
-        *parts, mel = (part[windows, frame][:, None] if part is not self.mel else part for part in self)
-        return Windows(*parts, mel=mel)
+        parts = {name: part[windows, frame][:, None] for name, part in self._asdict().items() if name != "mel"}
+        return Windows(**parts, mel=self.mel)
 
     def every(self, step: int) -> "Windows":
         """Return every ``step``-th window, the first at least."""
