@@ -11,7 +11,11 @@ from visionscapes.errors import UserError
 def trainer_of(folder, root, rank=0):
     loop = SimpleNamespace(return_predictions=True)
     return SimpleNamespace(
-        default_root_dir=str(folder), datamodule=SimpleNamespace(root=root), is_global_zero=rank == 0, predict_loop=loop
+        default_root_dir=str(folder),
+        datamodule=SimpleNamespace(root=root),
+        is_global_zero=rank == 0,
+        predict_loop=loop,
+        received_sigterm=False,
     )
 
 
