@@ -55,9 +55,9 @@ class DubbingModule(AdversarialModule):
         reference: in prediction, whose face shows the person: that of the "input" frame itself, as in the authors' code
             for videos driven by other sound, or of the "first" of its video.
         chunk: frames that are generated at a time.
-        single_frames: whether a step takes one frame of each window as long as no loss on sequences has begun, and then
-            all five of a fifth of the windows. Frames of a window are alike: the same number out of more windows
-            teaches more.
+        single_frames: steps at the start that take one frame of each window; those that follow take all five of a fifth
+            of the windows, as many frames. Frames of a window are alike: the same number out of more windows teaches
+            more. Losses on sequences begin behind them at the earliest.
         trained_on_drawn: whether the training faces were drawn ones; None if nothing is known.
 
     Raises:
@@ -66,7 +66,7 @@ class DubbingModule(AdversarialModule):
 
     reference: ReferenceFrame = "input"
     chunk = 32
-    single_frames = False
+    single_frames = 0
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class DubbingModule(AdversarialModule):
             self.perceptual_distance = self.experts.perceptual_distance().to(self.device)
 
     def windows_of(self, batch: Mapping[str, Any]) -> Windows:
-        """Return the windows of a training batch, N = B W; of single frames or fewer where ``single_frames`` asks so.
+        """Return the windows of a training batch, N = B W; of single frames or fewer if ``single_frames`` asks so.
 
         Raises:
             UserError: the batch lacks the sound of single frames, or a second window of its clips.
@@ -164,15 +164,19 @@ class DubbingModule(AdversarialModule):
         windows = Windows(*(part.flatten(0, 1) for part in parts))
         if not self.single_frames:
             return windows
-        return windows.every(windows.truth.shape[1]) if self._sequences_have_begun() else windows.single()
+        return windows.single() if self._takes_single_frames() else windows.every(windows.truth.shape[1])
 
-    def _sequences_have_begun(self) -> bool:
-        """Return whether a loss on the five frames of a window counts."""
-        return any(self.losses.weight(name, self.steps_taken()) > 0 for name in SEQUENCE_LOSSES)
+    def _takes_single_frames(self) -> bool:
+        return self.steps_taken() < self.single_frames
 
     def steps_taken(self) -> int:
         """Return how many steps each optimiser has taken."""
         return self._batches() // self.accumulate
+
+    def weight_of(self, name: str) -> float:
+        """Return the weight of a loss at this step, 0 if it has not begun."""
+        waits = name in SEQUENCE_LOSSES and self._takes_single_frames()
+        return 0.0 if waits else self.losses.weight(name, self.steps_taken())
 
     def weighted(self, terms: Mapping[str, Callable[[], Tensor]]) -> dict[str, Tensor]:
         """Return the losses that have begun, each times its weight.
@@ -180,7 +184,7 @@ class DubbingModule(AdversarialModule):
         Args:
             terms: how each is computed, by name.
         """
-        weights = {name: self.losses.weight(name, self.steps_taken()) for name in terms}
+        weights = {name: self.weight_of(name) for name in terms}
         return {name: weights[name] * term() for name, term in terms.items() if weights[name] > 0}
 
     def discriminator_losses(self, windows: Windows, frames: Tensor) -> dict[str, Tensor]:
@@ -210,7 +214,7 @@ class DubbingModule(AdversarialModule):
         return seen.to(weight.dtype, memory_format=self.memory_format)
 
     def _gan_has_begun(self) -> bool:
-        return self.losses.weight("gan", self.steps_taken()) > 0
+        return self.weight_of("gan") > 0
 
     def sync_term(self, windows: Windows, frames: Tensor) -> Tensor:
         """Return L_sync, Eq. 6.10, of frames (N, 5, 3, h, w): the SyncNet sees whole faces with them in place."""

@@ -24,7 +24,7 @@ from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.face_region import FaceRegion
 from networks.sync_network import precise
 from networks.weights import read_metadata
-from visionscapes.checks import ImageSize, check_options
+from visionscapes.checks import ImageSize, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
 
@@ -69,8 +69,8 @@ class Diff2Lip(DubbingModule):
         sampling: how faces are dubbed.
         reference: in prediction, whose face shows the person: that of the "input" frame itself, or of the "first" of
             its video. That of the input shows its own mouth, which a network has to have learned not to copy.
-        single_frames: whether training takes one frame of each window, of as many more windows, until the first loss on
-            sequences begins; in the thesis it takes whole windows from the start.
+        single_frames: steps at the start that take one frame of each window, so that a step sees more of the data; those
+            that follow take all five of a fifth of the windows. 0 for whole windows throughout, as in the thesis.
         weights: file with the weights of the network, ours or the authors', to start from or to dub with.
 
     Raises:
@@ -97,7 +97,7 @@ class Diff2Lip(DubbingModule):
         hardware: HardwareOptions = HardwareOptions(),
         sampling: SamplingOptions = SamplingOptions(),
         reference: ReferenceFrame = "input",
-        single_frames: bool = False,
+        single_frames: NonNegativeInt = 0,
         weights: str | None = None,
     ):
         check_options(Diff2Lip, locals())

@@ -104,6 +104,7 @@ class Wav2Lip(DubbingModule):
         hardware: what makes it faster.
         reference: in prediction, whose face shows the person: that of the "input" frame, or of the "first".
         batch: frames that are dubbed at a time.
+        single_frames: steps at the start that take one frame of each window, as of `Diff2Lip`.
 
     Raises:
         UserError: an option out of its bounds, a size that the network cannot halve often enough, or a SyncNet that is
@@ -127,6 +128,7 @@ class Wav2Lip(DubbingModule):
         hardware: HardwareOptions = HardwareOptions(),
         reference: ReferenceFrame = "input",
         batch: PositiveInt = 32,
+        single_frames: NonNegativeInt = 0,
     ):
         check_options(Wav2Lip, locals())
         region, unet, audio = (
@@ -150,7 +152,7 @@ class Wav2Lip(DubbingModule):
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         self.objective: OnePassLosses = losses
-        self.reference, self.chunk = reference, batch
+        self.reference, self.chunk, self.single_frames = reference, batch, single_frames
         self.below_threshold = False  # whether the held-out sync loss has been
         self.held_out_sync = MeanMetric()
 
@@ -169,11 +171,14 @@ class Wav2Lip(DubbingModule):
             losses |= self.generator_losses(windows, frames)
         self.learn(losses, batch_idx, batch_size=len(batch["faces"]))
 
+    @override
+    def weight_of(self, name: str) -> float:
+        below = name == "sync" and self.below_threshold and not self._takes_single_frames()
+        return self.losses.most(name) if below else super().weight_of(name)
+
     def generator_losses(self, windows: Windows, frames: Tensor) -> dict[str, Tensor]:
         """Return the weighted losses of frames (N, 5, 3, h, w) in [-1, 1] that have begun, by name."""
-        step = self.steps_taken()
-        sync = self.losses.most("sync") if self.below_threshold else self.losses.weight("sync", step)
-        gan = self.losses.weight("gan", step)
+        sync, gan = self.weight_of("sync"), self.weight_of("gan")
         # Of colours in [0, 1], as in Wav2Lip, whose mean is over the whole face.
         losses = {"l1": (1 - sync - gan) * masked_mean((frames - windows.truth).abs() / 2, windows.mask)}
         if sync:

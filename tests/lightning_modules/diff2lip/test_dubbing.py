@@ -39,14 +39,17 @@ def test_batches_that_cannot_be_learned_from_are_told():
         module.windows_of(batch)
 
 
-def test_single_frames_until_a_loss_on_sequences_begins(monkeypatch):
-    losses = {"lambda_perceptual": 0.0, "sync_start": 3, "gan_start": 5}
-    module, taken = diff2lip(losses=losses, single_frames=True), 0
+def test_single_frames_at_the_start_and_losses_on_sequences_behind_them(monkeypatch):
+    module, taken = diff2lip(losses={"gan_start": 5}, single_frames=3), 0
     monkeypatch.setattr(type(module), "steps_taken", lambda self: taken)
     batch = batch_of(clips=3, windows=3)
     assert module.windows_of(batch).truth.shape[:2] == (9, 1)
+    assert [module.weight_of(name) for name in ("l2", "sync", "perceptual", "gan")] == [1.0, 0.0, 0.25, 0.0]
     taken = 3
     assert module.windows_of(batch).truth.shape[:2] == (2, 5)
+    assert [module.weight_of(name) for name in ("sync", "gan")] == [0.1, 0.0]
+    taken = 5
+    assert module.weight_of("gan") == 0.5
 
 
 def test_the_data_have_the_size_of_the_model(tmp_path):
