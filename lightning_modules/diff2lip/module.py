@@ -69,7 +69,7 @@ class Diff2Lip(DubbingModule):
         sampling: how faces are dubbed.
         reference: in prediction, whose face shows the person: that of the "input" frame itself, or of the "first" of
             its video. That of the input shows its own mouth, which a network has to have learned not to copy.
-        single_frames: steps at the start that take one frame of each window, so that a step sees more of the data; those
+        single_frames: steps at the start that take one frame of each window, and so more of the data; those
             that follow take all five of a fifth of the windows. 0 for whole windows throughout, as in the thesis.
         weights: file with the weights of the network, ours or the authors', to start from or to dub with.
 
