@@ -77,8 +77,12 @@ METHODS = {
     "pix2pixhd": small_networks("configs/paper/pix2pixhd_handbags.yaml", *QUIET, *BAGS),
     "spade": small_networks("configs/paper/spade_handbags.yaml", *QUIET, *BAGS),
     "syncnet": [f"--config={SYNCNET}", *QUIET, *TALK],
-    # The GAN begins with the third step, and the SyncNet of Wav2Lip with the first validation.
-    "diff2lip": [f"--config={DIFF2LIP}", *DUBBED, *QUIET, "--model.losses.gan_start=2", "--model.optimizer.ema=0.5"],
+    # Sequences begin with the third step, and the GAN with the fifth.
+    "diff2lip": [
+        *(f"--config={DIFF2LIP}", *DUBBED, *QUIET, "--model.optimizer.ema=0.5"),
+        *options("model", single_frames=2, **{"losses.gan_start": 4}),
+    ],
+    # The GAN begins with the third step, and the SyncNet with the first validation.
     "wav2lip": [
         *small_baseline("Wav2Lip"),
         *QUIET,

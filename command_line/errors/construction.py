@@ -85,14 +85,15 @@ def of_memory(error: BaseException, subject: str) -> UserError | None:
 
     Args:
         error: as caught, of Python or of torch, on the CPU or a GPU.
-        subject: what needs the memory.
+        subject: what needs the memory; "" if that is not known.
     """
     text = one_line(str(error))
     if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text):
         return None
     found = re.search(r"ried to allocate ([\d.]+ \w+)", text)
     asked = f" for {found[1]} at once" if found else ""
-    return UserError(f"{subject} needs more memory than there is{asked}: choose smaller sizes, as of --data.batch_size")
+    who = subject or "the configuration"
+    return UserError(f"{who} needs more memory than there is{asked}: choose smaller sizes, as of --data.batch_size")
 
 
 def of_image_size(error: BaseException, module: str) -> UserError | None:

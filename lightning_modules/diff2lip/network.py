@@ -77,7 +77,7 @@ class UNetOptions:
     @property
     def dim(self) -> int:
         """Length of the vectors of step and sound."""
-        return 4 * self.base
+        return 4 * self.channels[0]
 
     def build(self) -> UNet2DModel:
         """Return the UNet, which gives zeros at the start."""

@@ -44,7 +44,7 @@ def test_training_ends_with_figures_of_both_settings(trained):
 def test_the_checkpoint_says_that_faces_were_drawn_and_where_they_were_cut(trained):
     content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert content["trained_on_drawn"]
-    assert content["face_box"] == [32, 8, 8, 24, 32]
+    assert content["face_box"] == [32, 6, 10, 26, 30]
 
 
 def test_another_size_of_the_data_is_one_line(tmp_path, capsys):

@@ -14,6 +14,8 @@ NETWORK = {
     "discriminator.base": 4,
     "discriminator.layers": 1,
     "sampling.steps": 2,
+    "single_frames": 0,
+    "losses.perceptual_start": 0,
 }
 CLIPS = {"clips": 4, "test_clips": 2, "val_clips": 0, "seconds": 1.0, "face_size": 32, "rounds": 1, "batch_size": 2}
 SMALL = [

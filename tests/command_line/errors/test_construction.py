@@ -114,6 +114,7 @@ def test_the_cause_counts_where_the_parser_built_itself():
 def test_more_memory_than_there_is(error):
     told = str(of_memory(error, "Mine"))
     assert re.fullmatch(r"Mine needs more memory than there is( for [\d.]+ \w+ at once)?: choose smaller sizes.*", told)
+    assert str(of_memory(error, "")).startswith("the configuration needs more memory")
     assert of_memory(RuntimeError("shapes do not fit"), "Mine") is None
 
 

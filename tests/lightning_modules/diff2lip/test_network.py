@@ -57,6 +57,14 @@ def test_any_size_that_can_be_halved(height, width):
     assert made(x_t, step, sound, conditions=conditions).shape == (2, 6, height, width)
 
 
+def test_the_first_level_may_have_more_channels_than_the_base():
+    options = UNetOptions(**UNET | {"multipliers": (2, 3)})
+    made = moved(LipNetwork(options, AudioOptions(width=4)))
+    x_t, step, _, conditions = inputs()
+    sound = made.embed(torch.randn(2, 80, 16))
+    assert made(x_t, step, sound, conditions=conditions).shape == x_t.shape
+
+
 def test_one_step_for_all_frames_is_that_step_for_each():
     made = moved(network()).eval()
     x_t, step, sound, conditions = inputs()
