@@ -13,7 +13,8 @@ def test_quick_run_writes_what_it_prints(tmp_path, capsys):
     report = main(["--quick", "--output", str(tmp_path)])
     (written,) = tmp_path.glob("diff2lip-*.json")
     printed = capsys.readouterr().out
-    assert (
+    shown = json.loads(printed[printed.index("{") :])
+    assert shown == json.loads(written.read_text()) == json.loads(json.dumps(report))
         json.loads(printed[printed.index("{") :]) == json.loads(written.read_text()) == json.loads(json.dumps(report))
     )
     assert set(PARTS) <= set(report)
