@@ -15,8 +15,6 @@ def test_quick_run_writes_what_it_prints(tmp_path, capsys):
     printed = capsys.readouterr().out
     shown = json.loads(printed[printed.index("{") :])
     assert shown == json.loads(written.read_text()) == json.loads(json.dumps(report))
-        json.loads(printed[printed.index("{") :]) == json.loads(written.read_text()) == json.loads(json.dumps(report))
-    )
     assert set(PARTS) <= set(report)
     assert report["training"]["ours_s"] > 0
     (spent,) = report["video"].values()
