@@ -76,9 +76,9 @@ class Settings:
 
     sampling: dict[str, Sampled] = field(
         default_factory=lambda: {
-            "embedded": Sampled(EMBEDDED, 60, 5),
-            "small": Sampled(SMALL, 30, 5),
-            "released": Sampled(WITHOUT_EXPERTS, 5, 2),
+            "embedded": Sampled(EMBEDDED, frames=60, steps=5),
+            "small": Sampled(SMALL, frames=30, steps=5),
+            "released": Sampled(WITHOUT_EXPERTS, frames=5, steps=2),
         }
     )
     training: dict[str, Any] = field(default_factory=lambda: EMBEDDED)
@@ -93,7 +93,7 @@ class Settings:
 
 
 QUICK = Settings(
-    sampling={"tiny": Sampled(TINY, 7, 2)},
+    sampling={"tiny": Sampled(TINY, frames=7, steps=2)},
     training=EMBEDDED | {"unet": TINY["unet"]},
     clips=2,
     rounds=1,
@@ -162,7 +162,7 @@ def sampling_case(sampled: Sampled, device: str) -> Case:
     def plain(_: int) -> None:
         made["plain"] = plain_dub(module, faces, reference, mel)
 
-    return Case(ours, plain, lambda: float((made["ours"] - made["plain"]).abs().max()), REACH)
+    return Case(ours, plain, difference=lambda: float((made["ours"] - made["plain"]).abs().max()), reach=REACH)
 
 
 def training(settings: Settings) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def training_case(settings: Settings) -> Case:
         if module.average is not None:
             module.average.update_parameters(module.generator)
 
-    return Case(ours, lambda _: theirs(batch), lambda: 0.0, REACH)
+    return Case(ours, lambda _: theirs(batch), difference=lambda: 0.0, reach=REACH)
 
 
 def training_batch(clips: int, size: int, device: str) -> dict[str, Any]:
