@@ -201,8 +201,13 @@ class Diff2Lip(DubbingModule):
             last = stage.before
         return last
 
-    def stages(self, frames: Frames) -> Iterator[SamplingStep]:
-        """Yield the steps of DDIM (Eq. 6.8) in which frames are made; sound and conditions are computed once."""
+    def stages(self, frames: Frames, least: int = 1) -> Iterator[SamplingStep]:
+        """Yield the steps of DDIM (Eq. 6.8) in which frames are made; sound and conditions are computed once.
+
+        Args:
+            frames: to make.
+            least: steps, where ``sampling`` has fewer.
+        """
         options, network = self.sampling, self.shown
         noise = frame_noise(self.view.shape, frames.numbers, seed=options.noise_seed, kind=options.noise)
         noise = self._laid_out(noise.to(frames.input.device))
@@ -218,7 +223,7 @@ class Diff2Lip(DubbingModule):
             at = torch.full((), step, device=noised.device)
             return network(noised, at, torch.zeros_like(sound), conditions=conditions)
 
-        scheduler = self.diffusion.scheduler(options.steps, options.spacing)
+        scheduler = self.diffusion.scheduler(max(options.steps, least), options.spacing)
         return sampled(guided(predict, without, options.guidance), noise, scheduler)
 
     @torch.no_grad()
@@ -231,7 +236,7 @@ class Diff2Lip(DubbingModule):
             faces: (T, 3, S, S) in [0, 1].
             reference: (T, 3, S, S).
             frame_mel: (T, 80, 16).
-            steps: K, how many of the sampling's steps are shown, at uniform intervals.
+            steps: K, how many steps are shown, at uniform intervals; of the sampling's, or as many if it has fewer.
             landmarks: (T, 68, 2), for a mask that follows them.
 
         Raises:
@@ -244,7 +249,7 @@ class Diff2Lip(DubbingModule):
         training = self.shown.training
         self.shown.eval()
         try:
-            found = chosen(list(self.stages(frames)), steps)
+            found = chosen(list(self.stages(frames, least=steps)), steps)
         finally:
             self.shown.train(training)
         noised, samples = (torch.where(mask > 0, each, inputs) for each in (found.noised, found.samples))

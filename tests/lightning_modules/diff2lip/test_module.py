@@ -223,6 +223,11 @@ def test_the_trace_is_of_what_dubbing_does():
     torch.testing.assert_close(trace.samples[-1], module.dub(faces, references, mel).patches, atol=1e-5, rtol=0)
 
 
+def test_the_trace_of_few_steps_takes_more():
+    module = moved(diff2lip(**NO_EXPERTS, sampling={"steps": 2}))
+    assert module.trace(*frames_of(2), steps=5).steps == [800, 600, 400, 200, 0]
+
+
 def test_defaults_are_those_of_the_thesis_and_the_released_network():
     defaults = {name: each.default for name, each in inspect.signature(Diff2Lip).parameters.items()}
     unet, losses, sampling = defaults["unet"], defaults["losses"], defaults["sampling"]
