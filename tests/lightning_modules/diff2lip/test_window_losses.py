@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lightning_modules.diff2lip.window_losses import SEQUENCE_LOSSES
 from tests.lightning_modules.diff2lip.cases import NO_EXPERTS, batch_of, diff2lip, fit, weights_of
 from visionscapes.errors import UserError
 
@@ -32,7 +33,7 @@ def test_single_frames_at_the_start_and_losses_on_sequences_behind_them(monkeypa
     assert [module.weight_of(name) for name in ("l2", "sync", "perceptual", "gan")] == [1.0, 0.0, 0.25, 0.0]
     taken = 3
     assert module.windows_of(batch).truth.shape[:2] == (2, 5)
-    assert [module.weight_of(name) for name in ("sync", "gan")] == [0.1, 0.0]
+    assert [module.weight_of(name) for name in SEQUENCE_LOSSES] == [0.1, 0.0]
     taken = 5
     assert module.weight_of("gan") == 0.5
 
