@@ -6,6 +6,7 @@ The one place in ``networks`` that reads files.
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -87,6 +88,24 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Return what a torch checkpoint holds at its top, its tensors without their values; nothing for other files.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"no weights at '{path}': give the path of a .safetensors, .pth, .pt or .ckpt file")
+    if path.suffix == ".safetensors":
+        return {}
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
+    return dict(content) if isinstance(content, Mapping) else {}
 
 
 def strip_prefix(state: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:

@@ -52,6 +52,11 @@ class DubbingModule(WindowLosses):
         """The part of a face that the generator sees."""
         return self.view.region
 
+    @property
+    def purpose(self) -> str:
+        """What the network was trained to give; networks of other purposes may fit all the same."""
+        return type(self).__name__
+
     # ------------------------------------------------------------------------------------------- what differs
 
     @abstractmethod
@@ -176,9 +181,10 @@ class DubbingModule(WindowLosses):
             UserError: nothing was trained or loaded.
         """
         if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
+            weights = ", or weights, --model.weights <file>" if "weights" in self.hparams else ""
             raise UserError(
                 f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
-                "--ckpt_path <run folder>/checkpoints/last.ckpt, or weights, --model.weights <file>"
+                f"--ckpt_path <run folder>/checkpoints/last.ckpt{weights}"
             )
 
     # ------------------------------------------------------------------------------------------- checkpoints
@@ -188,21 +194,27 @@ class DubbingModule(WindowLosses):
         super().on_save_checkpoint(checkpoint)
         checkpoint["trained_on_drawn"] = self.trained_on_drawn
         checkpoint["face_box"] = self._face_box()
+        checkpoint["purpose"] = self.purpose
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Read what is not in the weights.
 
         Raises:
-            UserError: the checkpoint's networks were trained on other crops of faces.
+            UserError: the checkpoint's networks were trained on other crops of faces, or to give something else.
         """
         super().on_load_checkpoint(checkpoint)
         self.trained_on_drawn = checkpoint.get("trained_on_drawn")
+        self._check_purpose(checkpoint.get("purpose"))
         self._check_face_box(checkpoint.get("face_box"))
 
     def backbone_options(self) -> dict[str, str]:
         """Return what a file of the weights alone has to say of its training, for `know_origin`."""
-        return {"face_box": " ".join(map(str, self._face_box())), "trained_on_drawn": str(self.trained_on_drawn)}
+        return {
+            "face_box": " ".join(map(str, self._face_box())),
+            "trained_on_drawn": str(self.trained_on_drawn),
+            "purpose": self.purpose,
+        }
 
     def know_origin(self, metadata: Mapping[str, str]) -> None:
         """Take what the file of the weights says of their training, nothing if it says nothing.
@@ -211,10 +223,18 @@ class DubbingModule(WindowLosses):
             metadata: of the file, see `backbone_options`.
 
         Raises:
-            UserError: the weights were trained on other crops of faces.
+            UserError: the weights were trained on other crops of faces, or to give something else.
         """
+        self._check_purpose(metadata.get("purpose"))
         self._check_face_box([int(edge) for edge in metadata.get("face_box", "").split()] or None)
         self.trained_on_drawn = {"True": True, "False": False}.get(metadata.get("trained_on_drawn", ""))
+
+    def _check_purpose(self, theirs: str | None) -> None:
+        if theirs not in (None, self.purpose):
+            raise UserError(
+                f"the network was trained as {theirs}, and the model is {self.purpose}: give the --model and its "
+                "options as in its config.yaml"
+            )
 
     def _check_face_box(self, theirs: list[int] | None) -> None:
         ours = self._face_box()

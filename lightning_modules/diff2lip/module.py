@@ -17,13 +17,12 @@ from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.masks import Mask
 from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.network import COLOURS, Conditions, LipNetwork, UNetOptions
-from lightning_modules.diff2lip.official import load_network
+from lightning_modules.diff2lip.official import load_network, read_origin
 from lightning_modules.diff2lip.sampling import SamplingOptions, SamplingStep, Trace, chosen, guided, sampled
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
 from networks.face_region import FaceRegion
 from networks.sync_network import precise
-from networks.weights import read_metadata
 from visionscapes.checks import ImageSize, NonNegativeInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
@@ -137,9 +136,14 @@ class Diff2Lip(DubbingModule):
         self.reference, self.chunk, self.single_frames = reference, self.sampling.batch, single_frames
         if weights is not None:
             load_network(self.generator, weights, unet)
-            self.know_origin(read_metadata(weights))
+            self.know_origin(read_origin(weights))
             if self.average is not None:
                 self.average.module.load_state_dict(self.generator.state_dict())
+
+    @property
+    @override
+    def purpose(self) -> str:
+        return f"{super().purpose} whose diffusion.prediction is {self.diffusion.options.prediction}"
 
     # ------------------------------------------------------------------------------------------------ training
 

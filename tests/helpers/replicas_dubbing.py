@@ -7,7 +7,7 @@ from tests.helpers.prepared_clips import make_prepared_clip
 from tests.helpers.runs import ROOT
 
 SIZE = NETWORK["face_size"]
-OF_DIFFUSION = {"sampling.steps", "single_frames", "losses.perceptual_start"}  # which a network of one pass has not
+OF_DIFFUSION = {"sampling.steps", "losses.perceptual_start"}  # which a network of one pass has not
 ONE_PASS = {key: value for key, value in NETWORK.items() if key not in OF_DIFFUSION}
 BASELINES = {"Wav2Lip": ONE_PASS, "Copying": {"face_size": SIZE}}
 

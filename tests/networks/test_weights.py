@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from networks.weights import load_weights, read_state_dict, strip_prefix
+from networks.weights import load_weights, read_state_dict, read_values, strip_prefix
 from tests.helpers.bomb import Bomb
 from visionscapes.errors import UserError
 
@@ -114,3 +114,17 @@ def test_not_a_state_dict(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(UserError, match="holds a Tensor, not a state dict"):
         read_state_dict(tmp_path / "tensor.pth")
+
+
+def test_what_a_checkpoint_holds_beside_weights(tmp_path):
+    torch.save({"size": [3, 4], "state_dict": {"weight": torch.zeros(2)}}, tmp_path / "run.ckpt")
+    told = read_values(tmp_path / "run.ckpt")
+    assert told["size"] == [3, 4]
+    assert told["state_dict"]["weight"].is_meta
+    save_file({"weight": torch.zeros(2)}, tmp_path / "plain.safetensors")
+    assert read_values(tmp_path / "plain.safetensors") == {}
+    for name, content in (("none.ckpt", None), ("cut.ckpt", (tmp_path / "run.ckpt").read_bytes()[:100])):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            read_values(tmp_path / name)

@@ -78,8 +78,8 @@ class VideosToDub(IterableDataset):
         self.chunk = chunk
 
     def __len__(self) -> int:
-        """Return how many chunks this process gives at most."""
-        return sum(self._most_chunks(video) for video in self._mine())
+        """Return how many chunks this process gives at most; 1, which is not given, if others have all videos."""
+        return sum(self._most_chunks(video) for video in self._mine()) or 1
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the chunks.
@@ -100,7 +100,7 @@ class VideosToDub(IterableDataset):
                     raise
                 wrong.append(error)
                 print(f"left out: {error}", flush=True)
-        if wrong and len(wrong) == len(mine):
+        if wrong and len(wrong) == len(self.videos):  # other processes may have some that can
             raise UserError(f"None of {len(mine)} videos can be dubbed. The first: {wrong[0]}")
         for reason, count in Counter(error.reason for error in wrong).items():
             first = next(error for error in wrong if error.reason == reason)

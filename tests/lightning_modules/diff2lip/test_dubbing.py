@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from lightning_modules.diff2lip.baselines.wav2lip import Wav2Lip
 from lightning_modules.diff2lip.dubbing import DubbingModule
 from tests.lightning_modules.diff2lip.cases import (
     NO_EXPERTS,
     SIZE,
+    SMALL,
     diff2lip,
     face_landmarks,
     frames_of,
@@ -149,6 +151,16 @@ def test_an_untrained_network_does_not_predict():
     module._trainer = type("Trainer", (), {"ckpt_path": None, "global_step": 0})()
     with pytest.raises(UserError, match="untrained"):
         module.on_predict_start()
+
+
+def test_networks_of_the_same_shape_but_another_purpose_do_not_dub():
+    """Wav2Lip's are those of Diff2Lip; one that predicts noise is none that predicts faces."""
+    checkpoint = {}
+    diff2lip(**NO_EXPERTS).on_save_checkpoint(checkpoint)
+    same = {name: SMALL[name] for name in ("face_size", "unet", "audio", "experts", "discriminator")}
+    for other in (Wav2Lip(**same), diff2lip(**NO_EXPERTS, diffusion={"prediction": "sample"})):
+        with pytest.raises(UserError, match=r"trained as Diff2Lip whose .*prediction is eps, and the model is "):
+            other.on_load_checkpoint(dict(checkpoint))
 
 
 def test_a_checkpoint_knows_its_crop_and_whether_faces_were_drawn(tmp_path):

@@ -179,6 +179,8 @@ def test_a_checkpoint_is_read_without_its_experts_in_it(tmp_path):
     assert read.sampling.steps == 2
     assert read.sampling.noise_seed == 7
     again = diff2lip(weights=str(tmp_path / "one.ckpt"), optimizer={"ema": 0.5})
+    with pytest.raises(UserError, match=r"region \(0, 0, 16, 16\)"):
+        diff2lip(weights=str(tmp_path / "one.ckpt"), optimizer={"ema": 0.5}, region={"top": 0.5})
     for name, value in module.average.module.state_dict().items():
         assert torch.equal(again.generator.state_dict()[name], value)
         assert torch.equal(again.shown.state_dict()[name], value)
@@ -275,3 +277,5 @@ def test_the_kept_weights_are_those_that_dub(tmp_path):
     assert again.trained_on_drawn
     with pytest.raises(UserError, match=r"region \(0, 0, 16, 16\)"):
         diff2lip(**NO_EXPERTS, region={"top": 0.5}, weights=str(tmp_path / "backbone.safetensors"))
+    with pytest.raises(UserError, match=r"trained as Diff2Lip whose .*prediction is eps, and the model is .*v:"):
+        diff2lip(**NO_EXPERTS, diffusion={"prediction": "v"}, weights=str(tmp_path / "backbone.safetensors"))

@@ -56,6 +56,17 @@ def test_one_bad_video_does_not_end_the_run(tmp_path, capsys, caplog):
         to_dub()
 
 
+def test_processes_share_the_videos_and_one_may_have_none(tmp_path, monkeypatch, capsys):
+    """A loader without a length would be an error of Lightning, and a bad video must not end the others' processes."""
+    good, broken = video_of(tmp_path / "a.mp4", person(1, 4)), tmp_path / "c.mp4"
+    broken.write_bytes(b"no video")
+    monkeypatch.setattr(module, "rank_and_world_size", lambda: (1, 2))
+    assert len(to_dub(good)) == 1
+    assert list(to_dub(good)) == []
+    assert list(to_dub(good, broken)) == []
+    assert "left out: " in capsys.readouterr().out
+
+
 def test_files_about_videos_have_names_of_their_own():
     paths = [Path(each) for each in ("a/talk.mp4", "b/Talk.mov", "c/ä b.mp4", "d/plain", "x/a/talk.avi", "b/Talk.mov")]
     names = distinct_names(paths)
