@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from networks.turning import turned
 from visionscapes.checks import Bounds, Share, check_options
 from visionscapes.errors import UserError
 
@@ -63,8 +64,21 @@ class FaceRegion:
         middle = torch.cat([faces[..., y0:y1, :x0], patches.to(faces.dtype), faces[..., y0:y1, x1:]], -1)
         return torch.cat([faces[..., :y0, :], middle, faces[..., y1:, :]], -2)
 
-    def in_frame(self, boxes: Tensor) -> Tensor:
-        """Return the boxes (..., 4) of the region, given those of the faces (..., 4), x0 y0 x1 y1 in pixels."""
+    def in_frame(self, boxes: Tensor, rolls: Tensor | None = None) -> Tensor:
+        """Return the boxes of the region in frames.
+
+        Args:
+            boxes: (..., 4) xyxy in pixels of the frames, of the faces.
+            rolls: (...) radians by which these are turned about their middles, clockwise on the screen; None for none.
+
+        Returns:
+            (..., 4) xyxy, boxes that lie on the region when they are turned by as much about their own middles.
+        """
         corner, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
         shares = boxes.new_tensor([[self.left, self.top], [self.right, self.bottom]])
-        return torch.cat([corner + shares[0] * size, corner + shares[1] * size], -1)
+        region = torch.cat([corner + shares[0] * size, corner + shares[1] * size], -1)
+        if rolls is None:
+            return region
+        middle = (region[..., :2] + region[..., 2:]) / 2
+        moved = turned(middle[..., None, :], corner + size / 2, rolls)[..., 0, :] - middle
+        return region + torch.cat([moved, moved], -1)

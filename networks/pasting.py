@@ -6,37 +6,61 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.turning import reach, turned_picture
+
 CUBIC = -0.5  # Keys' kernel, which keeps straight lines straight
+AROUND = 2  # pixels around what has weight, for cubic interpolation, in which the weight is 0
 
 
-def paste(frame: Tensor, patch: Tensor, mask: Tensor, box: Tensor, *, fade: float = 1.0, feather: float = 0.1) -> None:
+def paste(
+    frame: Tensor,
+    patch: Tensor,
+    mask: Tensor,
+    box: Tensor,
+    *,
+    roll: float = 0.0,
+    fade: float = 1.0,
+    feather: float = 0.1,
+) -> None:
     """Paste a generated patch into a frame, in place; where the weight is 0 the frame keeps every bit.
 
     The weight is ``fade`` times the mask, which rises from 0 at its edge to 1 within ``feather``. The patch is resized
     by cubic interpolation, with antialiasing where it becomes smaller, and lies where the box says to a fraction of a
-    pixel.
+    pixel; it is turned when it has the frame's resolution.
 
     Args:
         frame: (H, W, 3) uint8 RGB, on any device.
         patch: (3, h, w) float in [-1, 1], on any device; what lies beyond is clamped.
         mask: (1, h, w) float, 1 where it was generated and 0 elsewhere.
         box: (4,) float xyxy in pixels of the frame, which the patch stands for; it may reach beyond the frame.
+        roll: radians by which the box is turned about its middle, clockwise on the screen.
         fade: weight in [0, 1].
         feather: width of the soft edge, as a share of the shorter side of the patch.
     """
     weight = feathered(mask.to(patch.device, torch.float32), feather)[0]
     x0, y0, x1, y1 = box.tolist()
-    rows = _touched(weight.any(1), y0, y1, frame.shape[0])
-    columns = _touched(weight.any(0), x0, x1, frame.shape[1])
+    about = (x0 + x1) / 2, (y0 + y1) / 2
+    whole = range(frame.shape[1]), range(frame.shape[0])
+    seen = reach(*whole, about=about, angle=-roll) if roll else whole
+    columns, rows = _touched(weight.any(0), x0, x1, seen[0]), _touched(weight.any(1), y0, y1, seen[1])
     if fade <= 0 or not len(rows) or not len(columns):
         return
-    colours, share = (patch.float().clamp(-1, 1) + 1) * 127.5, weight
+    if roll:
+        columns, rows = (range(each.start - AROUND, each.stop + AROUND) for each in (columns, rows))
+    colours, share = (patch.float().clamp(-1, 1) + 1) * 127.5, weight[None]
     for pixels, start, end in ((columns, x0, x1), (rows, y0, y1)):  # each turns the sides round: back after the second
         colours = (colours @ resampling(pixels, start, end, colours.shape[-1], cubic=True).to(colours)).mT
         share = (share @ resampling(pixels, start, end, share.shape[-1], cubic=False).to(share)).mT
+    if roll:
+        corner = columns.start, rows.start
+        columns, rows = map(_common, reach(columns, rows, about=about, angle=roll), whole)
+        if not len(rows) or not len(columns):
+            return
+        colours = turned_picture(colours, corner, columns, rows, about=about, angle=-roll, cubic=True)
+        share = turned_picture(share, corner, columns, rows, about=about, angle=-roll)
     there = frame[rows.start : rows.stop, columns.start : columns.stop]
     new = colours.clamp(0, 255).permute(1, 2, 0).to(frame.device)
-    share = fade * share.clamp(0, 1)[..., None].to(frame.device)
+    share = fade * share.clamp(0, 1).permute(1, 2, 0).to(frame.device)
     there.copy_(torch.lerp(there.float(), new, share.expand_as(new)).round_())
 
 
@@ -86,19 +110,23 @@ def _cubic(away: Tensor) -> Tensor:
     return torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
 
 
-def _touched(weighed: Tensor, start: float, end: float, length: int) -> range:
-    """Return which of ``length`` pixels a line with some weight reaches that is stretched from start to end.
+def _touched(weighed: Tensor, start: float, end: float, seen: range) -> range:
+    """Return which pixels a line with some weight reaches that is stretched from start to end.
 
     Args:
         weighed: (size,) bool, which pixels of the line have weight.
         start: where it begins.
         end: where it ends.
-        length: of the frame in pixels.
+        seen: pixels among which they are.
     """
     places = weighed.nonzero()
     if not len(places) or end <= start:
         return range(0)
     scale = (end - start) / len(weighed)
     first, last = start + (int(places[0]) - 1) * scale, start + (int(places[-1]) + 2) * scale
-    first, last = max(math.floor(first), 0), min(math.ceil(last), length)
+    return _common(range(math.floor(first), math.ceil(last)), seen)
+
+
+def _common(one: range, other: range) -> range:
+    first, last = max(one.start, other.start), min(one.stop, other.stop)
     return range(first, max(first, last))

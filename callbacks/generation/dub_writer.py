@@ -30,10 +30,10 @@ class DubWriter(PredictionWriter):
     """Writes dubbed videos into the run folder: dubbed/<name>_dubbed.mp4, with the new sound, and <name>_dubbed.json.
 
     Chunks of a video come in order, as `VideosToDub` gives them, and are encoded at once. Of each frame only the mask
-    is replaced, with a soft edge, at the frame's own resolution: all other pixels go to the encoder as they were. A
-    video appears when its last frame is written, in place of an earlier one of its name; one that does not come to its
-    end leaves nothing. Its JSON holds counts of frames, and seconds by part: "faces", "decoding" and "audio" of the
-    data, "network", "pasting" and "codec".
+    is replaced, turned with the head, with a soft edge, at the frame's own resolution: all other pixels go to the
+    encoder as they were. A video appears when its last frame is written, in place of an earlier one of its name; one
+    that does not come to its end leaves nothing. Its JSON holds counts of frames, and seconds by part: "faces",
+    "decoding" and "audio" of the data, "network", "pasting" and "codec".
 
     Args:
         side_by_side: whether the original is shown to the left.
@@ -206,17 +206,18 @@ def pasted(batch: Mapping[str, Any], outputs: Dubbed, feather: float) -> list[ND
     """Return the frames of a chunk with their new mouths, new arrays; those without a face are as they were.
 
     Args:
-        batch: with "frames", "found", "fade" and "boxes".
+        batch: with "frames", "found", "fade", "boxes" and "roll".
         outputs: of the module.
         feather: width of the soft edge, as a share of the shorter side of what is generated.
     """
-    boxes = outputs.region.in_pixels_of(outputs.faces.shape[-1]).in_frame(batch["boxes"].cpu())
-    found, fade = batch["found"].tolist(), batch["fade"].tolist()
+    rolls = batch["roll"].cpu()
+    boxes = outputs.region.in_pixels_of(outputs.faces.shape[-1]).in_frame(batch["boxes"].cpu(), rolls)
+    found, fade, roll = batch["found"].tolist(), batch["fade"].tolist(), rolls.tolist()
     frames = []
     for at, frame in enumerate(batch["frames"]):
         new: Tensor = torch.from_numpy(frame.copy())
         if found[at]:
-            paste(new, outputs.patches[at], outputs.mask[at], boxes[at], fade=fade[at], feather=feather)
+            paste(new, outputs.patches[at], outputs.mask[at], boxes[at], roll=roll[at], fade=fade[at], feather=feather)
         frames.append(new.numpy())
     return frames
 

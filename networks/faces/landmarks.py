@@ -21,6 +21,7 @@ SECOND = np.array([*JAW_TOO, *BROWS_TOO, *NOSE_TOO, *EYES, *OUTER_LIP, *INNER_LI
 
 JAW_POINTS, BROW_POINTS, MOUTH = slice(0, 17), slice(17, 27), slice(48, 68)
 NOSE_TIP, NOSE_BASE = 30, 33
+EYE_CORNERS = [36, 39], [42, 45]  # which lids do not move
 NOSE_LENGTH = 1.24
 # How far the box reaches above the brows and below the chin, as shares of the way from the nose's base to the brows.
 FOREHEAD, BELOW = 0.45, 0.08
@@ -46,6 +47,17 @@ def face_box(landmarks: Float) -> Float:
     jaw = landmarks[..., JAW_POINTS, :]
     outline = np.concatenate([jaw, jaw - BELOW * upwards, brows, brows + FOREHEAD * upwards], -2)
     return np.concatenate([outline.min(-2), outline.max(-2)], -1).astype(np.float32)
+
+
+def roll_of(landmarks: Float) -> Float:
+    """Return by how many radians heads lean to a side (...,), clockwise on the screen: the line through the eyes.
+
+    Args:
+        landmarks: (..., 68, 2) in the order of iBUG 300-W.
+    """
+    left, right = (landmarks[..., corners, :].mean(-2) for corners in EYE_CORNERS)
+    along = right - left
+    return np.arctan2(along[..., 1], along[..., 0]).astype(np.float32)
 
 
 def turned_by(landmarks: Float) -> Float:

@@ -4,6 +4,7 @@ from lightning_fabric.utilities import move_data_to_device
 
 from networks.dubbed import Dubbed
 from networks.face_region import FaceRegion
+from networks.turning import turned
 from visionscapes.errors import UserError
 
 MOUTH = FaceRegion(left=0.25, top=0.5, right=0.75, bottom=1.0)
@@ -59,3 +60,14 @@ def test_lightning_may_copy_what_has_a_region():
     assert moved.region == region
     assert hash(moved.region) == hash(region)
     assert moved.faces.is_meta
+
+
+def test_in_a_face_that_leans_it_turns_with_the_face():
+    """Each corner of the box, turned about its own middle, is where the corner is that turns with the face."""
+    boxes, rolls = torch.tensor([[100.0, 20.0, 180.0, 120.0], [3.0, 5.0, 40.0, 44.0]]), torch.tensor([0.4, -1.0])
+    region = MOUTH.in_frame(boxes, rolls)
+    assert torch.allclose(region[:, 2:] - region[:, :2], (MOUTH.in_frame(boxes)[:, 2:] - MOUTH.in_frame(boxes)[:, :2]))
+    for box, upright, face, roll in zip(region, MOUTH.in_frame(boxes), boxes, rolls, strict=True):
+        there = turned(box.view(2, 2), box.view(2, 2).mean(0), roll)
+        assert torch.allclose(there, turned(upright.view(2, 2), face.view(2, 2).mean(0), roll), atol=1e-4)
+    assert torch.equal(MOUTH.in_frame(boxes, torch.zeros(2)), MOUTH.in_frame(boxes))

@@ -1,8 +1,13 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from datamodules.clips.clip import crop
+from networks.face_region import FaceRegion
 from networks.pasting import feathered, paste, resampling
+from networks.turning import turned
 
 
 def lower_half(side=16):
@@ -130,3 +135,68 @@ def test_a_line_ends_in_itself_or_in_nothing():
     cubic, straight = (resampling(range(-6, 12), 0.0, 8.0, 4, cubic=each) for each in (True, False))
     assert torch.allclose(cubic.sum(0), torch.ones(18).double())
     assert straight.sum(0)[:5].max() == straight.sum(0)[-3:].max() == 0
+
+
+@pytest.mark.parametrize(("height", "box"), [(90, [30.0, 20.0, 94.0, 84.0]), (40, [30.3, -15.0, 84.8, 61.5])])
+def test_a_patch_that_hardly_leans_is_pasted_as_one_that_does_not(height, box):
+    frame, patch = frame_of(height), torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    upright, leaning = pasted(frame, patch, lower_half(), box), pasted(frame, patch, lower_half(), box, roll=1e-6)
+    assert (upright.int() - leaning.int()).abs().max() <= 1
+    assert torch.equal(pasted(frame, patch, lower_half(), box, roll=0.0), upright)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("size", [16, 64])
+def test_a_patch_that_lies_on_its_side_is_pasted_like_a_turned_frame(turns, size):
+    """In a square frame with the box in its middle: turn the frame back, paste upright, turn it again."""
+    frame, patch = frame_of(90, 90), torch.rand(3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mask, box = lower_half(size), [25.0, 25.0, 65.0, 65.0]
+    wanted = torch.rot90(pasted(torch.rot90(frame, turns).contiguous(), patch, mask, box), -turns)
+    new = pasted(frame, patch, mask, box, roll=turns * math.pi / 2)
+    assert (new.int() - wanted.int()).abs().max() <= 1
+    assert (new != frame).any()
+
+
+def test_a_leaning_patch_stays_within_its_turned_mask():
+    """All that lies more than a pixel of the patch outside keeps its bits, its middle becomes the patch."""
+    frame, box, roll = frame_of(), torch.tensor([30.0, 15.0, 78.0, 63.0]), 0.4
+    new = pasted(frame, torch.ones(3, 16, 16), lower_half(), box.tolist(), roll=roll)
+    y, x = torch.meshgrid(torch.arange(90) + 0.5, torch.arange(120) + 0.5, indexing="ij")
+    upright = turned(torch.stack([x, y], -1).view(1, -1, 2), box.view(2, 2).mean(0)[None], torch.tensor([-roll]))
+    across, down = upright[0].view(90, 120, 2).unbind(-1)
+    inside = (across > 30) & (across < 78) & (down > 39) & (down < 63)
+    changed = (new != frame).any(2)
+    assert not changed[~inside].any()
+    middle = (across > 40) & (across < 68) & (down > 47) & (down < 55)
+    assert (new[middle] == 255).all()
+    assert changed[inside].float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    "box", [[-60.0, 20.0, -20.0, 60.0], [100.0, 70.0, 140.0, 110.0], [-500.0, -400.0, 800.0, 700.0]]
+)
+def test_a_leaning_patch_is_cut_at_the_border(box):
+    """As in a larger frame of which this one is a part."""
+    wide, patch = frame_of(900, 900), torch.rand(3, 16, 16) * 2 - 1
+    frame = wide[400:490, 380:500].clone()
+    shifted = (torch.tensor(box) + torch.tensor([380.0, 400.0, 380.0, 400.0])).tolist()
+    whole = pasted(wide, patch, lower_half(), shifted, roll=0.5)[400:490, 380:500]
+    assert (pasted(frame, patch, lower_half(), box, roll=0.5).int() - whole.int()).abs().max() <= 1
+
+
+def test_what_is_cropped_upright_is_pasted_back_unchanged():
+    """A smooth picture whose face leans by 25 degrees, there and back."""
+    y, x = torch.meshgrid(torch.arange(240), torch.arange(320), indexing="ij")
+    waves = [127 + 80 * torch.sin(x / 17 + k) * torch.cos(y / 23 - k) + 30 * torch.sin((x + y) / 40) for k in range(3)]
+    frame = torch.stack(waves, -1).round().to(torch.uint8)
+    box, roll, region = torch.tensor([90.0, 40.0, 214.0, 190.0]), math.radians(25), FaceRegion(0.125, 0.25, 0.875, 1.0)
+    for size in (64, 128):
+        face = crop(frame.permute(2, 0, 1), box, size, roll)
+        patch = region.of(face).float() / 127.5 - 1
+        new = frame.clone()
+        there = region.in_frame(box[None], torch.tensor([roll]))[0]
+        paste(new, patch, torch.ones_like(patch[:1]), there, roll=roll)
+        assert (new.int() - frame.int()).abs().max() <= 2
+        other = frame.clone()
+        paste(other, -patch, torch.ones_like(patch[:1]), there, roll=roll)
+        assert (other.int() - frame.int()).abs().max() > 100, "it is pasted"

@@ -152,7 +152,8 @@ class VideoToDub:
         rate = self.info.frames / self.info.seconds
         options = replace(self.how.faces, longest_gap=min(self.how.faces.longest_gap, LONGEST_BRIDGE))
         found = track_faces((one.picture for one in shown), rate, options, str(self.path))
-        faces = faces_to_dub(found, self.how.most_turned, round(self.how.fade * rate))
+        window = round(options.smoothing * rate)
+        faces = faces_to_dub(found, self.how.most_turned, round(self.how.fade * rate), window=window)
         if not faces.dubbed.any():
             raise ClipError(
                 f"{self.path} shows no face that is turned by less than {self.how.most_turned:g} degrees: leave it out,"
@@ -164,16 +165,17 @@ class VideoToDub:
     def _about_faces(self, frames: list[NDArray[np.uint8]], faces: FacesToDub, sources: NDArray[np.int64]) -> Batch:
         """Return what of a chunk is about faces."""
         found, size = faces.dubbed[sources], self.how.face_size
-        boxes = torch.from_numpy(faces.boxes[sources])
+        boxes, rolls = torch.from_numpy(faces.boxes[sources]), torch.from_numpy(faces.rolls[sources])
         crops = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
         for at in np.flatnonzero(found).tolist():
-            crops[at] = crop(torch.from_numpy(frames[at]).permute(2, 0, 1), boxes[at], size)
+            crops[at] = crop(torch.from_numpy(frames[at]).permute(2, 0, 1), boxes[at], size, rolls[at].item())
         return {
             "found": torch.from_numpy(found),
             "fade": torch.from_numpy(faces.fade[sources]),
             "faces": crops,
             "boxes": boxes,
-            "landmarks": in_crops(torch.from_numpy(faces.landmarks[sources]), boxes, size),
+            "roll": rolls,
+            "landmarks": in_crops(torch.from_numpy(faces.landmarks[sources]), boxes, size, rolls),
         }
 
 

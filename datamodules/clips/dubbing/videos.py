@@ -29,10 +29,12 @@ class VideosToDub(IterableDataset):
     uint8 RGB at the video's own size; "time" (F,) float64 in seconds after the first frame, and "index" (F,) int64,
     both of the dubbed video, which keeps the video's own times; "found" (F,) bool, which of them are to be dubbed;
     "fade" (F,) float32 in [0, 1], the weight of the new mouth, which rises and falls where faces come and go within a
-    shot; "faces" (F, 3, S, S) uint8 and "boxes" (F, 4) float32, whole pixels of the frames, and "landmarks" (F, 68, 2)
-    float32 in pixels of the faces, all of which mean nothing where not "found"; "frame_mel" (F, 80, 16); "total",
-    frames in all; "rate", a second; "steady", whether they are; "pixel_aspect", see `VideoInfo`; "seconds" so far, by
-    part; "last" bool; and "counts", in the last chunk, see `counts_of`.
+    shot; "faces" (F, 3, S, S) uint8, seen upright; "roll" (F,) float32, radians by which the heads lean, clockwise on
+    the screen, smoothed over time, and 0 where not "found"; "boxes" (F, 4) float32, whole pixels of the frames, which
+    lie on the faces when they are turned by the roll about their middles; "landmarks" (F, 68, 2) float32 in pixels of
+    the upright faces, all of which mean nothing where not "found"; "frame_mel" (F, 80, 16); "total", frames in all;
+    "rate", a second; "steady", whether they are; "pixel_aspect", see `VideoInfo`; "seconds" so far, by part; "last"
+    bool; and "counts", in the last chunk, see `counts_of`.
 
     A frame is not to be dubbed, and passes through, if its face is not found, scores less than ``faces`` asks for, is
     missing for more than 0.2 s, or is turned away. Of several faces ``faces`` chooses one. Whether a sound is speech is

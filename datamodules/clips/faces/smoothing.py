@@ -48,6 +48,15 @@ def smoothed_boxes(boxes: Float, found: NDArray[np.bool_], shots: NDArray[np.int
     return result
 
 
+def smoothed_angles(angles: Float, found: NDArray[np.bool_], shots: NDArray[np.int64], window: int) -> Float:
+    """Smooth angles (T,) in radians as `smoothed_boxes`; they lie in [-pi, pi], and 0 where there is no face."""
+    result = np.zeros_like(angles)
+    for run in runs(found, shots):
+        smooth = _polynomial(np.unwrap(angles[run].astype(np.float64)), STEADIER * window)
+        result[run] = np.angle(np.exp(1j * smooth))
+    return result
+
+
 def runs(found: NDArray[np.bool_], shots: NDArray[np.int64]) -> Iterator[slice]:
     """Yield the runs of frames of one shot that all have a face."""
     label = np.where(found, shots, -1)

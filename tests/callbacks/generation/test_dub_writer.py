@@ -122,6 +122,7 @@ def test_the_face_comes_and_goes_with_its_weight(tmp_path):
         "found": torch.tensor([True, True, False]),
         "fade": torch.tensor([1.0, 0.25, 1.0]),
         "boxes": torch.tensor([[20.0, 10.0, 84.0, 74.0]] * 3),
+        "roll": torch.zeros(3),
     }
     patches = torch.ones(3, 3, 16, 16)
     new = pasted(batch, Dubbed(torch.zeros(3, 3, 16, 16), patches, lower_half(patches), FaceRegion()), 0.1)

@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from datamodules.clips.clip import AT_ONCE, Clip, crop, face_crops, in_crops, landmarks_in_crops, whole_pixels
@@ -92,3 +95,39 @@ def test_whole_pixels_are_those_of_a_crop():
     for box in boxes:
         ours, theirs = (face_crops(Ramp([each], [True]), [0], 8) for each in (whole_pixels(box[None])[0], box))
         assert torch.equal(ours, theirs)
+
+
+def smooth_picture():
+    y, x = torch.meshgrid(torch.arange(120), torch.arange(160), indexing="ij")
+    return torch.stack([127 + 100 * torch.sin(x / a) * torch.cos(y / b) for a, b in ((9, 7), (5, 12), (14, 6))]).byte()
+
+
+@pytest.mark.parametrize("box", [[30, 20, 94, 84], [-20, 60, 70, 131], [100, -30, 180, 40], [300, 300, 340, 340]])
+@pytest.mark.parametrize("size", [16, 64, 100])
+def test_a_box_that_hardly_leans_is_cut_like_an_upright_one(box, size):
+    image, box = smooth_picture(), torch.tensor(box).float()
+    upright = crop(image, box, size)
+    assert torch.equal(crop(image, box, size, 0.0), upright)
+    assert (crop(image, box, size, 1e-6).int() - upright.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_box_that_lies_on_its_side_is_cut_like_a_turned_picture(turns):
+    """In a square picture with the box in its middle."""
+    image, box = smooth_picture()[:, :, :120], torch.tensor([30.0, 30.0, 90.0, 90.0])
+    wanted = crop(torch.rot90(image, turns, (1, 2)), box, 24)
+    assert (crop(image, box, 24, turns * math.pi / 2).int() - wanted.int()).abs().max() <= 1
+
+
+def test_landmarks_of_a_leaning_box_lie_on_what_they_lay_on():
+    """A spot in the frame is at its landmark in the crop."""
+    y, x = torch.meshgrid(torch.arange(120) + 0.5, torch.arange(160) + 0.5, indexing="ij")
+    spot = (255 * torch.exp(-((x - 70) ** 2 + (y - 66) ** 2) / 30)).byte().expand(3, 120, 160)
+    box, roll = torch.tensor([40.0, 30.0, 100.0, 90.0]), torch.tensor([0.5])
+    face = crop(spot, box, 60, 0.5)[0].float()
+    middle = torch.stack(
+        [(face.sum(0) * (torch.arange(60) + 0.5)).sum(), (face.sum(1) * (torch.arange(60) + 0.5)).sum()]
+    )
+    point = in_crops(torch.tensor([[[70.0, 66.0]]]), box[None], 60, roll)
+    assert torch.allclose(point[0, 0], middle / face.sum(), atol=0.3)
+    assert (point[0, 0] - torch.tensor([30.0, 36.0])).norm() > 2, "elsewhere than in the upright box"

@@ -5,7 +5,16 @@ from skimage import data
 from datamodules.procedural.faces.faces import render_face
 from datamodules.procedural.faces.identities import Expression, Pose
 from networks.faces.finder import FaceFinder
-from networks.faces.landmarks import FIRST, NOSE_LENGTH, SECOND, face_box, ibug_landmarks, mouth_opening, turned_by
+from networks.faces.landmarks import (
+    FIRST,
+    NOSE_LENGTH,
+    SECOND,
+    face_box,
+    ibug_landmarks,
+    mouth_opening,
+    roll_of,
+    turned_by,
+)
 
 # Read off an enlarged astronaut by eye: corners of the eyes, tip and base of the nose, lips, ends of the brows, chin.
 ASTRONAUT = {
@@ -118,3 +127,11 @@ def test_how_far_three_points_say_that_a_head_is_turned() -> None:
         landmarks[index, 30] = NOSE_LENGTH * np.sin(turn) * across + 0.4 * down
     assert turned_by(50 * landmarks + 7) == pytest.approx([40, 40], abs=1e-3)
     assert turned_by(np.zeros((68, 2), np.float32)) == 0
+
+
+def test_the_roll_is_that_of_the_line_through_the_eyes_clockwise():
+    points = np.zeros((2, 68, 2), np.float32)
+    points[:, [36, 39], 0], points[:, [42, 45], 0] = [10, 20], [30, 40]
+    points[1, [42, 45], 1] = 20  # the right one is lower
+    points[1, 43:45] = 1000  # lids
+    assert roll_of(points).tolist() == pytest.approx([0, np.pi / 4])

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from datamodules.clips.dubbing.faces_to_dub import faces_to_dub, faded, turned_away
+from datamodules.clips.dubbing.faces_to_dub import faces_to_dub, faded, turned_away, upright_boxes
 from datamodules.clips.faces.tracks import FaceTrack
+from networks.faces.landmarks import face_box, roll_of
 
 
 def flags(text):
@@ -48,12 +49,46 @@ def test_faces_of_a_track():
     """A head that turns until its nose is beyond an ear, and boxes in whole pixels of at least one."""
     landmarks = np.zeros((3, 68, 2), np.float32)
     landmarks[:, 16, 0], landmarks[:, 30, 0] = 100, [50, 60, 140]
-    boxes = np.array([[0.4, 0.6, 9.5, 10.4], [3, 3, 3.2, 3.3], [1, 1, 9, 9]], np.float32)
+    landmarks[1] += 0.6
     found = np.array([True, True, True])
-    track = FaceTrack(boxes, landmarks, found, found, np.zeros(3, np.int64), most_faces=2)
-    faces = faces_to_dub(track, 50, 1)
-    assert faces.boxes.tolist() == [[0, 1, 10, 10], [3, 3, 4, 4], [1, 1, 9, 9]]
+    track = FaceTrack(face_box(landmarks), landmarks, found, found, np.zeros(3, np.int64), most_faces=2)
+    faces = faces_to_dub(track, 50, 1, window=0)
+    assert faces.boxes.tolist() == [[0, 0, 100, 1], [1, 1, 101, 2], [0, 0, 100, 1]]
+    assert faces.rolls.tolist() == [0, 0, 0]
     assert faces.dubbed.tolist() == [True, True, False]
     assert faces.turned_away.tolist() == [False, False, True]
     assert faces.fade.tolist() == [1, 0.5, 0]
     assert faces.at_once == 2
+
+
+def leaning(landmarks, roll):
+    """Return landmarks about the place (200, 150) that lean by an angle."""
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    return (landmarks @ turn + [200, 150]).astype(np.float32)
+
+
+def test_a_face_that_leans_has_the_box_of_the_upright_one_about_its_own_middle():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(-40, 40, (68, 2))
+    face[36:48] = [[-20, -10]] * 6 + [[20, -10]] * 6
+    upright, tilted = leaning(face, 0.0)[None], leaning(face, 0.6)[None]
+    (box,), (turned_box,) = face_box(upright), upright_boxes(tilted, roll_of(tilted))
+    assert np.allclose(turned_box[2:] - turned_box[:2], box[2:] - box[:2], atol=1e-3)
+    middle = (box[:2] + box[2:]) / 2 - [200, 150]
+    assert np.allclose((turned_box[:2] + turned_box[2:]) / 2, leaning(middle[None], 0.6)[0], atol=1e-3)
+    assert np.array_equal(upright_boxes(upright, np.zeros(1, np.float32))[0], box), "upright it is what it was"
+
+
+def test_rolls_are_smoothed_like_boxes_and_nothing_is_too_small_for_them():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(-40, 40, (68, 2))
+    face[36:48] = [[-20, -10]] * 6 + [[20, -10]] * 6
+    face[[0, 16, 30]] = [[-40, 0], [40, 0], [0, 5]]
+    true = np.linspace(-0.02, 0.3, 30)
+    landmarks = np.stack([leaning(face, roll + rng.normal(0, 0.02)) for roll in true])
+    found = np.ones(30, bool)
+    track = FaceTrack(face_box(landmarks), landmarks, found, found, np.zeros(30, np.int64))
+    smooth, raw = (faces_to_dub(track, 50, 1, window=window).rolls for window in (7, 0))
+    assert np.abs(smooth - true).mean() < 0.6 * np.abs(raw - true).mean()
+    assert (smooth != 0).all()
+    assert np.abs(np.diff(smooth)).max() < 0.03, "it does not jump"

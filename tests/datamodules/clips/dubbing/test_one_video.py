@@ -44,10 +44,12 @@ def test_chunks_hold_the_frames_their_faces_and_the_sound_of_each(talk, tmp_path
     first = batches[1]
     assert (first["task"], first["video"], first["audio"]) == ("predict", str(talk), str(audio))
     assert (first["total"], first["rate"], first["steady"], first["pixel_aspect"]) == (12, 25, True, 1)
-    boxes, faces = joined(batches, "boxes"), joined(batches, "faces")
+    boxes, faces, rolls = (joined(batches, key) for key in ("boxes", "faces", "roll"))
     assert torch.equal(boxes, boxes.round())
     for at in (0, 7):
-        assert torch.equal(faces[at], crop(torch.from_numpy(frames[at]).permute(2, 0, 1), boxes[at], 32))
+        assert torch.equal(
+            faces[at], crop(torch.from_numpy(frames[at]).permute(2, 0, 1), boxes[at], 32, rolls[at].item())
+        )
     landmarks = joined(batches, "landmarks")
     assert (landmarks[:, 48:68, 1] > 16).all(), "the mouth is in the lower half"
     assert landmarks.min() > -6

@@ -1,7 +1,14 @@
 import numpy as np
 
 from datamodules.clips.faces import smoothing
-from datamodules.clips.faces.smoothing import ARTICULATED, RIGID, runs, smoothed_boxes, smoothed_landmarks
+from datamodules.clips.faces.smoothing import (
+    ARTICULATED,
+    RIGID,
+    runs,
+    smoothed_angles,
+    smoothed_boxes,
+    smoothed_landmarks,
+)
 from datamodules.procedural.faces.faces import render_face
 from networks.faces.landmarks import mouth_opening
 
@@ -85,3 +92,16 @@ def test_pieces_of_a_long_run_give_what_the_whole_gives(monkeypatch) -> None:
     whole = smoothed_landmarks(landmarks, ALL, ONE, WINDOW)
     monkeypatch.setattr(smoothing, "PIECE", 19)
     assert np.allclose(smoothed_landmarks(landmarks, ALL, ONE, WINDOW), whole, atol=1e-4)
+
+
+def test_angles_are_smoothed_across_half_a_turn_and_not_across_a_cut():
+    true = np.r_[np.linspace(3.0, 3.4, 40), np.full(40, -0.5)].astype(np.float32)
+    trembling = true + np.random.default_rng(0).normal(0, 0.05, 80).astype(np.float32)
+    found, shots = np.ones(80, bool), np.repeat([0, 1], 40)
+    found[70:] = False
+    smooth = smoothed_angles(np.angle(np.exp(1j * trembling)).astype(np.float32), found, shots, 7)
+    assert np.abs(smooth).max() <= np.pi
+    away = np.abs(np.angle(np.exp(1j * (smooth - true))))[:70]
+    assert away.max() < 0.08
+    assert away.std() < 0.04
+    assert (smooth[70:] == 0).all()
