@@ -13,6 +13,7 @@ from callbacks.generation.dub_writer import DRAWN, DubWriter, line_of, pasted, s
 from datamodules.clips.dubbing.videos import chunk_loader
 from networks.dubbed import Dubbed
 from networks.face_region import FaceRegion
+from networks.turning import turned
 from tests.helpers.dubbing import nobody, person, speech, to_dub, video_of
 from tests.helpers.face_files import needs_face_files
 from tests.helpers.painting import Painting, lower_half
@@ -61,9 +62,12 @@ def test_a_video_with_a_new_mouth_and_a_new_sound(tmp_path, encoded, capsys):
     assert np.corrcoef(heard[: len(given)], given)[0, 1] > 0.98
     changed = np.stack([(new != old).any(2) for new, old in zip(encoded, read_frames(video), strict=True)])
     assert changed.any((1, 2)).all(), "each mouth is painted"
-    box = next(iter(to_dub(video, audio=audio)))["boxes"]
-    for picture, (x0, y0, x1, y1) in zip(changed, box.tolist(), strict=True):
-        rows, columns = picture.nonzero()
+    chunk = next(iter(to_dub(video, audio=audio)))
+    assert (chunk["roll"].abs() > 0.02).any(), "a head that leans"
+    for picture, box, roll in zip(changed, chunk["boxes"], chunk["roll"], strict=True):
+        middles = torch.from_numpy(np.argwhere(picture)[:, ::-1] + 0.5)
+        columns, rows = turned(middles, box.view(2, 2).mean(0), -roll).unbind(-1)
+        x0, y0, x1, y1 = box.tolist()
         assert y0 + 0.7 * (y1 - y0) < rows.min() < rows.max() < y1, "the lower half of the region, the lower quarter"
         assert x0 + 0.24 * (x1 - x0) < columns.min() < columns.max() < x0 + 0.76 * (x1 - x0)
     record = json.loads((folder / "talk_dubbed.json").read_text())
