@@ -20,7 +20,10 @@ from tests.helpers.survival import REPOSITORY
 
 TINY = ["--model=tests.helpers.tiny.TinyModule", "--data=tests.helpers.tiny.TinyData", "--trainer.accelerator=cpu"]
 BRIEF = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-CONFIGS = ("lift", "grit", "gan_discovery", "sparsedet", "vit_analysis", "detector", "supervision/mae", "syncnet")
+CONFIGS = (
+    *("lift", "grit", "gan_discovery", "sparsedet", "vit_analysis", "detector", "supervision/mae", "syncnet"),
+    "diff2lip",
+)
 
 
 def trainer_values() -> Iterator[tuple[str, str]]:
@@ -322,6 +325,36 @@ METHODS = [
     ("syncnet", "data=datamodules.Clips --data.root=configs --data.val_share=1"),
     ("syncnet", "data=datamodules.Clips --data.root=configs --data.faces.choose=smallest"),
     ("syncnet", "data={class_path: Clips, init_args: {root: configs, faces: null}}"),
+    ("diff2lip", "model.face_size=51 --data.face_size=51"),
+    ("diff2lip", "model.face_size=32"),
+    ("diff2lip", "model.region=null"),
+    ("diff2lip", "model.region.left=0.9"),
+    ("diff2lip", "model.region.bottom=.nan"),
+    ("diff2lip", "model.mask=upper"),
+    ("diff2lip", "model.unet.base=18"),
+    ("diff2lip", "model.unet.multipliers=[]"),
+    ("diff2lip", "model.unet.multipliers=[1,2,3,4,5,6,7]"),
+    ("diff2lip", "model.unet.attention_levels=[4]"),
+    ("diff2lip", "model.unet.head_channels=7"),
+    ("diff2lip", "model.audio.syncnet=weights/dino.safetensors"),
+    ("diff2lip", "model.audio.dropout=1"),
+    ("diff2lip", "model.diffusion.steps=1"),
+    ("diff2lip", "model.diffusion.prediction=x0"),
+    ("diff2lip", "model.losses.lambda_l2=-1"),
+    ("diff2lip", "model.losses.gan_start=-1"),
+    ("diff2lip", "model.experts=null"),
+    ("diff2lip", "model.experts.syncnet=null"),
+    ("diff2lip", "model.discriminator.layers=0"),
+    ("diff2lip", "model.single_frames=-1"),
+    ("diff2lip", "model.sampling.steps=1001"),
+    ("diff2lip", "model.sampling.guidance=2"),
+    ("diff2lip", "model.weights=weights/syncnet.safetensors"),
+    ("diff2lip", "model=Wav2Lip --model.objective.lambda_sync=0.7 --model.objective.lambda_gan=0.7"),
+    ("diff2lip", "data.windows=1"),
+    ("diff2lip", "data.test_clips=1"),
+    ("diff2lip", "data.cross=1000"),
+    ("diff2lip", "data.most_turned=91"),
+    ("diff2lip", "data.length=cut"),
     ("vit_analysis", "model.image_size=7"),
     ("vit_analysis", "data.size=32"),
     ("vit_analysis", "model.models={}"),
