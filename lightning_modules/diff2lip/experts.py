@@ -12,6 +12,8 @@ from networks.sync_network import SyncNetwork
 from visionscapes.checks import check_options
 from visionscapes.errors import UserError
 
+LEAST_SIDE = {"small": 8, "vgg": 16, "alex": 31}  # pixels: a patch; four halvings; a stride of 4 and two of 2
+
 
 @dataclass(frozen=True)
 class ExpertOptions:
@@ -48,12 +50,22 @@ class ExpertOptions:
         with torch.random.fork_rng(devices=[]):  # what is trained draws the same numbers with and without it
             return Companion(SyncNetwork.from_file(self.syncnet))
 
-    def perceptual_distance(self) -> Companion:
+    def perceptual_distance(self, shape: tuple[int, int]) -> Companion:
         """Return the distance (N,) of images (N, 3, h, w) in [0, 1].
 
+        Args:
+            shape: h and w.
+
         Raises:
-            UserError: its weights cannot be had.
+            UserError: its weights cannot be had, or images are too small for it.
         """
+        least = LEAST_SIDE[self.perceptual]
+        if min(shape) < least:
+            raise UserError(
+                f"the perceptual loss {self.perceptual!r} takes images of {least} pixels or more, and the region of the "
+                f"face has {shape[1]} x {shape[0]}: give a larger --model.region or --model.face_size, or "
+                "--model.losses.lambda_perceptual=0"
+            )
         return Companion(
             SmallDistance() if self.perceptual == "small" else LPIPS(self.perceptual_weights, self.perceptual)
         )

@@ -80,12 +80,12 @@ class WindowLosses(AdversarialModule):
         """Get the frozen networks of the losses, which training needs and dubbing does not.
 
         Raises:
-            UserError: one cannot be had.
+            UserError: one cannot be had, or the region is too small for it.
         """
         if self.losses.most("sync") and self.sync_expert is None:
             self.sync_expert = self.experts.sync_expert().to(self.device)
         if self.losses.most("perceptual") and self.perceptual_distance is None:
-            self.perceptual_distance = self.experts.perceptual_distance().to(self.device)
+            self.perceptual_distance = self.experts.perceptual_distance(self.view.shape).to(self.device)
 
     def windows_of(self, batch: Mapping[str, Any]) -> Windows:
         """Return the windows of a training batch, N = B W; of single frames or fewer if ``single_frames`` asks so.

@@ -34,10 +34,16 @@ def test_what_is_missing_is_told(tmp_path):
     with pytest.raises(UserError, match="no weights at"):
         ExpertOptions(syncnet=str(tmp_path / "none.safetensors")).sync_expert()
     with pytest.raises(UserError, match="no weights at"):
-        ExpertOptions(perceptual_weights=str(tmp_path / "none.pth")).perceptual_distance()
+        ExpertOptions(perceptual_weights=str(tmp_path / "none.pth")).perceptual_distance((16, 16))
 
 
 def test_the_small_distance_needs_no_weights():
-    distance = ExpertOptions(perceptual="small").perceptual_distance()
+    distance = ExpertOptions(perceptual="small").perceptual_distance((16, 16))
     assert isinstance(distance.network, SmallDistance)
     assert distance(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)).shape == (2,)
+
+
+@pytest.mark.parametrize(("perceptual", "least"), [("small", 8), ("vgg", 16), ("alex", 31)])
+def test_a_region_that_is_too_small_for_the_perceptual_loss_is_told(perceptual, least):
+    with pytest.raises(UserError, match=rf"{least} pixels or more.*40 x {least - 1}"):
+        ExpertOptions(perceptual=perceptual).perceptual_distance((least - 1, 40))
