@@ -62,8 +62,8 @@ class ExpertOptions:
         least = LEAST_SIDE[self.perceptual]
         if min(shape) < least:
             raise UserError(
-                f"the perceptual loss {self.perceptual!r} takes images of {least} pixels or more, and the region of the "
-                f"face has {shape[1]} x {shape[0]}: give a larger --model.region or --model.face_size, or "
+                f"the perceptual loss {self.perceptual!r} takes images of {least} pixels or more, and the region of "
+                f"the face has {shape[1]} x {shape[0]}: give a larger --model.region or --model.face_size, or "
                 "--model.losses.lambda_perceptual=0"
             )
         return Companion(
