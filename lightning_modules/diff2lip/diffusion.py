@@ -30,7 +30,7 @@ class DiffusionOptions:
             thesis says "leads to worse image quality".
         clamp: of the estimate of a frame that the losses on it see: "hard" to [-1, 1], as in sampling, has no gradient
             beyond, where most of an estimate from "eps" is at large t; "soft" grows as the logarithm there; or "none",
-            which magnifies errors of "eps" by up to 158.
+            which magnifies errors of "eps" by up to 157.
         noise: "independent" for every frame of a training window (6.2.1.2), "shared" by its frames, or "mixed", half of
             the variance each (Ge et al., "Preserve your own correlation", ICCV 2023).
 

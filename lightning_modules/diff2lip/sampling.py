@@ -18,8 +18,8 @@ class SamplingOptions:
 
     Args:
         steps: of DDIM (25 of 6.2.2), at most the steps of the training.
-        spacing: "leading" ends at t = 0 and begins below T, as in the authors' code; "trailing" begins at T - 1, which
-            few steps need.
+        spacing: "leading" ends at t = 0 and begins below T, as in the authors' code; "trailing" begins at T - 1, where
+            all is noise, and ends above 0.
         noise_seed: of the noise that frames are made of.
         noise: of a video's frames: "shared" by all, as in the authors' code, which keeps mouths from shaking; "mixed",
             half of the variance shared; or "independent". Own noise is a function of the seed and the frame's number.
