@@ -45,7 +45,8 @@ def test_a_small_film_moves_and_keeps_its_size(tmp_path):
         assert image.info["loop"] == 0
         durations = [(image.seek(at), image.info["duration"])[1] for at in range(image.n_frames)]
         assert sum(durations) == 2000  # frames that are alike are one
-        shown = [np.asarray((image.seek(at), image.convert("RGB"))[1])[5, 5, 0] for at in (0, 5, 10)]
+        first_middle_last = (0, image.n_frames // 2, image.n_frames - 1)
+        shown = [np.asarray((image.seek(at), image.convert("RGB"))[1])[5, 5, 0] for at in first_middle_last]
     assert shown[0] < shown[1] < shown[2]
 
 
