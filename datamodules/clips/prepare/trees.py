@@ -22,7 +22,7 @@ PUBLISHED = {
     "lrw": {"train": 488_766, "val": 25_000, "test": 25_000},
 }
 PUBLISHED_VIDEOS = {"train": 145_569, "test": 4_911}  # of VoxCeleb2, one utterance of each in thesis section 6.2.2
-NAMES = {"voxceleb2": "VoxCeleb2", "lrw": "LRW", "folder": "The folder of videos"}
+NAMES = {"voxceleb2": "VoxCeleb2", "lrw": "LRW", "folder": "A video"}
 LAYOUTS: dict[Layout, str] = {
     "voxceleb2": """\
 dev/mp4/id00012/21Uxsk56VDQ/00001.mp4 ...
