@@ -21,6 +21,7 @@ from visionscapes.errors import UserError
 from visionscapes.files import make_folder, write_json
 from visionscapes.media.containers import told_if_unwritable
 from visionscapes.media.video_writer import Preset, VideoWriter
+from visionscapes.processes import gather_objects
 
 DRAWN = "these weights know drawn faces only: real ones will not look right"
 Feather = Annotated[float, Bounds(above=0, most=0.5)]
@@ -43,7 +44,7 @@ class DubWriter(PredictionWriter):
 
     Raises:
         UserError: an option is out of its bounds; a module whose ``predict_step`` returns something else; the video
-            cannot be written.
+            cannot be written; there are two such callbacks; no process has had a video that can be dubbed.
     """
 
     needed = "dubbed faces"
@@ -63,6 +64,7 @@ class DubWriter(PredictionWriter):
         self.side_by_side, self.crf, self.preset, self.feather = side_by_side, crf, preset, feather
         self._open: _Video | None = None
         self._began = 0.0
+        self._any = False  # whether there was a chunk
 
     @override
     def accepts(self, outputs: Any) -> bool:
@@ -70,7 +72,19 @@ class DubWriter(PredictionWriter):
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try whether there can be videos, before hours are spent on them."""
+        """Try whether there can be videos, before hours are spent on them.
+
+        Raises:
+            UserError: there cannot, or there are two such callbacks.
+        """
+        count = sum(isinstance(callback, DubWriter) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if count > 1:
+            raise UserError(
+                f"{count} DubWriters would write the same files: keep one; that of a configuration is replaced by"
+                " --trainer.callbacks=callbacks.DubWriter, and its options follow, such as"
+                " --trainer.callbacks.side_by_side=true"
+            )
+        self._any = False
         super().on_predict_start(trainer, pl_module)
         if trainer.is_global_zero:
             with told_if_unwritable(self.finished_folder(trainer)):
@@ -91,6 +105,7 @@ class DubWriter(PredictionWriter):
         if outputs.patches.is_cuda:
             torch.cuda.synchronize(outputs.patches.device)
         network = time.perf_counter() - self._began
+        self._any = True
         if self._open is None or self._open.name != batch["name"] or int(batch["index"][0]) == 0:
             self._abandon()
             self._open = _Video(self, batch, self.finished_folder(trainer))
@@ -114,8 +129,15 @@ class DubWriter(PredictionWriter):
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish, and say where no process had a video that can be dubbed: each alone knows its own share only.
+
+        Raises:
+            UserError: that is so.
+        """
         self._abandon()
         super().on_predict_end(trainer, pl_module)
+        if not any(gather_objects(self._any)):
+            raise UserError("No video could be dubbed: the lines above say why for each")
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -121,7 +121,7 @@ def test_256_pixels(tmp_path):
         [
             *("fit", f"--config={PAPER}", f"--config={LARGE}", *words(thin | more, "model"), *QUIET),
             *words({"batch_size": 1, "num_workers": 0, "cross": 0, "reconstruction": 1}, "data"),
-            *("--trainer.max_steps=2", "--trainer.limit_val_batches=0", "--trainer.limit_test_batches=0"),
+            *("--trainer.max_steps=4", "--trainer.limit_val_batches=0", "--trainer.limit_test_batches=0"),
             *("--trainer.callbacks=[]", f"--runs_dir={tmp_path / 'runs'}"),
         ]
     )

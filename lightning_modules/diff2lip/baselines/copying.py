@@ -19,6 +19,8 @@ from visionscapes.checks import ImageSize, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
 
+LEARNS_NOTHING = "Copying learns nothing: test it, python cli.py test, or take Diff2Lip or Wav2Lip to train"
+
 
 class Copying(DubbingModule):
     """Gives faces the mouth of the reference frame, whatever is said.
@@ -64,12 +66,17 @@ class Copying(DubbingModule):
     @override
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            raise UserError("Copying learns nothing: test it, python cli.py test, or take Diff2Lip or Wav2Lip to train")
+            raise UserError(LEARNS_NOTHING)
         super().setup(stage)
 
     @override
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        raise NotImplementedError("`setup` has refused to train")
+        """Refuse: without this method Lightning would, in words of its own and before ``setup``.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(LEARNS_NOTHING)
 
     @override
     def make(self, frames: Frames) -> Tensor:

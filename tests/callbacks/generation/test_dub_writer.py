@@ -226,6 +226,27 @@ def test_other_modules_and_options_are_refused(tmp_path):
         DubWriter(feather=0)
 
 
+def test_a_second_one_for_the_same_files_is_refused(tmp_path):
+    video = video_of(tmp_path / "a.mp4", person(1, 2))
+    writers = [DubWriter(), DubWriter(side_by_side=True)]
+    trainer = quiet_trainer(tmp_path, writers)
+    with pytest.raises(UserError, match=r"2 DubWriters would write the same files.*--trainer\.callbacks\.side_by_side"):
+        trainer.predict(Painting(), chunk_loader(to_dub(video)))
+
+
+def test_no_video_of_any_process_is_an_error_and_not_a_line(tmp_path):
+    writer = DubWriter()
+    trainer = SimpleNamespace(
+        default_root_dir=str(tmp_path),
+        is_global_zero=True,
+        callbacks=[writer],
+        predict_loop=SimpleNamespace(return_predictions=True),
+    )
+    writer.on_predict_start(trainer, Painting())
+    with pytest.raises(UserError, match="No video could be dubbed: the lines above say why"):
+        writer.on_predict_end(trainer, Painting())
+
+
 def test_the_line_says_what_is_worth_it():
     record = {
         **dict.fromkeys(("without_face", "turned_away", "cuts", "held", "repeated", "trimmed"), 0),
