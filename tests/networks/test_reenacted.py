@@ -14,7 +14,9 @@ def test_shots_are_spread_as_in_the_official_code(count):
     for shots in range(1, count + 1):
         numbers = shot_numbers(count, shots)
         assert numbers == np.floor(np.linspace(0, count, shots, endpoint=False) + 1e-9).astype(int).tolist()
-        assert len(set(numbers)) == shots and numbers[0] == 0 and numbers[-1] < count
+        assert len(set(numbers)) == shots
+        assert numbers[0] == 0
+        assert numbers[-1] < count
 
 
 @pytest.mark.parametrize("shots", [0, 5])
@@ -29,5 +31,6 @@ def test_whatever_has_reenact_reenacts():
             return Reenacted(shots[:1].expand_as(drawing), None, len(shots), fine_tuned=False)
 
     module = Copies()
-    assert isinstance(module, Reenacts) and not isinstance(torch.nn.Identity(), Reenacts)
+    assert isinstance(module, Reenacts)
+    assert not isinstance(torch.nn.Identity(), Reenacts)
     assert module.reenact(torch.ones(2, 3, 4, 4), None, torch.zeros(5, 3, 4, 4)).images.mean() == 1
