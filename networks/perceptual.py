@@ -1,8 +1,9 @@
 """The perceptual loss of VGG19: how far two images are from each other in the layers of a trained classifier."""
 
 import re
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,12 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 # Of the images that torchvision's weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of the images that the authors' own weights, of caffe and Keras, were trained on, as caffe has colours: blue first.
+CAFFE_MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)
+# How much larger a difference of pixels is as caffe's networks read it, in 0 to 255, than as torchvision's: 57.6.
+CAFFE_FACTOR = 255 * sum(STD) / 3
+
+InputScale = Literal["torchvision", "caffe", "calibrated"]
 
 
 class FeatureDistance(nn.Module):
@@ -25,9 +32,13 @@ class FeatureDistance(nn.Module):
     whoever owns this module keeps them out.
 
     Args:
-        features: a stack of convolutions, ReLUs and poolings as VGG has it, for RGB images normalised as ImageNet's.
+        features: a stack of convolutions, ReLUs and poolings as VGG has it.
         layers: "relu<b>_<n>": the n-th ReLU after the (b - 1)-th pooling, both counted from 1.
         layer_weights: one for each layer.
+        input_scale: what the stack reads. "torchvision": RGB normalised by ImageNet's mean and deviation. "caffe": BGR
+            from 0 to 255 less ImageNet's mean, whose pixels are 57.6 times as far apart: with ReLUs and small biases
+            so are features, and a loss weight found with one scale means something else with the other. "calibrated":
+            the inputs of torchvision and the distance times `CAFFE_FACTOR`, for loss weights found with caffe's.
 
     Raises:
         UserError: a layer is not in the stack, or the numbers of layers and weights differ.
@@ -37,9 +48,18 @@ class FeatureDistance(nn.Module):
     std: Tensor
 
     def __init__(
-        self, features: nn.Sequential, layers: Sequence[str] = LAYERS, layer_weights: Sequence[float] = LAYER_WEIGHTS
+        self,
+        features: nn.Sequential,
+        layers: Sequence[str] = LAYERS,
+        layer_weights: Sequence[float] = LAYER_WEIGHTS,
+        *,
+        input_scale: InputScale = "torchvision",
     ):
         super().__init__()
+        if input_scale not in get_args(InputScale):
+            raise UserError(
+                f"the perceptual loss has no input scale {input_scale!r}; it has {', '.join(get_args(InputScale))}"
+            )
         if not layers or len(layers) != len(layer_weights):
             raise UserError(
                 f"{len(layers)} layers of the perceptual loss and {len(layer_weights)} weights: give one for each"
@@ -51,8 +71,10 @@ class FeatureDistance(nn.Module):
         self.weight_of = dict(zip(layers, layer_weights, strict=True))
         self.name_of = {place: name for place, name in names.items() if name in self.weight_of}
         self.features = nn.Sequential(*list(features)[: max(self.name_of) + 1])
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.blue_first, self.factor = input_scale == "caffe", CAFFE_FACTOR if input_scale == "calibrated" else 1.0
+        mean, std = (CAFFE_MEAN, (1 / 255,) * 3) if self.blue_first else (MEAN, STD)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
@@ -78,16 +100,11 @@ class FeatureDistance(nn.Module):
         terms = [
             weight * F.l1_loss(got[layer].float(), wanted[layer].float()) for layer, weight in self.weight_of.items()
         ]
-        return torch.stack(terms).sum()
+        return self.factor * torch.stack(terms).sum()
 
     def _maps(self, images: Tensor) -> dict[str, Tensor]:
-        images = ((images + 1) / 2 - self.mean) / self.std
-        maps = {}
-        for place, layer in enumerate(self.features):
-            images = layer(images)
-            if place in self.name_of:
-                maps[self.name_of[place]] = images
-        return maps
+        images = images.flip(-3) if self.blue_first else images
+        return tapped(self.features, ((images + 1) / 2 - self.mean) / self.std, self.name_of)[0]
 
 
 class VGGPerceptual(FeatureDistance):
@@ -100,10 +117,16 @@ class VGGPerceptual(FeatureDistance):
         weights: "torchvision" (downloaded, ImageNet), the path of a state dict of torchvision's vgg19, whole or of its
             features, or None for random ones, which measure little.
         layers: see `FeatureDistance`.
-        layer_weights: one for each layer; the default is that of both official codes.
+        layer_weights: one for each layer; the default is that of both official codes, and of LSR's.
+        input_scale: see `FeatureDistance`. LSR's code has "caffe", with weights of Keras, which are caffe's: give their
+            file, with names of torchvision ("features.0.weight"), Keras ("block1_conv1.weight") or caffe
+            ("conv1_1.weight"). "calibrated" makes its loss weights fit torchvision's. Its factor is the arithmetic of
+            the input scale; the two networks were also trained apart, for which `measured_factor` has to be asked with
+            both files.
 
     Raises:
-        UserError: the weights cannot be fetched, or are others than VGG19's; see also `FeatureDistance`.
+        UserError: the weights cannot be fetched, are others than VGG19's, or are torchvision's with the scale of caffe;
+            see also `FeatureDistance`.
     """
 
     def __init__(
@@ -111,8 +134,53 @@ class VGGPerceptual(FeatureDistance):
         weights: str | None = "torchvision",
         layers: Sequence[str] = LAYERS,
         layer_weights: Sequence[float] = LAYER_WEIGHTS,
+        *,
+        input_scale: InputScale = "torchvision",
     ):
-        super().__init__(vgg19_features(weights), layers, layer_weights)
+        if weights == "torchvision" and input_scale == "caffe":
+            raise UserError(
+                "the weights of torchvision do not read the input scale of caffe: take input_scale 'calibrated', which "
+                "brings their distances to it, or give the file of VGG19's weights of caffe or Keras"
+            )
+        super().__init__(vgg19_features(weights), layers, layer_weights, input_scale=input_scale)
+
+
+def tapped(features: nn.Sequential, images: Tensor, name_of: Mapping[int, str]) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what comes out of the named layers of a stack, by name, and out of its last one.
+
+    Args:
+        features: the stack.
+        images: (B, 3, H, W) as it reads them.
+        name_of: place in the stack to name.
+    """
+    maps = {}
+    for place, layer in enumerate(features):
+        images = layer(images)
+        if place in name_of:
+            maps[name_of[place]] = images
+    return maps, images
+
+
+def measured_factor(ours: nn.Module, wanted: nn.Module, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return by what the loss weight of one distance has to be multiplied to mean the same with another one.
+
+    Args:
+        ours: the distance that is trained with, such as a `VGGPerceptual` with torchvision's weights.
+        wanted: the distance that the loss weight was found with, such as one with caffe's weights and scale.
+        pairs: batches of images (B, 3, H, W) in [-1, 1] and of their targets, of the data and of a training under way.
+
+    Returns:
+        The median over the pairs of wanted / ours.
+
+    Raises:
+        UserError: there is no pair of different images.
+    """
+    with torch.no_grad():
+        both = [(float(wanted(images, target)), float(ours(images, target))) for images, target in pairs]
+    ratios = [theirs / own for theirs, own in both if own > 0]
+    if not ratios:
+        raise UserError("a factor cannot be measured on no pair of different images; give some of the data")
+    return median(ratios)
 
 
 def relu_names(features: nn.Sequential) -> dict[int, str]:
@@ -145,8 +213,8 @@ def vgg19_features(weights: str | None) -> nn.Sequential:
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         return features
     state = _fetch() if weights == "torchvision" else read_state_dict(weights)
-    state = {re.sub(r"^features\.", "", key): value for key, value in state.items() if "classifier." not in key}
     own = features.state_dict()
+    state = convolutions_of(features, state)
     wrong = sorted(own.keys() ^ state.keys()) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
         raise UserError(
@@ -155,6 +223,26 @@ def vgg19_features(weights: str | None) -> nn.Sequential:
         )
     features.load_state_dict(state)
     return features
+
+
+def convolutions_of(features: nn.Sequential, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a VGG's convolutions, with the names that a stack has for them, and none of its classifier.
+
+    Args:
+        features: the stack.
+        state: names of torchvision with or without "features.", of Keras ("block1_conv1"), or of caffe ("conv1_1",
+            "conv_1_1").
+    """
+    place_of = {name.removeprefix("relu"): place - 1 for place, name in relu_names(features).items()}
+    found = {}
+    for key, value in state.items():
+        layer, _, kind = key.removeprefix("features.").rpartition(".")
+        if re.search(r"classifier|^fc\d|^predictions", layer):
+            continue
+        if match := re.fullmatch(r"(?:block|conv_?)(\d)_(?:conv)?(\d)", layer):
+            layer = str(place_of.get("_".join(match.groups()), layer))
+        found[f"{layer}.{kind}"] = value
+    return found
 
 
 def _fetch() -> dict[str, Tensor]:

@@ -6,7 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from networks import perceptual
-from networks.perceptual import LAYERS, FeatureDistance, VGGPerceptual, relu_names, vgg19_features
+from networks.perceptual import (
+    CAFFE_FACTOR,
+    LAYERS,
+    FeatureDistance,
+    VGGPerceptual,
+    convolutions_of,
+    measured_factor,
+    relu_names,
+    vgg19_features,
+)
 from visionscapes.errors import UserError
 
 
@@ -140,3 +149,99 @@ def test_without_a_network_the_error_says_where_to_fetch_what(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     with pytest.raises(UserError, match=r"no route to host.*https://download.pytorch.org/models/vgg19-\w+.pth"):
         VGGPerceptual()
+
+
+TWO = (("relu1_1", "relu2_1"), (1.0, 1.0))
+
+
+def without_biases():
+    network = stack()
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def reads_blue_first(network):
+    """Return the same network for images whose colours stand the other way round."""
+    turned = without_biases()
+    turned.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        turned[0].weight.copy_(network[0].weight.flip(1))
+    return turned
+
+
+def test_the_scale_of_caffe_is_that_of_its_pixels():
+    """Blue first, from 0 to 255, less the mean of ImageNet; written out by hand."""
+    network, left, right = stack(), images(1), images(2)
+
+    def first(pictures):
+        blue_first = (pictures + 1) * 127.5
+        blue_first = torch.stack([blue_first[:, 2] - 103.939, blue_first[:, 1] - 116.779, blue_first[:, 0] - 123.68], 1)
+        return F.relu(network[0](blue_first))
+
+    distance = FeatureDistance(network, ("relu1_1",), (1.0,), input_scale="caffe")
+    assert torch.allclose(distance(left, right), (first(left) - first(right)).abs().mean(), rtol=1e-4)
+
+
+def test_the_silent_factor_of_57():
+    """The same network on the same images: a loss weight of 0.1 is one of 5.7 with the other scale."""
+    network = without_biases()
+    left, right = images(1), images(2)
+    ours = FeatureDistance(network, *TWO)(left, right)
+    caffes = FeatureDistance(reads_blue_first(network), *TWO, input_scale="caffe")(left, right)
+    assert 54 < caffes / ours < 61
+    assert pytest.approx(57.6, abs=0.1) == CAFFE_FACTOR
+    calibrated = FeatureDistance(network, *TWO, input_scale="calibrated")(left, right)
+    assert calibrated.item() == pytest.approx(caffes.item(), rel=0.05)
+    assert calibrated.item() == pytest.approx(CAFFE_FACTOR * ours.item())
+
+
+def test_the_factor_can_be_measured():
+    network = without_biases()
+    ours = FeatureDistance(network, *TWO)
+    caffes = FeatureDistance(reads_blue_first(network), *TWO, input_scale="caffe")
+    pairs = [(images(seed), images(seed + 9)) for seed in range(3)]
+    assert measured_factor(ours, caffes, [*pairs, (images(1), images(1))]) == pytest.approx(CAFFE_FACTOR, rel=0.05)
+    assert measured_factor(ours, ours, pairs) == 1
+    with pytest.raises(UserError, match="no pair of different images"):
+        measured_factor(ours, caffes, [(images(1), images(1))])
+
+
+def test_the_scale_of_torchvision_is_what_it_was():
+    """Bit for bit that of the time before there were others, also its gradient: GRIT's runs depend on it."""
+    network, right = stack(), images(2)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def term(pictures):
+        return F.relu(network[0](((pictures + 1) / 2 - mean[:, None, None]) / std[:, None, None]))
+
+    one, other = images(1).requires_grad_(), images(1).requires_grad_()
+    ours = FeatureDistance(network, ("relu1_1",), (0.3,))(one, right)
+    before = torch.stack([0.3 * F.l1_loss(term(other), term(right).detach())]).sum()
+    ours.backward()
+    before.backward()
+    assert torch.equal(ours, before)
+    assert torch.equal(one.grad, other.grad)
+
+
+def test_scales_that_do_not_fit():
+    with pytest.raises(UserError, match=r"weights of torchvision do not read .* of caffe: take .* 'calibrated'"):
+        VGGPerceptual("torchvision", input_scale="caffe")
+    with pytest.raises(UserError, match="no input scale 'keras'; it has torchvision, caffe, calibrated"):
+        FeatureDistance(stack(), *TWO, input_scale="keras")
+
+
+@pytest.mark.parametrize("form", ["{place}", "features.{place}", "block{block}_conv{number}", "conv{block}_{number}"])
+def test_names_of_converted_files(form):
+    network = stack()
+    named = {"0": (1, 1), "2": (1, 2), "5": (2, 1)}  # and "7", which no ReLU follows
+    state = {}
+    for key, value in network.state_dict().items():
+        place, kind = key.split(".")
+        if place in named:
+            block, number = named[place]
+            state[f"{form.format(place=place, block=block, number=number)}.{kind}"] = value
+    found = convolutions_of(network, state | {"classifier.1.weight": torch.zeros(2, 2), "fc6.bias": torch.zeros(2)})
+    assert found.keys() == {f"{place}.{kind}" for place in named for kind in ("weight", "bias")}
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in found.items())
