@@ -1,4 +1,4 @@
-"""Generated images beside the true ones, whatever they were made for: translated label maps, dubbed faces."""
+"""Generated images beside the true ones: translated label maps, dubbed faces, reenacted people."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,11 @@ from typing_extensions import override
 from callbacks.generation.evaluation import GenerationEvaluation
 from networks.dubbed import Dubbed
 from networks.generated import Generated, to_unit_range
+from networks.reenacted import Reenacted
 from visionscapes.errors import UserError
 
 DUB = "dub"
+SUBJECT = "subject"
 RECONSTRUCTION = "reconstruction"  # of a translation a part; of a dubbed video the setting in which there is a truth
 AT_ONCE = 32  # frames, for memory must not grow with the length of a video
 
@@ -37,7 +39,9 @@ class ComparisonEvaluation(GenerationEvaluation):
 
     Beside translated images it takes dubbed faces, batches of task "dub", for which ``validation_step`` or
     ``test_step`` returns a ``networks.dubbed.Dubbed``: the frames in which a face was found, against those of the
-    video, see ``compared_frames``. Methods are then the settings of the pairs, "reconstruction" and "cross".
+    video, see ``compared_frames``. Methods are then the settings of the pairs, "reconstruction" and "cross". And it takes
+    reenacted people, batches of task "subject", for which the steps return a dictionary of
+    ``networks.reenacted.Reenacted``, see ``compared_targets``. Methods are then its keys, such as "K = 4".
 
     Args:
         validate: whether to measure in validation epochs too, and not in tests alone.
@@ -54,6 +58,9 @@ class ComparisonEvaluation(GenerationEvaluation):
     def measure(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any]) -> None:
         if batch.get("task") == DUB:
             for compared in compared_frames(dubbed_of(self, pl_module, outputs), batch):
+                self.compare(trainer, pl_module, compared)
+        elif batch.get("task") == SUBJECT:
+            for compared in compared_targets(reenacted_of(self, pl_module, outputs), batch):
                 self.compare(trainer, pl_module, compared)
         super().measure(trainer, pl_module, outputs, batch)
 
@@ -81,6 +88,33 @@ def compared_frames(dubbed: Dubbed, batch: Mapping[str, Any]) -> Iterator[Compar
     for frames in found.nonzero().flatten().split(AT_ONCE):
         truth = batch["faces"][0].to(frames.device)[frames].float() / 255
         yield Compared({setting: dubbed.faces[frames].float()}, truth, aligned=setting == RECONSTRUCTION)
+
+
+def compared_targets(reenacted: Mapping[str, Reenacted], batch: Mapping[str, Any]) -> Iterator[Compared]:
+    """Yield the targets of a person whose landmarks are known, for there is no asking for others, some at once.
+
+    Args:
+        reenacted: method to T images.
+        batch: of task "subject", with "image" (1, T, 3, S, S) uint8 and "found" (1, T) bool.
+    """
+    images = batch["image"][0]
+    for targets in batch["found"][0].nonzero().flatten().split(AT_ONCE):
+        methods = {name: each.images[targets.to(each.images.device)].float() for name, each in reenacted.items()}
+        yield Compared(methods, images[targets.to(images.device)].float() / 255, aligned=True)
+
+
+def reenacted_of(callback: Callback, pl_module: LightningModule, outputs: Any) -> dict[str, Reenacted]:
+    """Return what a step has returned for a batch of task "subject".
+
+    Raises:
+        UserError: it is no dictionary of ``Reenacted``.
+    """
+    if not isinstance(outputs, Mapping) or not all(isinstance(each, Reenacted) for each in outputs.values()):
+        raise UserError(
+            f"{type(callback).__name__} needs reenacted people, which {type(pl_module).__name__} does not return for a "
+            "batch of task 'subject': use it with LSR, or leave the callback out"
+        )
+    return dict(outputs)
 
 
 def dubbed_of(callback: Callback, pl_module: LightningModule, outputs: Any) -> Dubbed:

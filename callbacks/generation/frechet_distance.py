@@ -11,13 +11,15 @@ from callbacks.results.presentation import LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
 from networks.feature_networks import SMALL_NETWORK, SmallFeatures, inception
+from visionscapes.processes import gather_entries
 
 
 class FrechetDistance(ComparisonEvaluation):
-    """Fréchet distance of generated and true images of an epoch, rounded to 8 bits (tables 5.1 to 5.5, 6.3 to 6.5).
+    """Fréchet distance of generated and true images of an epoch, rounded to 8 bits (tables 5.1 to 5.5, 6.1 to 6.5).
 
     Protocol "frechet_distance", methods "image" and, of a generator that has it, "reconstruction"; of dubbed faces the
-    settings "reconstruction" and "cross", each against the frames of its own videos. With the weights of Inception the
+    settings "reconstruction" and "cross", each against the frames of its own videos; of reenacted people such as
+    "K = 4", all against the same pictures. With the weights of Inception the
     metric is "FID"; without them it is "Frechet distance (dense-contrastive ViT)", that of the small ViT of this
     repository at the images' own resolution, which is not comparable with it. Both fall with the number of images,
     which the rows give: compare equal numbers alone, and more images than the network has features. The features of the
@@ -46,6 +48,7 @@ class FrechetDistance(ComparisonEvaluation):
         self._network: nn.Module | None = None
         # By whether it is the test, the method whose metric has summed it up, and size.
         self._real: dict[tuple[bool, str, int], dict[str, Tensor]] = {}
+        self._first: dict[Key, str] = {}  # of methods that share their true images, the one that has seen them
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -70,17 +73,21 @@ class FrechetDistance(ComparisonEvaluation):
         if (trainer.testing, first, size) not in self._real:
             self.metric(pl_module, first, size).update(to_bytes(compared.truth), real=True)
         for method, images in compared.methods.items():
+            self._first[method, size] = first
             self.metric(pl_module, method, size).update(to_bytes(images), real=False)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the distances of all methods the true images, of which the first has seen those of this process."""
         self._complete_metrics(pl_module.device)
+        self._first = gather_entries(self._first)
         for (method, size), metric in self._metrics.items():
             assert isinstance(metric, FrechetFeatureDistance)
-            first = "image" if ("image", size) in self._metrics else method
-            if method == first:
-                self._real.setdefault((trainer.testing, first, size), metric.real_statistics())
+            first = self._first[method, size]
+            seen = self._metrics[first, size]
+            assert isinstance(seen, FrechetFeatureDistance)
+            if (trainer.testing, first, size) not in self._real:
+                self._real[trainer.testing, first, size] = seen.real_statistics()
             metric.take_real_statistics(self._real[trainer.testing, first, size])
         super().on_test_epoch_end(trainer, pl_module)
 

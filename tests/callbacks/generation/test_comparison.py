@@ -1,4 +1,4 @@
-"""Dubbed faces are compared with the video as translated images are with the truth."""
+"""Dubbed faces and reenacted people are compared with the truth as translated images are."""
 
 import math
 
@@ -11,9 +11,11 @@ from callbacks.generation.comparison import AT_ONCE, compared_frames
 from callbacks.generation.frechet_distance import FrechetDistance
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from networks.feature_networks import SmallFeatures
+from networks.reenacted import Reenacted
 from tests.callbacks.generation.cases import values
 from tests.helpers.dubbed_pairs import Copier, PerfectDubber, dubbed
 from tests.helpers.quiet_trainer import quiet_trainer
+from tests.helpers.reenacted_subjects import TARGETS, PerfectReenactor, Silent, subject
 from visionscapes.errors import UserError
 
 DISTANCE = "Frechet distance (dense-contrastive ViT)"
@@ -90,3 +92,48 @@ def test_a_module_that_dubs_nothing_is_named(tmp_path, protocol):
 
     with pytest.raises(UserError, match=f"{protocol.__name__} needs dubbed faces, which Silent does not return"):
         measured(tmp_path, protocol(), Silent(), [batch(0)])
+
+
+class Darker(PerfectReenactor):
+    """Takes 5 of 255 away with one shot and 10 with four, and gives black where no landmarks are known."""
+
+    def test_step(self, batch, batch_idx):
+        known = batch["found"][0, :, None, None, None]
+        truth = (batch["image"][0].float() / 255).clamp(min=10 / 255)
+        images = {count: torch.where(known, truth - less / 255, 0.0) for count, less in ((1, 5), (4, 10))}
+        return {f"K = {count}": Reenacted(each, None, count, fine_tuned=False) for count, each in images.items()}
+
+
+def bright(person):
+    found = torch.ones(1, TARGETS, dtype=torch.bool)
+    found[0, person] = False
+    batch = subject(person, found=found)
+    return {**batch, "image": batch["image"].clamp(min=10)}
+
+
+def test_reenacted_people_are_compared_where_landmarks_are_known(tmp_path):
+    callback = ReconstructionEvaluation()
+    rows = measured(tmp_path, callback, Darker(), [bright(0), bright(1)])
+    assert {(row.method, row.count) for row in rows} == {("K = 1", 2 * TARGETS - 2), ("K = 4", 2 * TARGETS - 2)}
+    assert values(callback)["L1", "K = 1"] == pytest.approx(5, rel=1e-5)
+    assert values(callback)["L1", "K = 4"] == pytest.approx(10, rel=1e-5)
+    assert values(callback)["PSNR", "K = 4"] == pytest.approx(-20 * math.log10(10 / 255), rel=1e-5)
+
+
+def test_all_methods_of_reenacted_people_are_compared_with_the_same_pictures(tmp_path):
+    callback = FrechetDistance()
+    batches = [bright(0), bright(1)]
+    measured(tmp_path, callback, Darker(), batches)
+    for method, less in (("K = 1", 5), ("K = 4", 10)):
+        metric = FrechetInceptionDistance(SmallFeatures())
+        for batch in batches:
+            truth = batch["image"][0][batch["found"][0]]
+            metric.update(truth, real=True)
+            metric.update(truth - less, real=False)
+        assert values(callback)[DISTANCE, method] == pytest.approx(float(metric.compute()), rel=1e-3)
+
+
+@pytest.mark.parametrize("protocol", [FrechetDistance, ReconstructionEvaluation])
+def test_a_module_that_reenacts_nobody_is_named(tmp_path, protocol):
+    with pytest.raises(UserError, match=f"{protocol.__name__} needs reenacted people, which Silent does not return"):
+        measured(tmp_path, protocol(), Silent(), [subject(0)])
