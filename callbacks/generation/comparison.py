@@ -39,9 +39,9 @@ class ComparisonEvaluation(GenerationEvaluation):
 
     Beside translated images it takes dubbed faces, batches of task "dub", for which ``validation_step`` or
     ``test_step`` returns a ``networks.dubbed.Dubbed``: the frames in which a face was found, against those of the
-    video, see ``compared_frames``. Methods are then the settings of the pairs, "reconstruction" and "cross". And it takes
+    video, see ``compared_frames``. Methods are then the settings of the pairs, "reconstruction" and "cross". Of
     reenacted people, batches of task "subject", for which the steps return a dictionary of
-    ``networks.reenacted.Reenacted``, see ``compared_targets``. Methods are then its keys, such as "K = 4".
+    ``networks.reenacted.Reenacted``, see ``compared_targets``, methods are its keys, such as "K = 4".
 
     Args:
         validate: whether to measure in validation epochs too, and not in tests alone.

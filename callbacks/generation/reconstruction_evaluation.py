@@ -21,10 +21,11 @@ class ReconstructionEvaluation(ComparisonEvaluation):
     """L1, PSNR, SSIM and perceptual distance between generated and true images (tables 5.1 to 5.5, 6.1 to 6.4).
 
     Protocol "reconstruction", methods "image" and, of a generator that has it, "reconstruction"; of dubbed faces the
-    setting "reconstruction", for in the other one there is no truth; of reenacted people such as "K = 4". Every figure is a mean over images. "L1" is the
-    mean absolute difference on the scale of 0 to 255; "PSNR" is in dB, infinite where an image is equal to the truth;
-    "SSIM (gaussian 11)" or "SSIM (uniform 7)"; "LPIPS" with AlexNet, or without its weights "feature distance", see
-    ``networks.feature_networks``, in the small ViT of this repository, which is not comparable with it.
+    setting "reconstruction", for in the other one there is no truth; of reenacted people such as "K = 4". Every figure
+    is a mean over images. "L1" is the mean absolute difference on the scale of 0 to 255; "PSNR" is in dB, infinite
+    where an image is equal to the truth; "SSIM (gaussian 11)" or "SSIM (uniform 7)"; "LPIPS" with AlexNet, or without
+    its weights "feature distance", see ``networks.feature_networks``, in the small ViT of this repository, which is not
+    comparable with it.
 
     Args:
         window: of SSIM, "gaussian" or "uniform", see ``metrics.structural_similarity``.
