@@ -25,19 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 import yaml
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_grit import Arrangement, BareLoop
 from benchmarks.reports import finish, new_report, parser_of
-from benchmarks.timing import Case, Times, interleave, peak_memory, summary, synchronise
+from benchmarks.timing import Case, interleave, peak_memory, synchronise
+from benchmarks.turns import TakingTurns, bare_trainer
 from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
-from visionscapes.precision import quick_precision
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "grit.yaml"
 REACH = 0.7
@@ -109,71 +107,6 @@ def faces(settings: Settings, image_size: int, batch: int) -> FaceWorld:
     return data
 
 
-def trainer(settings: Settings, batches: int, *callbacks: pl.Callback) -> pl.Trainer:
-    """Return a trainer of so many batches, in the precision of configs/grit.yaml, that does nothing on the side."""
-    return pl.Trainer(
-        max_steps=2 * batches,  # of two optimisers
-        max_epochs=-1,
-        limit_val_batches=0,
-        precision=quick_precision(settings.device).precision,
-        accelerator="gpu" if settings.device == "cuda" else "cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=list(callbacks),
-    )
-
-
-class TakingTurns(pl.Callback):
-    """Times Lightning's steps, and after each of them one of the bare loop; the first round is not counted.
-
-    Args:
-        bare: starts from the same weights.
-        steps: of a round.
-        device: waited for on "cuda".
-    """
-
-    def __init__(self, bare: BareLoop, steps: int, device: str):
-        self.ours, self.plain, self.bare, self.steps, self.device = Times([], []), Times([], []), bare, steps, device
-        self.rounds: list[np.ndarray] = []  # (4,): wall and CPU seconds of ours and of plain, summed up
-        self.first: dict[str, float] = {}  # relative differences of the first losses
-        self.started = (0.0, 0.0)
-
-    @override
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self.started = self._now()
-
-    @override
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        ended = self._now()
-        begun = self._now()
-        losses = self.bare.step()
-        finished = self._now()
-        if self.bare.steps == 1:
-            self.first = {name: _apart(trainer, name, losses) for name in ("discriminator", "reconstruction", "style")}
-        if self.bare.steps % self.steps == 1 or self.steps == 1:
-            self.rounds.append(np.zeros(4))
-        self.rounds[-1] += np.subtract(ended + finished, self.started + begun)
-        self.started = self._now()
-
-    def result(self) -> dict[str, Any]:
-        for ours_wall, ours_cpu, plain_wall, plain_cpu in (np.array(self.rounds[1:]) / self.steps).tolist():
-            self.ours.add((0, 0), (ours_wall, ours_cpu))
-            self.plain.add((0, 0), (plain_wall, plain_cpu))
-        return summary(self.ours, self.plain, REACH, max(self.first.values()))
-
-    def _now(self) -> tuple[float, float]:
-        synchronise(self.device)
-        return time.perf_counter(), time.process_time()
-
-
-def _apart(trainer: pl.Trainer, name: str, losses: dict[str, float]) -> float:
-    return abs(float(trainer.callback_metrics[f"train/{name}"]) / losses[name] - 1)
-
-
 def step(settings: Settings) -> dict[str, Any]:
     """Return the time of a step under Lightning over that of the plain way; "difference" is that of the first losses.
 
@@ -182,9 +115,10 @@ def step(settings: Settings) -> dict[str, Any]:
     module = model(settings)
     every = module.adversarial.penalty_every
     data = faces(settings, module.hparams["image_size"], settings.batch)
-    turns = TakingTurns(BareLoop(module, data.train_dataloader()), every, settings.device)
-    trainer(settings, every * (settings.rounds + 1), turns).fit(module, datamodule=data)
-    return turns.result()
+    bare = BareLoop(module, data.train_dataloader())
+    turns = TakingTurns(bare, every, compared=("discriminator", "reconstruction", "style"), device=settings.device)
+    bare_trainer(every * (settings.rounds + 1), turns, device=settings.device).fit(module, datamodule=data)
+    return turns.result(REACH)
 
 
 def arrangements(settings: Settings, every: int) -> dict[str, Arrangement]:
@@ -235,7 +169,7 @@ def two_steps(settings: Settings) -> Case:
     module = model(settings)
     data = faces(replace(settings, batches=2), module.hparams["image_size"], settings.batch)
     loop = BareLoop(module, data.train_dataloader())
-    ours = lambda _: trainer(settings, 2).fit(module, datamodule=data)  # noqa: E731
+    ours = lambda _: bare_trainer(2, device=settings.device).fit(module, datamodule=data)  # noqa: E731
     return Case(ours, _steps(loop, 2), lambda: 0.0, reach=1.0)
 
 
