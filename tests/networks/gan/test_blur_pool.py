@@ -54,3 +54,57 @@ def test_training_works_after_inference_mode():
     layer = nn.Conv2d(1, 3, 1)
     blur_pool(layer(torch.randn(1, 1, 4, 4))).sum().backward()
     assert layer.weight.grad is not None
+
+
+def penalty_and_gradients(pool, x, weight):
+    """Return a gradient penalty of a small network with a blur pool, and its gradients."""
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    logits = pool(F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2)).square().sum((1, 2, 3))
+    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    penalty = slope.square().sum()
+    return penalty, *torch.autograd.grad(penalty, (x, weight))
+
+
+def plain(x):
+    return F.conv2d(x, _binomial(x.shape[1], x.dtype, x.device), stride=2, padding=1, groups=x.shape[1])
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(8, 8), (7, 10)])
+def test_penalties_are_those_of_the_plain_convolution_to_the_last_bit(size, form):
+    x, weight = torch.randn(2, 3, *size).to(memory_format=form), torch.randn(4, 3, 3, 3)
+    found = zip(penalty_and_gradients(blur_pool, x, weight), penalty_and_gradients(plain, x, weight), strict=True)
+    for ours, theirs in found:
+        assert torch.equal(ours, theirs)
+
+
+def test_penalties_take_no_derivative_by_the_filter():
+    """Torch's own takes one channel by channel: more convolutions than there are channels."""
+    convolutions = []
+
+    class Counting(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            convolutions.extend([1] * ("convolution" in str(function)))
+            return function(*args, **(kwargs or {}))
+
+    counts = {}
+    for pool in (blur_pool, plain):
+        convolutions.clear()
+        with Counting():
+            penalty_and_gradients(pool, torch.randn(1, 3, 8, 8), torch.randn(32, 3, 3, 3))
+        counts[pool] = len(convolutions)
+    assert counts[plain] > 32 > counts[blur_pool]
+
+
+def test_autocast_is_left_to_torch():
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = blur_pool(x)
+    assert pooled.dtype == plain_under_autocast(x).dtype
+    pooled.sum().backward()
+    assert x.grad.dtype == torch.float32
+
+
+def plain_under_autocast(x):
+    with torch.autocast("cpu", torch.bfloat16):
+        return plain(x)
