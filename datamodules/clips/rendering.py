@@ -30,13 +30,14 @@ class Made(Dataset):
         return self.make(index)
 
 
-def render(make: Callable[[int], Rendered], count: int, frames: int) -> list[Rendered]:
+def render(make: Callable[[int], Rendered], count: int, frames: int, what: str = "talking clips") -> list[Rendered]:
     """Return the clips make(0) to make(count - 1), made on all cores if they are many, and show progress.
 
     Args:
         make: a clip of its index.
         count: of the clips.
         frames: of all of them together.
+        what: they are.
     """
     processes = min(cores() // rank_and_world_size()[1], count) if frames >= FRAMES_WORTH_PROCESSES else 0
     clips = DataLoader(
@@ -47,7 +48,7 @@ def render(make: Callable[[int], Rendered], count: int, frames: int) -> list[Ren
         generator=torch.Generator(),  # else it would take a number from the main process' generator
     )
     restart_clock()  # so that what takes a moment is not worth a line
-    return list(track(clips, "talking clips rendered", count, shown=is_first()))
+    return list(track(clips, f"{what} rendered", count, shown=is_first()))
 
 
 def cores() -> int:

@@ -124,6 +124,12 @@ class FramePainter:
         self, poses: Sequence[Pose], expressions: Sequence[Expression]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return F frames (F, S, S, 3) uint8 RGB and their landmarks (F, 68, 2) float32."""
+        return self.labelled(poses, expressions)[:2]
+
+    def labelled(
+        self, poses: Sequence[Pose], expressions: Sequence[Expression]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+        """Return what `frames` returns, and the label maps of the frames (F, S, S) uint8."""
         places = [FramePlacement(pose, self.view, self.size) for pose in poses]
         scripts = [Script(self.size) for _ in places]
         landmarks = [
@@ -138,7 +144,7 @@ class FramePainter:
         np.clip(images, 0, 1, out=images)
         images *= 255
         images += 0.5
-        return images.astype(np.uint8), np.stack(landmarks).astype(np.float32)
+        return images.astype(np.uint8), np.stack(landmarks).astype(np.float32), labels
 
     def _texture(self, rng: np.random.Generator) -> Image.Image:
         """Return the texture of the head that looks ahead, four bytes a pixel: of the strands, and RGB of the skin."""
