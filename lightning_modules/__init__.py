@@ -10,6 +10,8 @@ EXPORTS = {
     "GRIT": "lightning_modules.grit.module",
     "Pix2PixHD": "lightning_modules.grit.baselines.pix2pixhd",
     "SPADE": "lightning_modules.grit.baselines.spade",
+    "LSR": "lightning_modules.lsr.module",
+    "LSRLayout": "lightning_modules.lsr.layout",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
     "Detector": "lightning_modules.detector",

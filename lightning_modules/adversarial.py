@@ -23,6 +23,7 @@ from visionscapes.checks import (
     ShareBelowOne,
     check_options,
 )
+from visionscapes.errors import UserError
 
 Scores = Callable[[Tensor], Any]
 PENALTIES = ("r1", "r2")  # options and losses alike
@@ -37,6 +38,8 @@ class AdversarialOptions:
         r1: weight gamma of the gradient penalty on real images; 0 for none.
         r2: the same on generated ones.
         penalty_every: batches from one penalty to the next, which weighs that much more (lazy regularisation).
+        penalty_of: whose gradient is penalised: that of the "logits" (Mescheder et al. 2018), or of the discriminator's
+            "loss" of each image, as in LSR's code: the logistic one weighs images by how wrong it is about them.
 
     Raises:
         UserError: a value that makes no sense.
@@ -46,6 +49,7 @@ class AdversarialOptions:
     r1: NonNegativeFloat = 0.0
     r2: NonNegativeFloat = 0.0
     penalty_every: PositiveInt = 1
+    penalty_of: Literal["logits", "loss"] = "logits"
 
     def __post_init__(self) -> None:
         check_options(AdversarialOptions, vars(self))
@@ -60,8 +64,10 @@ class OptimizerOptions:
         beta1: of Adam.
         beta2: of Adam.
         warmup: steps in which the rate rises from 0.
-        decay_epochs: epochs at the end in which the rate falls linearly; all of them if there are fewer.
+        decay_epochs: epochs at the end in which the rate falls; all of them if there are fewer.
         decay_floor: share of the rate that it falls to.
+        decay: how it falls: "linear", or "hyperbolic", to the share 1 / k after the part k ``decay_floor`` of the way,
+            which is what LSR's code does where it says linear.
         clip: largest absolute value of an element of a gradient; None for no limit.
         accumulate: batches whose gradients are added up for a step.
         ema: decay of the moving average of the generator, which then generates; None for none.
@@ -76,6 +82,7 @@ class OptimizerOptions:
     warmup: NonNegativeInt = 0
     decay_epochs: NonNegativeFloat = 1.0
     decay_floor: Share = 0.1
+    decay: Literal["linear", "hyperbolic"] = "linear"
     clip: PositiveFloat | None = None
     accumulate: PositiveInt = 1
     ema: ShareBelowOne | None = None
@@ -156,9 +163,36 @@ class AdversarialModule(GroupedOptions):
         """The generator that generates: the moving average where there is one."""
         return self.generator if self.average is None else self.average.module
 
+    def begin_average(self) -> None:
+        """Have the moving average be what the generator is, after weights were loaded into that."""
+        if self.average is not None:
+            self.average.module.load_state_dict(self.generator.state_dict())
+
     def _networks(self) -> list[nn.Module]:
         """Return what learns, in the order of the optimisers."""
         return [each for each in (self.generator, self.discriminator) if each is not None]
+
+    def check_data(self, data: Any) -> None:
+        """Check that the label maps of the data have as many classes, and images the size, that the model is built for.
+
+        Args:
+            data: a datamodule; what it does not say is not checked.
+
+        Raises:
+            UserError: they have others.
+        """
+        size, ours = getattr(data, "image_size", None), self.hparams.get("image_size")
+        if None not in (size, ours) and size != ours:
+            raise UserError(
+                f"the data have images of {size} pixels, and the model is built for {ours}: give both the same, "
+                "--model.image_size and --data.image_size"
+            )
+        given, known = getattr(data, "classes", None), self.hparams.get("classes")
+        if None not in (given, known) and given != known:
+            raise UserError(
+                f"the data have label maps of {given} classes, and the model was built for {known}: give both the same "
+                "number, --model.init_args.classes and that of the data"
+            )
 
     # ------------------------------------------------------------------------------------------------- losses
 
@@ -170,32 +204,14 @@ class AdversarialModule(GroupedOptions):
             real: images (B, 3, S, S).
             fake: generated ones, without their history.
         """
-        options, due = self.adversarial, self._batches() % self.adversarial.penalty_every == 0
-        real, of_real = self._judged(scores, real, due and options.r1 > 0)
-        fake, of_fake = self._judged(scores, fake, due and options.r2 > 0)
-        pairs = list(zip(logits(of_real), logits(of_fake), strict=True))
-        losses = {"discriminator": mean([self.gan_loss.discriminator(ours, theirs) for ours, theirs in pairs])}
-        weight = options.penalty_every / 2
-        if due and options.r1 > 0:
-            losses["r1"] = weight * options.r1 * mean([gradient_penalty(each, real) for each, _ in pairs])
-        if due and options.r2 > 0:
-            losses["r2"] = weight * options.r2 * mean([gradient_penalty(each, fake) for _, each in pairs])
-        right = mean([((ours > 0).float().mean() + (theirs < 0).float().mean()) / 2 for ours, theirs in pairs])
+        due = self._batches() % self.adversarial.penalty_every == 0
+        losses, right = discriminator_losses(self.adversarial, scores, real, fake=fake, penalised=due)
         self.log("train/discriminator_accuracy", right, batch_size=len(real))
         return losses
 
     def adversarial_loss(self, scores: Any) -> Tensor:
         """Return the generator's adversarial loss for what the discriminator says of its images, mean over scales."""
         return mean([self.gan_loss.generator(each) for each in logits(scores)])
-
-    def _judged(self, scores: Scores, image: Tensor, penalised: bool) -> tuple[Tensor, Any]:
-        """Return images and what the discriminator says of them, such that it can be differentiated by them."""
-        if not penalised:
-            return image, scores(image)
-        image = image.detach().requires_grad_()
-        # Derivatives of derivatives are taken in float32, whatever the precision of the training.
-        with torch.autocast(self.device.type, enabled=False):
-            return image, scores(image)
 
     # ----------------------------------------------------------------------------------------------- learning
 
@@ -259,14 +275,21 @@ class AdversarialModule(GroupedOptions):
             )
             for network, factor in zip(networks, self.rates, strict=False)
         ]
+        share = self.schedule()
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, share) for optimizer in optimizers]
+
+    def schedule(self) -> Callable[[int], float]:
+        """Return the share of the learning rate by step: it rises at the start, and falls in the last epochs."""
+        options = self.optimizer
         steps, of_epoch = self._all_steps()
         decaying = min(options.decay_epochs * of_epoch, steps)
+        decay = DECAYS[options.decay]
 
         def share(step: int) -> float:
             rising = min(1.0, (step + 1) / (options.warmup + 1))
-            return rising * final_decay(step, steps, decaying, floor=options.decay_floor)
+            return rising * decay(step, steps, decaying, floor=options.decay_floor)
 
-        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, share) for optimizer in optimizers]
+        return share
 
     def _batches(self) -> int:
         """Return how many training batches came before this one, over all epochs."""
@@ -318,6 +341,48 @@ def frozen(network: nn.Module | None) -> Iterator[None]:
             each.requires_grad_(True)
 
 
+def discriminator_losses(
+    options: AdversarialOptions, scores: Scores, real: Tensor, *, fake: Tensor, penalised: bool = True
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the adversarial loss of a discriminator and its gradient penalties, by name, and how often it is right.
+
+    Args:
+        options: of the game.
+        scores: what the discriminator says of images, given whatever else it sees.
+        real: images (B, 3, S, S).
+        fake: generated ones, without their history.
+        penalised: whether gradient penalties are due.
+    """
+    loss = GAN_LOSSES[options.gan_loss].discriminator
+    real, of_real = _judged(scores, real, penalised and options.r1 > 0)
+    fake, of_fake = _judged(scores, fake, penalised and options.r2 > 0)
+    pairs = list(zip(logits(of_real), logits(of_fake), strict=True))
+    losses = {"discriminator": mean([loss(ours, theirs) for ours, theirs in pairs])}
+
+    def penalty(place: int, images: Tensor) -> Tensor:
+        # The loss is a mean over logits; the other images' half of it has no gradient here.
+        judged = [pair[place] if options.penalty_of == "logits" else len(pair[0]) * loss(*pair) for pair in pairs]
+        return mean([gradient_penalty(each, images) for each in judged])
+
+    weight = options.penalty_every / 2
+    if penalised and options.r1 > 0:
+        losses["r1"] = weight * options.r1 * penalty(0, real)
+    if penalised and options.r2 > 0:
+        losses["r2"] = weight * options.r2 * penalty(1, fake)
+    right = mean([((ours > 0).float().mean() + (theirs < 0).float().mean()) / 2 for ours, theirs in pairs])
+    return losses, right
+
+
+def _judged(scores: Scores, image: Tensor, penalised: bool) -> tuple[Tensor, Any]:
+    """Return images and what a discriminator says of them, such that it can be differentiated by them."""
+    if not penalised:
+        return image, scores(image)
+    image = image.detach().requires_grad_()
+    # Derivatives of derivatives are taken in float32, whatever the precision of the training.
+    with torch.autocast(image.device.type, enabled=False):
+        return image, scores(image)
+
+
 def logits(scores: Any) -> list[Tensor]:
     """Return the logits of every scale of a discriminator's answer."""
     return [scores] if isinstance(scores, Tensor) else [scale[-1] for scale in scores]
@@ -336,3 +401,18 @@ def final_decay(step: int, steps: float, decaying: float, floor: float) -> float
     if decaying <= 0 or math.isinf(steps):
         return 1.0
     return 1 - (1 - floor) * min(1.0, max(0.0, (step - (steps - decaying)) / decaying))
+
+
+def hyperbolic_decay(step: int, steps: float, decaying: float, floor: float) -> float:
+    """Return the share of the learning rate: 1, and in the last ``decaying`` steps down to ``floor`` as a hyperbola.
+
+    LSR's code divides the rate by max(1, 100 alpha), with alpha the part of the decay that is over: after a hundredth
+    of it the rate begins to fall, and half way it is down to a fiftieth.
+    """
+    if decaying <= 0 or math.isinf(steps):
+        return 1.0
+    over = min(1.0, max(0.0, (step - (steps - decaying)) / decaying))
+    return 1.0 if over <= floor else floor / over
+
+
+DECAYS: dict[str, Callable[..., float]] = {"linear": final_decay, "hyperbolic": hyperbolic_decay}

@@ -97,28 +97,6 @@ class PairedTranslation(AdversarialModule):
         """
         self.check_data(getattr(self.trainer, "datamodule", None))
 
-    def check_data(self, data: Any) -> None:
-        """Check that the label maps of the data have as many classes, and images the size, that the model is built for.
-
-        Args:
-            data: a datamodule; what it does not say is not checked.
-
-        Raises:
-            UserError: they have others.
-        """
-        size, ours = getattr(data, "image_size", None), self.hparams.get("image_size")
-        if None not in (size, ours) and size != ours:
-            raise UserError(
-                f"the data have images of {size} pixels, and the model is built for {ours}: give both the same, "
-                "--model.image_size and --data.image_size"
-            )
-        given = getattr(data, "classes", None)
-        if None not in (given, self.classes) and given != self.classes:
-            raise UserError(
-                f"the data have label maps of {given} classes, and the model was built for {self.classes}: give both "
-                "the same number, --model.init_args.classes and that of the data"
-            )
-
     @override
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         condition, truth = self.condition(batch), self.to_network(batch["image"])

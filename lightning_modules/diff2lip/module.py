@@ -137,8 +137,7 @@ class Diff2Lip(DubbingModule):
         if weights is not None:
             load_network(self.generator, weights, unet)
             self.know_origin(read_origin(weights))
-            if self.average is not None:
-                self.average.module.load_state_dict(self.generator.state_dict())
+            self.begin_average()
 
     @property
     @override

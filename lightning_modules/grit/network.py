@@ -12,17 +12,12 @@ from typing_extensions import override
 from networks.gan.adain import AdaIN
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
 from networks.gan.noise import NoiseInjection
-from networks.gan.residual_blocks import ResidualDown
+from networks.gan.residual_blocks import ResidualDown, widths
 from networks.generated import Generated
 from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 
 SLOPE = 0.2
-
-
-def widths(base: int, most: int, downs: int) -> list[int]:
-    """Return the feature maps of the first layer and after every down block: doubled each time, at most ``most``."""
-    return [min(base * 2**place, most) for place in range(downs + 1)]
 
 
 class Encoder(nn.Module):

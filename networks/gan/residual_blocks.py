@@ -21,6 +21,11 @@ Norm = Literal["none", "instance"]
 DOWN: dict[str, Callable[[Tensor], Tensor]] = {"blur": blur_pool, "average": partial(F.avg_pool2d, kernel_size=2)}
 
 
+def widths(base: int, most: int, downs: int) -> list[int]:
+    """Return the feature maps of the first layer and after every down block: doubled each time, at most ``most``."""
+    return [min(base * 2**place, most) for place in range(downs + 1)]
+
+
 def leaky_relu(x: Tensor) -> Tensor:
     """Return ``x`` where it is positive and 0.2 ``x`` elsewhere."""
     return F.leaky_relu(x, 0.2)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions, StyledConvolution, UpBlock, widths
+from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions, StyledConvolution, UpBlock
 from networks.gan.conditions import one_hot
 from networks.gan.noise import draw_noise
 from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, with_noise
@@ -24,11 +24,6 @@ def inputs(count=2):
 def translate(network, noise=None):
     condition, image = inputs()
     return network(condition, network.style(image, condition), noise)
-
-
-def test_widths_of_the_thesis():
-    """5.5.1.1: 64 feature maps at first, doubled by each of six blocks, 512 at most."""
-    assert widths(64, 512, 6) == [64, 128, 256, 512, 512, 512, 512]
 
 
 def test_the_networks_of_the_thesis_have_its_shapes():

@@ -8,7 +8,12 @@ from torch.nn import functional as F
 
 from networks.gan.blur_pool import blur_pool
 from networks.gan.equalized import EqualizedConv2d, EqualizedLinear
-from networks.gan.residual_blocks import ResidualBlock, ResidualDown, ResidualUp, leaky_relu, upsample
+from networks.gan.residual_blocks import ResidualBlock, ResidualDown, ResidualUp, leaky_relu, upsample, widths
+
+
+def test_widths_of_the_thesis():
+    """Thesis 5.5.1.1: 64 feature maps at first, doubled by each of six blocks, 512 at most."""
+    assert widths(64, 512, 6) == [64, 128, 256, 512, 512, 512, 512]
 
 
 def scaled(layer: nn.Module) -> torch.Tensor:

@@ -1,0 +1,55 @@
+"""What one stage of LSR leaves for the next: checkpoints of runs, or files of the weights alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from networks.weights import load_state, read_metadata, read_state_dict, read_values
+from visionscapes.errors import UserError
+
+SHOWN = ("kept.", "average.module.", "generator.")  # prefixes of the network that reenacts, the best first
+
+
+def told_by(path: str) -> dict[str, Any]:
+    """Return what the file of a stage says of the training, see ``HeadModule.know_origin``.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    told = read_values(path) or read_metadata(path)
+    return {name: told[name] for name in ("trained_on_drawn", "image_size") if name in told}
+
+
+def load_stage(network: nn.Module | None, path: str, stage: str, *, discriminator: nn.Module | None = None) -> None:
+    """Load what an earlier stage has learned, strictly.
+
+    Args:
+        network: receives the weights of the network that reenacts; of a checkpoint those of the moving average, if it
+            has one.
+        path: a checkpoint of a run, or a .safetensors file of the weights.
+        stage: the class that was trained, for the messages.
+        discriminator: receives those of the discriminator, which the file has to have.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or does not fit, or there is nothing to load it into.
+    """
+    if network is None:
+        raise UserError(
+            f"'{path}' holds a layout predictor, and the model has none: give it with --model.spatial=layout or "
+            "segmentation, or leave --model.layout_weights out"
+        )
+    state = read_state_dict(path)
+    remedy = (
+        f"Give a checkpoint or weights of {stage}, and --model.network, --model.classes and --model.image_size as in "
+        "its config.yaml."
+    )
+    if discriminator is not None:
+        load_state(discriminator, below("discriminator.", state), f"'{path}'", remedy)
+    prefix = next((each for each in SHOWN if any(name.startswith(each) for name in state)), "")
+    load_state(network, below(prefix, state), f"'{path}'", remedy)
+
+
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what of a state dict stands below a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
