@@ -33,7 +33,8 @@ from benchmarks.plain_diff2lip import PlainStep, plain_dub
 from benchmarks.reports import finish, new_report, parser_of
 from benchmarks.timing import Case, compare
 from callbacks.generation.dub_writer import DubWriter
-from datamodules.clips.dubbing.videos import VideosToDub, chunk_loader
+from datamodules.clips.dubbing.videos import VideosToDub
+from datamodules.clips.video_chunks import chunk_loader
 from lightning_modules.adversarial import frozen
 from lightning_modules.diff2lip.module import Diff2Lip
 

@@ -1,8 +1,6 @@
 """One video to dub: a pass for the faces, and one for the frames in chunks, so that few frames are in memory."""
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +16,16 @@ from datamodules.clips.dubbing.faces_to_dub import FacesToDub, faces_to_dub
 from datamodules.clips.dubbing.schedule import Length, Schedule, scheduled
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.tracks import track_faces
+from datamodules.clips.video_chunks import Batch, PassingTimes, added, in_order
 from visionscapes.checks import Bounds, ImageSize, NonNegativeFloat, check_options
 from visionscapes.media.containers import Damage
 from visionscapes.media.errors import ClipError
-from visionscapes.media.video import TimedPicture, VideoInfo, probe, timed_pictures
+from visionscapes.media.video import VideoInfo, probe, timed_pictures
 from visionscapes.processes import is_first
 from visionscapes.progress import track
 
 LONGEST_BRIDGE = 0.2  # seconds without a face that are dubbed all the same: a mouth is not put on a hand before it
 NO_SOUND = ("no sound", "no sound stream")
-Batch = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,19 +110,19 @@ class VideoToDub:
             ClipError: the video cannot be dubbed.
         """
         seconds: dict[str, float] = {"faces": 0.0, "decoding": 0.0, "audio": 0.0}
-        with _added(seconds, "audio"):
+        with added(seconds, "audio"):
             sound = self.sound()
-        with _added(seconds, "faces"):
+        with added(seconds, "faces"):
             faces, schedule, damage = self._first_pass(sound)
         size = max(size, -(-len(schedule) // most))
         pictures = in_order(self.path, schedule.sources)
         for first in range(0, len(schedule), size):
             index = np.arange(first, min(first + size, len(schedule)))
-            with _added(seconds, "decoding"):
+            with added(seconds, "decoding"):
                 frames = [next(pictures) for _ in index]
-            with _added(seconds, "faces"):
+            with added(seconds, "faces"):
                 batch = self._about_faces(frames, faces, schedule.sources[index])
-            with _added(seconds, "audio"):
+            with added(seconds, "audio"):
                 batch["frame_mel"] = sound.frame_mels(schedule.times[index])
             last = int(index[-1]) == len(schedule) - 1
             yield batch | {
@@ -146,7 +144,7 @@ class VideoToDub:
 
     def _first_pass(self, sound: DrivingSound) -> tuple[FacesToDub, Schedule, Damage]:
         """Return the faces of a video, when its pictures are shown, and what of it was damaged."""
-        times, damage = _Times(), Damage()
+        times, damage = PassingTimes(), Damage()
         pictures = times.of(timed_pictures(self.path, damage))
         shown = track(pictures, f"faces looked for in {self.path.name}", self.info.frames, shown=is_first())
         rate = self.info.frames / self.info.seconds
@@ -179,24 +177,6 @@ class VideoToDub:
         }
 
 
-def in_order(video: Path, sources: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of some numbers, decoded anew each time that a number is below the one before.
-
-    Raises:
-        ClipError: there are fewer pictures.
-    """
-    position, pictures, shown = -1, timed_pictures(video), np.zeros((0, 0, 3), np.uint8)
-    for source in sources.tolist():
-        if source < position:
-            position, pictures = -1, timed_pictures(video)
-        while position < source:
-            one = next(pictures, None)
-            if one is None:
-                raise ClipError(f"{video} changed while it was read: see to it that nothing writes it")
-            position, shown = position + 1, one.picture
-        yield shown
-
-
 def counts_of(faces: FacesToDub, schedule: Schedule, sound: DrivingSound, damage: Damage) -> dict[str, Any]:
     """Return the totals of a dubbed video; faces at once, trimmed frames and damaged packets are those of the source.
 
@@ -222,25 +202,3 @@ def counts_of(faces: FacesToDub, schedule: Schedule, sound: DrivingSound, damage
         "silent_share": round(float(sound.is_silent(schedule.times, 1 / schedule.rate).mean()), 4),
         "damaged_packets": damage.packets,
     }
-
-
-class _Times:
-    """When pictures that pass by are shown."""
-
-    def __init__(self) -> None:
-        self.starts: list[float] = []
-        self.end = 0.0
-
-    def of(self, pictures: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
-        for one in pictures:
-            self.starts.append(one.time)
-            self.end = one.end
-            yield one
-
-
-@contextmanager
-def _added(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Add the seconds that the block takes to those of a part."""
-    began = time.perf_counter()
-    yield
-    seconds[part] += time.perf_counter() - began

@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from datamodules.clips.dubbing.schedule import Length
-from datamodules.clips.dubbing.videos import VideosToDub, chunk_loader
+from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.video_chunks import chunk_loader
 from datamodules.clips.video_files import find_videos
 from datamodules.common.parts import DataInParts
 from visionscapes.checks import Bounds

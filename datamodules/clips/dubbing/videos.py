@@ -1,28 +1,22 @@
 """Videos to dub, read as streams of chunks of frames, in constant memory."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from typing_extensions import override
 
-from datamodules.clips.dubbing.one_video import Batch, HowToDub, VideoToDub
+from datamodules.clips.dubbing.one_video import HowToDub, VideoToDub
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.prepare.trees import clean
-from datamodules.common.loading import as_it_is
-from datamodules.common.reports import report_left_out
+from datamodules.clips.video_chunks import VideoChunks, distinct_names
 from visionscapes.checks import Bounds, ImageSize, NonNegativeFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
-from visionscapes.media.errors import ClipError
-from visionscapes.processes import rank_and_world_size
 
 MOST_BYTES = 2**27  # of the frames of a chunk
 
 
-class VideosToDub(IterableDataset):
+class VideosToDub(VideoChunks[VideoToDub]):
     """Chunks of consecutive frames of videos, one video after the other, with their faces and the new sound.
 
     A chunk of F frames is a batch of task "predict": "video", "audio" and "name" str; "frames", F arrays (H, W, 3)
@@ -58,6 +52,8 @@ class VideosToDub(IterableDataset):
         UserError: an option is out of its bounds, or there is no video.
     """
 
+    purpose, done = "dubbing", "dubbed"
+
     def __init__(
         self,
         videos: Sequence[Path],
@@ -71,76 +67,13 @@ class VideosToDub(IterableDataset):
         fade: NonNegativeFloat = 0.16,
     ):
         check_options(VideosToDub, locals())
-        super().__init__()
         if not videos:
             raise UserError("There is no video to dub: name one")
         how = HowToDub(face_size, faces, length, most_turned=most_turned, fade=fade)
         names = distinct_names(videos)
-        self.videos = [VideoToDub(path, audio, name=name, how=how) for path, name in names.items()]
+        super().__init__([VideoToDub(path, audio, name=name, how=how) for path, name in names.items()])
         self.chunk = chunk
 
-    def __len__(self) -> int:
-        """Return how many chunks this process gives at most; 1, which is not given, if others have all videos."""
-        return sum(self._most_chunks(video) for video in self._mine()) or 1
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the chunks.
-
-        Raises:
-            ClipError: the only video cannot be dubbed.
-            UserError: none of several can.
-        """
-        worker = get_worker_info()
-        if worker is not None and worker.id:
-            return  # the chunks of a video are in order: one worker reads them
-        mine, wrong = self._mine(), list[ClipError]()
-        for video in mine:
-            try:
-                yield from video.chunks(self._chunk_of(video), self._most_chunks(video))
-            except ClipError as error:
-                if len(self.videos) == 1:
-                    raise
-                wrong.append(error)
-                print(f"left out: {error}", flush=True)
-        if wrong and len(wrong) == len(self.videos):  # other processes may have some that can
-            raise UserError(f"None of {len(mine)} videos can be dubbed. The first: {wrong[0]}")
-        for reason, count in Counter(error.reason for error in wrong).items():
-            first = next(error for error in wrong if error.reason == reason)
-            report_left_out("dubbing", count, "videos", len(mine), f"{reason}, the first: {first}")
-
-    def _mine(self) -> list[VideoToDub]:
-        rank, world_size = rank_and_world_size()
-        return self.videos[rank::world_size]
-
-    def _chunk_of(self, video: VideoToDub) -> int:
+    @override
+    def chunk_of(self, video: VideoToDub) -> int:
         return max(1, min(self.chunk, MOST_BYTES // (3 * video.info.width * video.info.height)))
-
-    def _most_chunks(self, video: VideoToDub) -> int:
-        """Return how many chunks a video has at most; one, which is not given, if it cannot be read."""
-        try:
-            return -(-video.most_frames // self._chunk_of(video))
-        except ClipError:
-            return 1
-
-
-def chunk_loader(videos: VideosToDub) -> DataLoader:
-    """Return the loader of videos to dub, whose chunks are batches as they are; it reads in this process."""
-    return DataLoader(videos, batch_size=None, collate_fn=as_it_is, generator=torch.Generator())
-
-
-def distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
-    """Return what the files about each video are called: its name without suffix, after its folder's if need be."""
-    names: dict[Path, str] = {}
-    different = list(dict.fromkeys(videos))
-    counts = Counter(clean(video.stem).casefold() for video in different)
-    taken: set[str] = set()
-    for video in different:
-        name = clean(video.stem)
-        if counts[name.casefold()] > 1:
-            name = clean(f"{video.absolute().parent.name}_{video.stem}")
-        base, number = name, 2
-        while name.casefold() in taken:
-            name, number = f"{base}-{number}", number + 1
-        taken.add(name.casefold())
-        names[video] = name
-    return names

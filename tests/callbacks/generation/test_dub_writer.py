@@ -10,7 +10,7 @@ from pytorch_lightning import Callback
 
 from callbacks.generation import dub_writer
 from callbacks.generation.dub_writer import DRAWN, DubWriter, line_of, pasted, steps_of
-from datamodules.clips.dubbing.videos import chunk_loader
+from datamodules.clips.video_chunks import chunk_loader
 from networks.dubbed import Dubbed
 from networks.face_region import FaceRegion
 from networks.turning import turned

@@ -3,12 +3,11 @@ import pytest
 import torch
 
 from datamodules.clips.clip import crop
-from datamodules.clips.dubbing.one_video import HowToDub, VideoToDub, in_order
+from datamodules.clips.dubbing.one_video import HowToDub, VideoToDub
 from datamodules.clips.faces.face_options import FaceOptions
 from networks.audio import MelSpectrogram, frame_mels
 from tests.helpers.dubbing import nobody, person, speech, video_of
 from tests.helpers.face_files import needs_face_files
-from tests.helpers.videos import number_of, numbered, write_media
 from visionscapes.errors import UserError
 from visionscapes.media.errors import ClipError
 from visionscapes.media.sound import read_sound, write_sound
@@ -135,14 +134,6 @@ def test_one_frame_and_silence(tmp_path):
     (batch,) = chunks(video, tmp_path / "c.wav")
     assert batch["counts"]["silent_share"] == 1
     assert (batch["frame_mel"] == -4).all()
-
-
-def test_pictures_of_a_video_that_starts_again_and_one_that_changed(tmp_path):
-    path = write_media(tmp_path / "a.mp4", [numbered(k) for k in range(5)])
-    sources = np.array([0, 0, 2, 4, 0, 1, 1])
-    assert [number_of(picture) for picture in in_order(path, sources)] == sources.tolist()
-    with pytest.raises(ClipError, match="changed while it was read"):
-        list(in_order(path, np.array([3, 5])))
 
 
 def test_what_cannot_be_dubbed_is_told(tmp_path, talk):
