@@ -17,6 +17,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif
 ANY_TREE = "<root>/photo.jpg\n<root>/any/sub/folder/photo.png"
 NAME_ANOTHER = "Give the folder that holds the images as --data.init_args.root"
 COPY_SOME = f"Copy images into this one (files that end in {', '.join(IMAGE_SUFFIXES)})"
+REPLACE_OR_SKIP = (
+    "Replace or remove the file, or leave out all that cannot be read with --data.init_args.skip_unreadable=true"
+    " (offered for plain images, not for annotated ones)"
+)
 
 
 class UnreadableImageError(UserError):
@@ -77,7 +81,7 @@ def find_images(
     return [Path(image) for image in sorted(images)]
 
 
-def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
+def read_image(path: str | Path, *, upright: bool = False, remedy: str = REPLACE_OR_SKIP) -> Image.Image:
     """Read an image file of any mode as RGB with 8 bits.
 
     Palette, grey, CMYK and bilevel images are converted; 16-bit grey is scaled (65535 becomes 255), not clipped;
@@ -87,6 +91,7 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
         path: of the file; its content decides the format, not its suffix.
         upright: turn the image as its EXIF orientation says. Off for annotated data sets: their coordinates refer to
             the stored pixels.
+        remedy: what to do with a file that cannot be read, in the error.
 
     Raises:
         UnreadableImageError: names the file, what is wrong and what to do.
@@ -101,10 +106,7 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, UnidentifiedImageError):
             reason = "its content is not an image, or its beginning is damaged"
-        raise UnreadableImageError(
-            f"cannot read the image {path}: {reason}. Replace or remove the file, or leave out all that cannot be read "
-            "with --data.init_args.skip_unreadable=true (offered for plain images, not for annotated ones)."
-        ) from error
+        raise UnreadableImageError(f"cannot read the image {path}: {reason}. {remedy}.") from error
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

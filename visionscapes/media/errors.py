@@ -11,6 +11,7 @@ Reason = Literal[
     "no sound stream",
     "no sound",
     "too short",
+    "one frame",
     "no face",
     "out of sync",
     "offset unclear",

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,20 @@ SHARES = 2.0  # landmarks that are nowhere larger are no pixels
 Arrays = dict[str, NDArray[Any]]
 
 
-def write_track(path: Path, track: FaceTrack) -> None:
+def write_track(path: Path, track: FaceTrack, more: Mapping[str, NDArray[Any]] | None = None) -> None:
     """Write a face through a video as `.safetensors` or `.npz`, whole or not at all.
 
     Args:
         path: of the file; what it ends on is its format.
         track: the face.
+        more: arrays that `read_track` does not look at, by name.
 
     Raises:
         ClipError: it ends on something else.
         OSError: no space or no permission.
     """
     arrays: Arrays = {name: getattr(track, name) for name in (LANDMARKS, "boxes", "found", "seen", "shots")}
+    arrays |= more or {}
     if path.suffix == NPZ:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -64,11 +67,11 @@ def read_track(path: Path, frames: int | None = None) -> FaceTrack:
     Raises:
         ClipError: there is no such file, it cannot be read, or holds something else; it says what and what to do.
     """
-    arrays = _arrays(path)
+    arrays = arrays_of(path)
     landmarks, there = _landmarks(path, arrays)
     count = len(landmarks)
     if frames is not None and count != frames:
-        raise _wrong(
+        raise wrong_track(
             path,
             f"has landmarks of {count} frames, and the video has {frames}",
             "run the detector on the same video at the same rate of frames",
@@ -106,7 +109,7 @@ def check_places(path: Path, track: FaceTrack, size: tuple[int, int]) -> None:
     if wrong.any():
         index = int(wrong.argmax())
         x0, y0, x1, y1 = boxes[index]
-        raise _wrong(
+        raise wrong_track(
             path,
             f"has a face from ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f}) in frame {index} of a video of {size[0]} x"
             f" {size[1]} pixels",
@@ -114,22 +117,26 @@ def check_places(path: Path, track: FaceTrack, size: tuple[int, int]) -> None:
         )
 
 
-def _arrays(path: Path) -> Arrays:
-    """Return what a file holds."""
+def arrays_of(path: Path) -> Arrays:
+    """Return the arrays that a file holds, by name.
+
+    Raises:
+        ClipError: there is no such file, it cannot be read, or holds pickled objects.
+    """
     if path.suffix not in (SAFETENSORS, NPZ):
-        raise _wrong(path, "is no file of landmarks", f"name one that ends on {SAFETENSORS} or {NPZ}")
+        raise wrong_track(path, "is no file of landmarks", f"name one that ends on {SAFETENSORS} or {NPZ}")
     if not path.is_file():
-        raise _wrong(path, "is not there", "name a file with " + ASKED)
+        raise wrong_track(path, "is not there", "name a file with " + ASKED)
     try:
         if path.suffix == SAFETENSORS:
             return load(path.read_bytes())
         file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         if isinstance(file, np.ndarray):
-            raise _wrong(path, "is a single array", f"write it with numpy.savez as {ASKED}")
+            raise wrong_track(path, "is a single array", f"write it with numpy.savez as {ASKED}")
         return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, SafetensorError, zipfile.BadZipFile, NotImplementedError) as error:
         if "pickle" in str(error) or "Object arrays" in str(error):
-            raise _wrong(path, "holds pickled objects", "write plain arrays of numbers: " + ASKED) from error
+            raise wrong_track(path, "holds pickled objects", "write plain arrays of numbers: " + ASKED) from error
         raise ClipError(f"{path} cannot be read: {in_words(error)}. Write it again", "unreadable") from error
 
 
@@ -137,19 +144,19 @@ def _landmarks(path: Path, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray
     """Return landmarks (T, 68, 2) and where they are (T,)."""
     if LANDMARKS not in arrays:
         names = ", ".join(sorted(arrays)[:8]) or "nothing"
-        raise _wrong(path, f'has no "{LANDMARKS}" but {names}', f"rename the array with {ASKED}")
+        raise wrong_track(path, f'has no "{LANDMARKS}" but {names}', f"rename the array with {ASKED}")
     points = arrays[LANDMARKS]
     fits = points.ndim == 3 and points.shape[1] in (POINTS, *MESHES) and points.shape[2] in (2, 3)
     if not fits or points.dtype.kind not in "fiu":
-        raise _wrong(path, f"has landmarks of shape {points.shape} and type {points.dtype}", f"write {ASKED}")
+        raise wrong_track(path, f"has landmarks of shape {points.shape} and type {points.dtype}", f"write {ASKED}")
     if not len(points):
-        raise _wrong(path, "has landmarks of no frame", "run the detector again")
+        raise wrong_track(path, "has landmarks of no frame", "run the detector again")
     points = points.astype(np.float32)
     there = np.isfinite(points[..., :2]).all((1, 2)) & (points != 0).any((1, 2))
     points = points[..., :2]
     points = ibug_landmarks(points) if points.shape[1] in MESHES else points.copy()
     if there.any() and np.abs(points[there]).max() <= SHARES:
-        raise _wrong(
+        raise wrong_track(
             path, "has landmarks below 2, which are shares of the frame", "multiply x by its width and y by its height"
         )
     return points, there
@@ -162,7 +169,7 @@ def _boxes(path: Path, arrays: Arrays, landmarks: NDArray[np.float32], found: ND
         return made
     boxes = arrays["boxes"]
     if boxes.shape != (len(found), 4) or boxes.dtype.kind not in "fiu":
-        raise _wrong(
+        raise wrong_track(
             path,
             f"has boxes of shape {boxes.shape} and type {boxes.dtype} beside landmarks of {len(found)} frames",
             'write "boxes" (T, 4) xyxy in pixels, or leave them out',
@@ -170,7 +177,9 @@ def _boxes(path: Path, arrays: Arrays, landmarks: NDArray[np.float32], found: ND
     boxes = boxes.astype(np.float32)
     given = found & np.isfinite(boxes).all(1)
     if not (boxes[given, 2:] > boxes[given, :2]).all():
-        raise _wrong(path, "has boxes that end before they begin", "write them as x0, y0, x1, y1, or leave them out")
+        raise wrong_track(
+            path, "has boxes that end before they begin", "write them as x0, y0, x1, y1, or leave them out"
+        )
     return np.where(given[:, None], boxes, made)
 
 
@@ -180,7 +189,7 @@ def _flags(path: Path, arrays: Arrays, name: str, count: int) -> NDArray[np.bool
         return np.ones(count, bool)
     flags = arrays[name]
     if flags.shape != (count,) or flags.dtype.kind not in "biu":
-        raise _wrong(
+        raise wrong_track(
             path,
             f'has "{name}" of shape {flags.shape} and type {flags.dtype}',
             f"write one true or false for each of the {count} frames, or leave it out",
@@ -194,7 +203,7 @@ def _shots(path: Path, arrays: Arrays, count: int) -> NDArray[np.int64] | None:
         return None
     shots = arrays["shots"]
     if shots.shape != (count,) or shots.dtype.kind not in "iu":
-        raise _wrong(
+        raise wrong_track(
             path,
             f'has "shots" of shape {shots.shape} and type {shots.dtype}',
             f"write one whole number for each of the {count} frames, or leave it out",
@@ -202,5 +211,6 @@ def _shots(path: Path, arrays: Arrays, count: int) -> NDArray[np.int64] | None:
     return shots.astype(np.int64)
 
 
-def _wrong(path: Path, what: str, remedy: str) -> ClipError:
+def wrong_track(path: Path, what: str, remedy: str) -> ClipError:
+    """Return the error of a file of landmarks that says what is wrong with it and what to do."""
     return ClipError(f"{path} {what}: {remedy}", "no landmarks")
