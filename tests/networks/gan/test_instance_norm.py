@@ -13,6 +13,12 @@ def test_is_torchs(memory_format, eps):
     torch.testing.assert_close(instance_norm(x, eps), F.instance_norm(x, eps=eps))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_order_in_memory_is_kept(memory_format):
+    x = torch.randn(2, 4, 5, 6).to(memory_format=memory_format)
+    assert instance_norm(x).stride() == x.stride()
+
+
 def test_by_hand():
     x = torch.tensor([1.0, 3.0]).view(1, 1, 1, 2)  # mean 2, variance 1
     torch.testing.assert_close(instance_norm(x, eps=3.0), torch.tensor([-0.5, 0.5]).view(1, 1, 1, 2))
