@@ -25,6 +25,7 @@ EXPORTS = {
     "LVISDetection": "datamodules.detection.lvis",
     "PairedImages": "datamodules.translation.paired_images",
     "PartImageNet": "datamodules.analysis.part_imagenet",
+    "PeopleWorld": "datamodules.images.people_world",
     "RandomViews": "datamodules.images.views",
     "RevisitedRetrieval": "datamodules.analysis.revisited_retrieval",
     "SPair71k": "datamodules.dense.spair",

@@ -14,6 +14,7 @@ EXPORTS = {
     "LSRLayout": "lightning_modules.lsr.layout",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
+    "FaceIdentity": "lightning_modules.face_identity",
     "Detector": "lightning_modules.detector",
     "SparseDet": "lightning_modules.sparsedet.module",
     "CoMining": "lightning_modules.sparsedet.baselines",

@@ -103,6 +103,7 @@ CASES: dict[str, list[Make]] = {
     "SPADE": [renamed(**IMAGE, **PATCHES, hidden=4, style_dim=8)],
     "LiFT": [over_features],
     "BackboneClassifier": [detector(config, classes=3) for config in TWO_STAGES],
+    "FaceIdentity": [plain()],
     "Detector": [detector(config) for config in EVERY_DETECTOR],
     "SparseDet": [detector(config) for config in TWO_STAGES],
     "CoMining": [detector(config) for config in TWO_STAGES],
@@ -122,6 +123,7 @@ CASES: dict[str, list[Make]] = {
     "SyncNet": [syncnet(objective=objective) for objective in ("pair", "contrastive_then_pair")],
     "ViTAnalysis": [analysis],
     "AtLargerImage": [over_features],
+    "SmallIdentity": [plain(weights=None)],
     "SyncNetwork": [
         plain(image_size=24, width=4),
         plain(image_size=24, width=4, norm="group", nonnegative=False, probability="sigmoid"),

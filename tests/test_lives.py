@@ -26,6 +26,7 @@ QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--
 FEW_BATCHES = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test", "predict")]
 WITHOUT_WEIGHTS = "--model.init_args.backbone_weights=null"
 FEW_SUBJECTS = {"subjects": 24, "batch_size": 6}
+FEW_PEOPLE = {"people": 4, "pictures": 2, "test_people": 2, "batch_size": 2}
 FEW_SCENES = {"scenes": 6, "crops": 2, "batch_size": 4}
 ONE_ROUND = {"rounds": 1, "epochs": 1, "epochs_later": 1, "stages.tau": 1, "stages.k": 8}
 FEW_SOURCES = {"images": 6, "discovery_images": 4, "image_size": 16, "batch_size": 36}
@@ -94,6 +95,10 @@ LIVES: dict[str, Life] = {
     "LiFT": Life(world("lift"), then=("validate", "test", "predict")),
     "BackboneClassifier": Life(
         ["--config=configs/sparsedet_backbone.yaml", *words(FEW_SUBJECTS, "data.init_args"), "--trainer.max_epochs=1"]
+    ),
+    "FaceIdentity": Life(
+        ["--config=configs/identity.yaml", *words(FEW_PEOPLE, "data.init_args"), "--trainer.max_epochs=1"],
+        then=("validate", "test"),
     ),
     **{name: detector(name) for name in ("Detector", "SparseDet", "CoMining", "PseudoLabels", "TwoViewDetector")},
     "SyncNet": Life([f"--config={SYNCNET}", *FEW_CLIPS], then=("validate", "test", "predict")),

@@ -15,6 +15,7 @@ import yaml
 from safetensors import safe_open
 
 import cli
+from networks.identity import SmallIdentity
 from networks.vit_features import create_vit
 from tests.helpers.image_files import save_photo
 from tests.helpers.runs import ROOT, start
@@ -260,6 +261,17 @@ def discovery(case: Case) -> None:
         assert all(0 <= value <= 1 for value in values)
 
 
+def identity(case: Case) -> None:
+    """A few people, and a file that the embedder reads."""
+    few = {"people": 6, "pictures": 2, "test_people": 3, "batch_size": 3}
+    run = case.run(*words(few, "data.init_args"), "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1")
+    with (run.run_folder / "metrics.csv").open(newline="") as file:
+        assert {"val/AUC", "val/same", "val/other", "test/AUC"} <= set(next(csv.reader(file)))
+    network = SmallIdentity(str(run.run_folder / "backbone.safetensors"))
+    assert not network.training
+    assert network(torch.rand(2, 3, 64, 64)).norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
 def debug(case: Case) -> None:
     many = words(WORLD | EVALUATED | {"scenes": 30, "batch_size": 2, "pairs": 30}, "data")
     run = case.run(*many)
@@ -304,6 +316,7 @@ CASES: dict[str, Callable[[Case], None]] = {
     "configs/debug/overfit.yaml": overfit,
     "configs/debug/profile.yaml": profiled,
     "configs/gan_discovery.yaml": discovery,
+    "configs/identity.yaml": identity,
     "configs/hardware/cpu.yaml": runs_on_the_cpu,
     "configs/hardware/bf16.yaml": runs_on_the_cpu,
     "configs/hardware/ddp.yaml": two_processes,
