@@ -35,6 +35,7 @@ EXPORTS = {
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",
     "GeneratorHealth": "callbacks.generation.generator_health",
     "NoiseVariation": "callbacks.generation.noise_variation",
+    "ReenactmentWriter": "callbacks.generation.reenactment_writer",
     "ReconstructionEvaluation": "callbacks.generation.reconstruction_evaluation",
     "SampleGrid": "callbacks.generation.sample_grid",
     "LipSyncEvaluation": "callbacks.generation.lip_sync",

@@ -1,7 +1,5 @@
 """Videos with new mouths, written as they come, and what it took beside each."""
 
-import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,25 +7,20 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.results.prediction_writer import PredictionWriter
+from callbacks.generation.film_writer import DRAWN, FilmWriter, PredictedFilm
 from networks.dubbed import Dubbed
 from networks.pasting import paste
 from visionscapes.checks import Bounds, check_options
-from visionscapes.errors import UserError
-from visionscapes.files import make_folder, write_json
-from visionscapes.media.containers import told_if_unwritable
-from visionscapes.media.video_writer import Preset, VideoWriter
-from visionscapes.processes import gather_objects
+from visionscapes.media.video_writer import Preset
 
-DRAWN = "these weights know drawn faces only: real ones will not look right"
 Feather = Annotated[float, Bounds(above=0, most=0.5)]
 
 
-class DubWriter(PredictionWriter):
+class DubWriter(FilmWriter):
     """Writes dubbed videos into the run folder: dubbed/<name>_dubbed.mp4, with the new sound, and <name>_dubbed.json.
 
     Chunks of a video come in order, as `VideosToDub` gives them, and are encoded at once. Of each frame only the mask
@@ -51,6 +44,7 @@ class DubWriter(PredictionWriter):
     remedy = "use it with a module that dubs"
     item = "dubbed video"
     folder = "dubbed"
+    nothing = "No video could be dubbed: the lines above say why for each"
 
     def __init__(
         self,
@@ -62,166 +56,41 @@ class DubWriter(PredictionWriter):
         check_options(DubWriter, locals())
         super().__init__()
         self.side_by_side, self.crf, self.preset, self.feather = side_by_side, crf, preset, feather
-        self._open: _Video | None = None
-        self._began = 0.0
-        self._any = False  # whether there was a chunk
 
     @override
     def accepts(self, outputs: Any) -> bool:
         return isinstance(outputs, Dubbed)
 
     @override
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try whether there can be videos, before hours are spent on them.
-
-        Raises:
-            UserError: there cannot, or there are two such callbacks.
-        """
-        count = sum(isinstance(callback, DubWriter) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if count > 1:
-            raise UserError(
-                f"{count} DubWriters would write the same files: keep one; that of a configuration is replaced by"
-                " --trainer.callbacks=callbacks.DubWriter, and its options follow, such as"
-                " --trainer.callbacks.side_by_side=true"
-            )
-        self._any = False
-        super().on_predict_start(trainer, pl_module)
-        if trainer.is_global_zero:
-            with told_if_unwritable(self.finished_folder(trainer)):
-                make_folder(self.finished_folder(trainer))
-            if getattr(pl_module, "trained_on_drawn", None):
-                print(DRAWN, flush=True)
+    def begin(self, batch: Mapping[str, Any], folder: Path) -> PredictedFilm:
+        height, width = batch["frames"][0].shape[:2]
+        return PredictedFilm(
+            folder / f"{batch['name']}_dubbed.mp4",
+            (2 * width if self.side_by_side else width, height),
+            batch,
+            crf=self.crf,
+            preset=self.preset,
+            pixel_aspect=batch["pixel_aspect"],
+        )
 
     @override
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._began = time.perf_counter()
+    def add(self, film: PredictedFilm, batch: Mapping[str, Any], outputs: Dubbed) -> None:
+        pairs = zip(batch["frames"], pasted(batch, outputs, self.feather), strict=True)
+        beside = (np.concatenate(pair, 1) if self.side_by_side else pair[1] for pair in pairs)
+        film.write(beside, batch, "pasting")
 
     @override
-    def write_batch(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Dubbed
-    ) -> dict[str, dict[str, Any]]:
-        if outputs.patches.is_cuda:
-            torch.cuda.synchronize(outputs.patches.device)
-        network = time.perf_counter() - self._began
-        self._any = True
-        if self._open is None or self._open.name != batch["name"] or int(batch["index"][0]) == 0:
-            self._abandon()
-            self._open = _Video(self, batch, self.finished_folder(trainer))
-        self._open.seconds["network"] += network  # type: ignore[assignment]
-        self._open.add(batch, outputs)
-        if not batch["last"]:
-            return {}
-        finished, self._open = self._open, None
-        return {batch["name"]: finished.finish(batch, pl_module)}
+    def record_of(self, batch: Mapping[str, Any], outputs: Dubbed, module: LightningModule) -> dict[str, Any]:
+        return {"video": batch["video"], "sound": batch["audio"], "steps": steps_of(module)}
 
     @override
-    def conclude(self, trainer: Trainer, records: Mapping[str, dict[str, Any]]) -> str | None:
-        if not records:
-            return None
+    def line_of(self, records: Mapping[str, dict[str, Any]], folder: Path) -> str:
         (first, *others) = [records[name] for name in sorted(records)]
         if not others:
-            return line_of(first, self.finished_folder(trainer))
+            return line_of(first, folder)
         frames, dubbed = (sum(each[key] for each in records.values()) for key in ("frames", "dubbed"))
         drawn = f"; {DRAWN}" if first["knows_drawn_faces_only"] else ""
-        return f"{len(records)} videos, {dubbed} of {frames} frames dubbed{drawn}: {self.finished_folder(trainer)}"
-
-    @override
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finish, and say where no process had a video that can be dubbed: each alone knows its own share only.
-
-        Raises:
-            UserError: that is so.
-        """
-        self._abandon()
-        super().on_predict_end(trainer, pl_module)
-        if not any(gather_objects(self._any)):
-            raise UserError("No video could be dubbed: the lines above say why for each")
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._abandon()
-        super().on_exception(trainer, pl_module, exception)
-
-    @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._abandon()
-
-    def _abandon(self) -> None:
-        """Remove what there is of a video that did not come to its end."""
-        unfinished, self._open = self._open, None
-        if unfinished is not None:
-            unfinished.abandon()
-
-
-class _Video:
-    """A dubbed video that is being written.
-
-    Args:
-        options: how.
-        batch: its first chunk.
-        folder: to write to.
-    """
-
-    def __init__(self, options: DubWriter, batch: Mapping[str, Any], folder: Path):
-        self.options, self.name = options, batch["name"]
-        self.path = folder / f"{self.name}_dubbed.mp4"
-        self.seconds: Counter[str] = Counter(network=0, pasting=0, codec=0)
-        self.began = time.perf_counter() - sum(batch["seconds"].values())
-        height, width = batch["frames"][0].shape[:2]
-        self.size = (2 * width if options.side_by_side else width, height)
-        self.writer = VideoWriter(
-            self.path,
-            self.size,
-            batch["rate"],
-            sound=Path(batch["audio"]),
-            pixel_aspect=batch["pixel_aspect"],
-            crf=options.crf,
-            preset=options.preset,
-        ).__enter__()
-
-    def add(self, batch: Mapping[str, Any], outputs: Dubbed) -> None:
-        """Write a chunk."""
-        began = time.perf_counter()
-        new = pasted(batch, outputs, self.options.feather)
-        pasting = time.perf_counter() - began
-        for old, picture, shown in zip(batch["frames"], new, batch["time"].tolist(), strict=True):
-            beside = np.concatenate([old, picture], 1) if self.options.side_by_side else picture
-            self.writer.write(beside, None if batch["steady"] else shown)
-        self.seconds["pasting"] += pasting  # type: ignore[assignment]
-        self.seconds["codec"] += time.perf_counter() - began - pasting  # type: ignore[assignment]
-
-    def finish(self, batch: Mapping[str, Any], pl_module: LightningModule) -> dict[str, Any]:
-        """Let the video appear, write its JSON and return what that holds."""
-        began = time.perf_counter()
-        self.writer.__exit__(None, None, None)
-        self.seconds["codec"] += time.perf_counter() - began  # type: ignore[assignment]
-        total = time.perf_counter() - self.began
-        seconds = batch["seconds"] | dict(self.seconds)
-        frames = batch["total"]
-        record = {
-            "video": batch["video"],
-            "sound": batch["audio"],
-            "output": self.path.name,
-            "size": list(self.size),
-            "rate": round(batch["rate"], 4),
-            "steady_rate": bool(batch["steady"]),
-            **batch["counts"],
-            "steps": steps_of(pl_module),
-            "knows_drawn_faces_only": bool(getattr(pl_module, "trained_on_drawn", False)),
-            "seconds": {part: round(spent, 3) for part, spent in seconds.items()} | {"total": round(total, 3)},
-            "frames_a_second": round(frames / max(total, 1e-9), 3),
-        }
-        path = self.path.with_suffix(".json")
-        with told_if_unwritable(path):
-            write_json(path, record)
-        return record
-
-    def abandon(self) -> None:
-        """Remove what there is."""
-        error = UserError(f"{self.path} was not finished")
-        self.writer.__exit__(type(error), error, None)
+        return f"{len(records)} videos, {dubbed} of {frames} frames dubbed{drawn}: {folder}"
 
 
 def pasted(batch: Mapping[str, Any], outputs: Dubbed, feather: float) -> list[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ from visionscapes.processes import gather_entries, gather_objects
 
 
 class PredictionWriter(Callback, ABC):
-    """Base of the callbacks that write what ``predict_step`` returns for batches of the task "predict".
+    """Base of the callbacks that write what ``predict_step`` returns for batches of a task, usually "predict".
 
     A subclass implements ``accepts``, ``write_batch`` and ``conclude``:
 
@@ -38,6 +38,7 @@ class PredictionWriter(Callback, ABC):
         item: what one staged file holds, such as "translation".
         folder: of the staged files, in the run folder.
         clash: what to do where two items would share a staged file.
+        task: of the batches whose predictions are written.
 
     Raises:
         UserError: a module whose ``predict_step`` returns something else; two staged files of one name.
@@ -48,6 +49,7 @@ class PredictionWriter(Callback, ABC):
     item: ClassVar[str] = "prediction"
     folder: ClassVar[str] = "predictions"
     clash: ClassVar[str] = "give the inputs names that differ"
+    task: ClassVar[str] = "predict"
 
     def __init__(self) -> None:
         self._records: dict[str, Any] = {}
@@ -66,7 +68,7 @@ class PredictionWriter(Callback, ABC):
         Args:
             trainer: of the run.
             pl_module: that predicted.
-            batch: of the task "predict".
+            batch: of the task.
             outputs: of ``predict_step``, accepted by ``accepts``.
 
         Returns:
@@ -104,7 +106,7 @@ class PredictionWriter(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not isinstance(batch, Mapping) or batch.get("task") != "predict":
+        if not isinstance(batch, Mapping) or batch.get("task") != self.task:
             return
         if not self.accepts(outputs):
             raise UserError(

@@ -1,17 +1,23 @@
 """Pictures and videos of drawn people, as files to be reenacted."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from pytorch_lightning import LightningModule
+from torch import nn
+from typing_extensions import override
 
 from datamodules.clips.faces.tracks import FaceTrack
 from datamodules.clips.heads.motion import HeadMotion
+from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
 from datamodules.clips.heads.source import Shots
 from datamodules.procedural.faces.faces import render_face
 from datamodules.procedural.faces.identities import Expression, Pose
 from networks.faces.landmarks import face_box
+from networks.reenacted import Reenacted
 
 MARGIN = 1.6
 
@@ -51,3 +57,28 @@ def motion(landmarks: np.ndarray, seen=None, shots=None, rate: float = 25.0) -> 
     landmarks = landmarks.astype(np.float32)
     track = FaceTrack(face_box(landmarks), landmarks, seen, seen, shots)
     return HeadMotion(track, np.arange(count) / rate, count / rate, size=(112, 112))
+
+
+class Posing(LightningModule):
+    """Reenacts without a network: the first picture of the source where the landmarks are drawn on it.
+
+    Args:
+        drawn: whether it is one that knows drawn faces only.
+    """
+
+    def __init__(self, drawn: bool = False):
+        super().__init__()
+        self.trained_on_drawn = drawn
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Reenacted:
+        drawing, source = batch["drawing"].float() / 255, batch["shots"][:1].float() / 255
+        lines = (drawing.amax(1, keepdim=True) > 0.1).float()
+        images = source * (1 - lines) + drawing * lines
+        return Reenacted(images, None, len(batch["shots"]), batch["finetune"])
+
+
+def reenacting(*driving: Path, chunk: int = 5, count: int = 2, **options: Any) -> HeadsToReenact:
+    """Return the heads of a drawn person of 32 pixels, moved by some drivers."""
+    return HeadsToReenact(shots(count), list(driving), how=HowToReenact(32, MARGIN, **options), chunk=chunk)

@@ -5,19 +5,15 @@ import torch
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawing import draw_landmarks
 from datamodules.clips.heads.motion import write_motion
-from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
+from datamodules.clips.heads.reenactment import HowToReenact
 from datamodules.clips.heads.transfer import eye_distance
 from datamodules.clips.video_chunks import chunk_loader
 from tests.helpers.dubbing import nobody, person, video_of
 from tests.helpers.face_files import needs_face_files
-from tests.helpers.heads import MARGIN, motion, shots, turning
+from tests.helpers.heads import MARGIN, motion, reenacting, turning
 from visionscapes.errors import UserError
 from visionscapes.media.errors import ClipError
 from visionscapes.media.video_writer import VideoWriter
-
-
-def reenacting(*driving, chunk=5, count=2, **options):
-    return HeadsToReenact(shots(count), list(driving), how=HowToReenact(32, MARGIN, **options), chunk=chunk)
 
 
 def joined(batches, key):
