@@ -66,18 +66,19 @@ def mouth_distances(landmarks: Tensor, truth: Tensor) -> Tensor:
     return (first - first.mean(1, keepdim=True) - second + second.mean(1, keepdim=True)).norm(dim=2).mean(1)
 
 
-def second_difference(landmarks: Tensor, known: Tensor) -> Tensor:
-    """Return the mean length of x(t - 1) - 2 x(t) + x(t + 1) over the points of the mouth and over frames.
+def second_difference(landmarks: Tensor, known: Tensor, points: slice = MOUTH) -> Tensor:
+    """Return the mean length of x(t - 1) - 2 x(t) + x(t + 1) over some points and over frames.
 
     Args:
         landmarks: (T, 68, 2) xy in pixels.
         known: (T,) bool; only frames that are known together with both neighbours count.
+        points: which of the 68, those of the mouth by default.
 
     Returns:
         Scalar float64, NaN if there is no such frame.
     """
-    points = landmarks[:, MOUTH].double()
-    bend = (points[:-2] - 2 * points[1:-1] + points[2:]).norm(dim=2).mean(1)
+    path = landmarks[:, points].double()
+    bend = (path[:-2] - 2 * path[1:-1] + path[2:]).norm(dim=2).mean(1)
     return bend[known[:-2] & known[1:-1] & known[2:]].mean()
 
 

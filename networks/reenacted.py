@@ -1,5 +1,6 @@
 """What a reenacting network hands to those that evaluate it or write videos, and how its results are named."""
 
+import re
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -44,6 +45,12 @@ class Reenacts(Protocol):
 def method_name(shots: int, fine_tuned: bool = False) -> str:
     """Return how results of K shots are called in tables: "K = 4" or "K = 4, fine-tuned"."""
     return f"K = {shots}, fine-tuned" if fine_tuned else f"K = {shots}"
+
+
+def parsed_method(name: str) -> tuple[int, bool] | None:
+    """Return K and whether it was fine-tuned of a name that `method_name` has made, None for other names."""
+    found = re.fullmatch(r"K = (\d+)(, fine-tuned)?", name)
+    return None if found is None else (int(found[1]), found[2] is not None)
 
 
 def shot_numbers(count: int, shots: int) -> list[int]:

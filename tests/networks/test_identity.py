@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,9 +7,6 @@ from datamodules.images.people_world import blurred, render_people
 from metrics.verification import Verification
 from networks.identity import SmallIdentity, has_weights_of
 from visionscapes.errors import UserError
-
-WEIGHTS = Path("weights/identity.safetensors")
-needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="weights/identity.safetensors is not there yet")
 
 
 def heads(count=3, side=64):
@@ -28,7 +23,6 @@ def test_embeddings_have_unit_length_at_any_size():
     torch.testing.assert_close(network(enlarged), network(heads()), atol=0.02, rtol=0)
 
 
-@needs_weights
 def test_the_weights_tell_held_out_people_apart_and_see_through_blur():
     network, metric, blurry = SmallIdentity(), Verification(), Verification()
     images = render_people(424242, 24, 4).flatten(0, 1).float() / 255

@@ -2,11 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from networks.reenacted import Reenacted, Reenacts, method_name, shot_numbers
+from networks.reenacted import Reenacted, Reenacts, method_name, parsed_method, shot_numbers
 
 
 def test_names_tell_shots_and_fine_tuning():
     assert [method_name(1), method_name(4, fine_tuned=True)] == ["K = 1", "K = 4, fine-tuned"]
+
+
+def test_names_can_be_read_again():
+    for shots, fine_tuned in ((1, False), (32, True)):
+        assert parsed_method(method_name(shots, fine_tuned)) == (shots, fine_tuned)
+    assert parsed_method("source unmoved") is parsed_method("K = 4, other") is None
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 32, 33])
