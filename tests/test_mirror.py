@@ -69,6 +69,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "the plain way is compared with ours",
     ),
     "benchmarks/plain_grit.py": ("tests/benchmarks/test_grit.py", "the plain way is compared with ours"),
+    "benchmarks/plain_lsr.py": ("tests/benchmarks/test_lsr.py", "the plain way is compared with ours"),
     "benchmarks/plain_diff2lip.py": ("tests/benchmarks/test_diff2lip.py", "the plain way is compared with ours"),
     "benchmarks/plain_vit.py": ("tests/benchmarks/test_vit_analysis.py", "the plain way is compared with ours"),
 }

@@ -62,10 +62,14 @@ class SPADENorm(nn.Module):
         Returns:
             (B, C, H, W).
         """
-        if condition.shape[-2:] != x.shape[-2:]:
-            condition = F.interpolate(condition, x.shape[-2:], mode=self.resize)
-        gamma, beta = self.modulation(F.relu(self.hidden(condition))).chunk(2, 1)
+        gamma, beta = self.modulation(F.relu(self.hidden(self.resized(condition, x)))).chunk(2, 1)
         return self.norm(x) * (1 + gamma) + beta
+
+    def resized(self, condition: Tensor, x: Tensor) -> Tensor:
+        """Return a condition in the size of feature maps."""
+        if condition.shape[-2:] == x.shape[-2:]:
+            return condition
+        return F.interpolate(condition, x.shape[-2:], mode=self.resize)
 
 
 class SPADEResidualBlock(nn.Module):
@@ -126,6 +130,7 @@ class SPADEResidualBlock(nn.Module):
     @override
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of ``x`` (B, in_channels, H, W) and a condition as `SPADENorm` takes it."""
+        condition = self.first_norm.resized(condition, x)  # once for all norms
         inner = self.first(leaky_relu(self.first_norm(x, condition)))
         inner = self.second(leaky_relu(self.second_norm(inner, condition)))
         return inner + (self.shortcut(self.shortcut_norm(x, condition)) if self.learned_shortcut else x)
