@@ -12,6 +12,7 @@ EXPORTS = {
     "SPADE": "lightning_modules.grit.baselines.spade",
     "LSR": "lightning_modules.lsr.module",
     "LSRLayout": "lightning_modules.lsr.layout",
+    "LSRFineTuning": "lightning_modules.lsr.subject",
     "LiFT": "lightning_modules.lift.module",
     "BackboneClassifier": "lightning_modules.backbone_classifier",
     "FaceIdentity": "lightning_modules.face_identity",

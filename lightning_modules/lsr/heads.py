@@ -184,7 +184,7 @@ class HeadModule(AdversarialModule):
         return self.meet(shots, drawings_of_shots).reenacted(drawing, labels)
 
     @torch.no_grad()
-    def meet(self, shots: Tensor, drawings: Tensor, source: str = "") -> "Person":
+    def meet(self, shots: Tensor, drawings: Tensor, source: str = "") -> Person:
         """Return a person known from photographs, whose codes are computed once for whatever is made of them.
 
         Args:
@@ -218,7 +218,10 @@ class HeadModule(AdversarialModule):
         self, shots: Tensor, drawings: Tensor, drawing: Tensor, *, labels: Tensor | None
     ) -> dict[str, Reenacted]:
         """Return what is made of K shots, by the name of the method."""
-        return {method_name(len(shots)): self.reenact(shots, drawings, drawing, labels=labels)}
+        people = [self.meet(shots, drawings)]
+        if self.evaluation.finetune:
+            people.append(self.meet_tuned(shots, drawings))
+        return {method_name(each.shots, each.fine_tuned): each.reenacted(drawing, labels) for each in people}
 
     @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Reenacted:
@@ -227,17 +230,21 @@ class HeadModule(AdversarialModule):
             self._person = self.meet_source(batch)
         return self._person.reenacted(unit(batch["drawing"]))
 
-    def meet_source(self, batch: Mapping[str, Any]) -> "Person":
-        """Return the person of a batch of prediction.
+    def meet_source(self, batch: Mapping[str, Any]) -> Person:
+        """Return the person of a batch of prediction, fine-tuned on if it asks so."""
+        meet = self.meet_tuned if batch.get("finetune") else self.meet
+        return meet(unit(batch["shots"]), unit(batch["shot_drawings"]), batch["source"])
+
+    def meet_tuned(self, shots: Tensor, drawings: Tensor, source: str = "") -> Person:
+        """Return a person that the networks were fine-tuned on.
 
         Raises:
-            UserError: fine-tuning is asked for, and the module has none.
+            UserError: this stage is none that is fine-tuned.
         """
-        if batch.get("finetune"):
-            raise UserError(
-                f"{type(self).__name__} cannot be fine-tuned on photographs; take LSR, or --data.finetune=false"
-            )
-        return self.meet(unit(batch["shots"]), unit(batch["shot_drawings"]), batch["source"])
+        raise UserError(
+            f"{type(self).__name__} is not fine-tuned on photographs of one person: take LSR, or "
+            "--data.finetune=false and --model.evaluation.finetune=false"
+        )
 
     @override
     def on_predict_end(self) -> None:

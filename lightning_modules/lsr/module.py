@@ -1,20 +1,20 @@
 """LSR: few-shot talking heads from learned spatial layouts (thesis chapter 6.1), the full pipeline."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions, Scores, frozen
+from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions, frozen
 from lightning_modules.lsr.experts import HeadExpertOptions
-from lightning_modules.lsr.heads import EvaluationOptions, HeadModule
+from lightning_modules.lsr.fine_tuning import FineTuningOptions, OwnShots, fine_tune, with_identity
+from lightning_modules.lsr.heads import EvaluationOptions, HeadModule, Person, evaluating
 from lightning_modules.lsr.layout import OPTIMIZER, labels_of, layout_losses
-from lightning_modules.lsr.loss import latent_penalty, pixel_loss
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.network import HeadNetwork, HeadNetworkOptions, Latents, RenderedHead, Spatial
+from lightning_modules.lsr.objective import Objective, scores_beside
 from lightning_modules.lsr.stage_files import load_stage, told_by
 from networks.gan.discriminators import DiscriminatorOptions
 from visionscapes.checks import ImageSize, PositiveInt, check_options
@@ -44,6 +44,7 @@ class LSR(HeadModule):
         optimizer: Adam for both.
         hardware: what makes it faster.
         evaluation: how people are reenacted in validation and test.
+        finetune: how the network is fine-tuned on the shots of one person, where prediction or evaluation asks for it.
         layout_weights: file of the pre-trained layout predictor: a checkpoint or weights of `LSRLayout`.
 
     Raises:
@@ -67,6 +68,7 @@ class LSR(HeadModule):
         optimizer: OptimizerOptions = OPTIMIZER,
         hardware: HardwareOptions = HardwareOptions(),
         evaluation: EvaluationOptions = EvaluationOptions(),
+        finetune: FineTuningOptions = FineTuningOptions(),
         layout_weights: str | None = None,
     ):
         check_options(LSR, locals())
@@ -86,6 +88,7 @@ class LSR(HeadModule):
         )
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
+        self.finetune: FineTuningOptions = group_of(LSR, "finetune", finetune)
         if layout_weights is not None:
             self.load_layout(layout_weights)
 
@@ -103,11 +106,17 @@ class LSR(HeadModule):
         self.begin_average()
 
     @override
-    def call_experts(self) -> None:
-        rgb = self.losses.lambda_rgb if self.generator.spatial == "segmentation" else 0
-        if (self.losses.lambda_vgg or rgb) and self.perceptual is None:
+    def call_experts(self, losses: HeadLossOptions | None = None) -> None:
+        """Get the frozen networks that losses ask, those of the training if none are named.
+
+        Raises:
+            UserError: one cannot be had.
+        """
+        losses = self.losses if losses is None else losses
+        rgb = losses.lambda_rgb if self.generator.spatial == "segmentation" else 0
+        if (losses.lambda_vgg or rgb) and self.perceptual is None:
             self.perceptual = self.experts.perceptual_distance().to(self.device)
-        if (self.losses.lambda_vggface or self.losses.lambda_id) and self.faces is None:
+        if (losses.lambda_vggface or losses.lambda_id) and self.faces is None:
             self.faces = self.experts.face_distance().to(self.device)
 
     # ------------------------------------------------------------------------------------------------ training
@@ -117,57 +126,36 @@ class LSR(HeadModule):
         truth = self.to_network(batch["image"])
         latents = self.generator.encode(batch["shots"], batch["shot_drawings"])
         head = self.generator.render(batch["drawing"], latents, batch.get("labels"))  # Eq. 6.3
-        scores = self.scores_beside(batch["drawing"])
-        losses = {} if scores is None else self.discriminator_terms(scores, truth, head.image.detach())
-        with frozen(self.discriminator):
-            losses |= self.generator_losses(head, truth, latents, scores=scores)
+        losses = self.losses_of(head, truth, batch["drawing"], latents=latents)
         if head.predicted is not None and self.generator.spatial == "segmentation":
             losses |= layout_losses(
                 head.predicted, labels_of(batch), truth, losses=self.losses, perceptual=self.perceptual
             )
         self.learn(losses, batch_idx, batch_size=len(truth))
 
-    def generator_losses(
-        self, head: RenderedHead, truth: Tensor, latents: Latents, *, scores: Scores | None
-    ) -> dict[str, Tensor]:
-        """Return the terms of Eq. 6.4, weighted, by name.
+    def losses_of(self, head: RenderedHead, truth: Tensor, drawing: Tensor, *, latents: Latents) -> dict[str, Tensor]:
+        """Return the losses of both networks, Eq. 6.4, weighted, by name.
 
         Args:
             head: what was made.
             truth: (B, 3, S, S) in [-1, 1], the targets.
+            drawing: (B, 3, S, S) in [0, 1], of their landmarks, which the discriminator sees too.
             latents: z^l and z^s, averaged over the shots.
-            scores: what the discriminator says of images with the landmarks of the targets; None for none.
         """
-        losses = self.losses
-        terms = self.reconstruction_losses(head.image, truth)  # Eq. 6.4, summed by `learn` of adversarial.py
-        if scores is not None:
-            terms["adversarial"] = losses.lambda_gan * self.adversarial_loss(scores(head.image))
-        codes = [code for code in latents if code is not None]
-        penalty = torch.stack([latent_penalty(code, losses.latent_penalty) for code in codes]).sum()
-        return terms | {"latent": losses.lambda_z * penalty}
+        scores = scores_beside(self.discriminator, self.to_network(drawing))
+        losses = {} if scores is None else self.discriminator_terms(scores, truth, head.image.detach())
+        with frozen(self.discriminator):
+            return losses | self.objective().generator_losses(head.image, truth, latents, scores=scores)
 
-    def reconstruction_losses(self, image: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Return the terms of L_rec in Eq. 6.4, weighted, by name, of images (B, 3, S, S) in [-1, 1]."""
-        losses = self.losses
-        terms = {"l1": losses.lambda_l1 * pixel_loss(image, truth)}
-        if losses.lambda_vgg:
-            assert self.perceptual is not None
-            terms["vgg"] = losses.lambda_vgg * self.perceptual(image, truth)
-        if losses.lambda_vggface or losses.lambda_id:
-            assert self.faces is not None
-            layers, identity = self.faces(image, truth)
-            terms |= {"vggface": losses.lambda_vggface * layers, "identity": losses.lambda_id * identity}
-        return terms
-
-    def scores_beside(self, drawing: Tensor) -> Scores | None:
-        """Return what the discriminator says of images beside drawings (B, 3, S, S) in [0, 1]; None without one."""
-        if self.discriminator is None:
-            return None
-        return partial(scores_of, self.discriminator, self.to_network(drawing))
+    def objective(self) -> Objective:
+        """Return Eq. 6.4 and the networks that it asks."""
+        return Objective(self.losses, self.gan_loss, perceptual=self.perceptual, faces=self.faces)
 
     def backbone_state(self) -> dict[str, Tensor]:
-        """Return the weights that ``callbacks.BackboneWriter`` keeps, those of generator and discriminator."""
-        return weights_of(self.shown, self.discriminator)
+        """Return the weights that ``callbacks.BackboneWriter`` keeps and fine-tuning starts from, of both networks."""
+        networks = {"generator": self.shown, "discriminator": self.discriminator}
+        states = {part: network.state_dict() for part, network in networks.items() if network is not None}
+        return {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
 
     # ---------------------------------------------------------------------------------------------- reenacting
 
@@ -176,19 +164,37 @@ class LSR(HeadModule):
         return network.encode(shots, drawings)
 
     @override
+    def meet_tuned(self, shots: Tensor, drawings: Tensor, source: str = "") -> Person:
+        """Return a person that the networks were fine-tuned on (6.1.1.5); they are copied for it.
+
+        Args:
+            shots: (K, 3, S, S) in [0, 1].
+            drawings: (K, 3, S, S) in [0, 1], of their landmarks.
+            source: the name of the person.
+
+        Raises:
+            UserError: images have another size, the network is given label maps, or an expert cannot be had.
+        """
+        for images in (shots, drawings):
+            self.check_size(images)
+        losses = with_identity(self.losses, self.finetune)
+        with torch.inference_mode(False):
+            self.call_experts(losses)
+        tuned = fine_tune(
+            self.shown,
+            self.discriminator,
+            OwnShots(shots, drawings),
+            objective=self.objective()._replace(losses=losses),
+            adversarial=self.adversarial,
+            options=self.finetune,
+        )
+        with torch.no_grad(), evaluating(tuned.network):
+            codes = self.codes(tuned.network, shots[None], drawings[None])
+        return Person(self, tuned.network, codes, source=source, shots=len(shots), fine_tuned=True)
+
+    @override
     def made(
         self, network: Any, drawing: Tensor, codes: Latents, labels: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         head: RenderedHead = network.render(drawing, codes.of(len(drawing)), labels)
         return head.image, head.layout
-
-
-def scores_of(discriminator: Any, drawing: Tensor, image: Tensor) -> Any:
-    """Return what a discriminator says of images (B, 3, S, S) beside drawings, both in [-1, 1]."""
-    return discriminator(torch.cat([image, drawing], 1))
-
-
-def weights_of(generator: Any, discriminator: Any) -> dict[str, Tensor]:
-    """Return the weights of both networks by the names that `load_pair` of stage_files.py knows."""
-    parts = {"generator": generator} | ({} if discriminator is None else {"discriminator": discriminator})
-    return {f"{part}.{name}": value for part, network in parts.items() for name, value in network.state_dict().items()}

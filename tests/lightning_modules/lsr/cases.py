@@ -6,8 +6,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from lightning_modules.lsr.fine_tuning import OwnShots
 from lightning_modules.lsr.layout import LSRLayout
 from lightning_modules.lsr.module import LSR
+from lightning_modules.lsr.subject import LSRFineTuning
 from tests.lightning_modules.grit.cases import fit, weights_of
 
 __all__ = ["fit", "weights_of"]
@@ -40,6 +42,32 @@ def lsr(seed: int = 0, **changes: Any) -> LSR:
 def lsr_layout(seed: int = 0, **changes: Any) -> LSRLayout:
     torch.manual_seed(seed)
     return LSRLayout(**with_groups(SMALL, changes))
+
+
+def lsr_fine_tuning(seed: int = 0, **changes: Any) -> LSRFineTuning:
+    torch.manual_seed(seed)
+    return LSRFineTuning(**with_groups({name: each for name, each in FULL.items() if name != "optimizer"}, changes))
+
+
+def shots_of(count: int, seed: int = 0, size: int = SIZE) -> OwnShots:
+    """Return the shots of one person, of noise."""
+    return OwnShots(*torch.rand(2, count, 3, size, size, generator=torch.Generator().manual_seed(seed)))
+
+
+class OneSubject(pl.LightningDataModule):
+    """OwnShots of one person, the same in every batch.
+
+    Args:
+        count: K.
+    """
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.shots, self.known = count, shots_of(count)
+
+    def train_dataloader(self) -> DataLoader:
+        batch = {"task": "heads", "shots": self.known.images[None], "shot_drawings": self.known.drawings[None]}
+        return DataLoader([batch] * 3, batch_size=None)  # type: ignore[arg-type]
 
 
 def batch_of(count: int = 2, seed: int = 0, shots: int = SHOTS, size: int = SIZE) -> dict[str, Any]:

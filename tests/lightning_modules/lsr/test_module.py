@@ -48,19 +48,6 @@ def test_equation_6_4_from_its_parts():
     assert losses.keys() == {"discriminator", "r1", "r2", "adversarial", "l1", "vgg", "latent"}
 
 
-def test_vggface_and_the_distance_of_its_logits():
-    class Faces(torch.nn.Module):
-        def forward(self, images, target):
-            return (images - target).square().mean(), (images.mean() - target.mean()).abs()
-
-    module, batch = lsr(losses={"lambda_vggface": 0.5, "lambda_id": 0.25}), batch_of()
-    module.faces = Faces()
-    losses, head = losses_of(module, batch)
-    truth = 2 * batch["image"] - 1
-    assert torch.allclose(losses["vggface"], 0.5 * (head.image - truth).square().mean())
-    assert torch.allclose(losses["identity"], 0.25 * (head.image.mean() - truth.mean()).abs())
-
-
 @pytest.mark.parametrize("penalty_of", ["logits", "loss"])
 def test_the_gradient_penalties_by_hand(penalty_of):
     """R1 and R2, each of the logits or of the softplus that the discriminator minimises, by the image alone."""
