@@ -13,7 +13,7 @@ from typing_extensions import override
 from datamodules.clips.faces.tracks import FaceTrack
 from datamodules.clips.heads.motion import HeadMotion
 from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
-from datamodules.clips.heads.source import Shots
+from datamodules.clips.heads.source import FoundShots
 from datamodules.procedural.faces.faces import render_face
 from datamodules.procedural.faces.identities import Expression, Pose
 from networks.faces.landmarks import face_box
@@ -34,11 +34,11 @@ def picture(number: int = 1, size: int = 160) -> np.ndarray:
     return render_face(3, number, size, pose=Pose(), expression=Expression()).image
 
 
-def shots(count: int = 1, size: int = 32) -> Shots:
+def shots(count: int = 1, size: int = 32) -> FoundShots:
     """Return the shots of a drawn person, without finding the face."""
     faces = [render_face(3, 1, size, pose=Pose(yaw=3.0 * number), expression=Expression()) for number in range(count)]
     images = np.stack([face.image for face in faces]).transpose(0, 3, 1, 2)
-    return Shots("me", torch.from_numpy(images.copy()), np.stack([face.landmarks for face in faces]))
+    return FoundShots("me", torch.from_numpy(images.copy()), np.stack([face.landmarks for face in faces]))
 
 
 def turning(frames: int = 8, size: int = 112) -> np.ndarray:

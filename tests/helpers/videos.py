@@ -1,5 +1,6 @@
 """Small videos of pictures that carry their number, made with PyAV alone."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -100,6 +101,15 @@ def write_media(
                 file.mux(stream.encode(frame))
             file.mux(stream.encode(None))
     return path
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Write a display matrix over that of the video track of an .mp4."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40  # behind version, times, track, duration, layers and volume
+    values = [a, b, 0, c, d, 0, 0, 0]
+    content[place : place + 36] = struct.pack(">8iI", *(value * 65536 for value in values), 1 << 30)
+    path.write_bytes(content)
 
 
 def _frames(pictures, stamps, tick, pixels):

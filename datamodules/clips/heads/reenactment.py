@@ -17,7 +17,7 @@ from datamodules.clips.heads.cautions import about_motion, about_mouths
 from datamodules.clips.heads.cropping import head_picture, head_windows, in_heads
 from datamodules.clips.heads.drawing import draw_all
 from datamodules.clips.heads.motion import HeadMotion, motion_of_video, read_motion, write_motion
-from datamodules.clips.heads.source import Shots
+from datamodules.clips.heads.source import FoundShots
 from datamodules.clips.heads.transfer import LandmarksMode, most_frontal, relative_landmarks
 from datamodules.clips.video_chunks import Batch, VideoChunks, added, distinct_names, in_order
 from visionscapes.checks import ImageSize, PositiveFloat, PositiveInt, check_options
@@ -67,7 +67,7 @@ class HeadToReenact:
         how: it is done.
     """
 
-    def __init__(self, shots: Shots, driving: Path, *, name: str, how: HowToReenact):
+    def __init__(self, shots: FoundShots, driving: Path, *, name: str, how: HowToReenact):
         self.shots, self.driving, self.how = shots, driving, how
         self.name = f"{shots.name}__{name}"
 
@@ -216,7 +216,7 @@ class HeadsToReenact(VideoChunks[HeadToReenact]):
 
     purpose, done = "reenactment", "used as a driver"
 
-    def __init__(self, shots: Shots, driving: Sequence[Path], *, how: HowToReenact, chunk: PositiveInt = 32):
+    def __init__(self, shots: FoundShots, driving: Sequence[Path], *, how: HowToReenact, chunk: PositiveInt = 32):
         check_options(HeadsToReenact, {"chunk": chunk})
         if how.save_landmarks is not None and len(driving) > 1:
             raise UserError(f"The landmarks of {len(driving)} drivers cannot be saved in one file: name one driver")

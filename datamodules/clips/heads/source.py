@@ -36,7 +36,7 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Shots:
+class FoundShots:
     """K pictures of a person, whose heads fill them as they do in training.
 
     Attributes:
@@ -59,7 +59,7 @@ class Shots:
 
 def shots_of(
     source: str | Sequence[str], size: int, *, most: int, margin: float, faces: FaceOptions = FaceOptions()
-) -> Shots:
+) -> FoundShots:
     """Return the shots of a person.
 
     Pictures without a face, and those that cannot be read, are left out and told as long as others remain. Of more than
@@ -147,7 +147,7 @@ class _FoundHead:
 
 def _shots_of_pictures(
     files: Sequence[Path], name: str, size: int, *, most: int, margin: float, faces: FaceOptions
-) -> Shots:
+) -> FoundShots:
     chosen = [files[number] for number in shot_numbers(len(files), min(most, len(files)))]
     heads: dict[Path, _FoundHead] = {}
     notes, warnings = [], []
@@ -204,7 +204,7 @@ def _head_in(path: Path, size: int, margin: float, faces: FaceOptions) -> _Found
     )
 
 
-def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: float, faces: FaceOptions) -> Shots:
+def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: float, faces: FaceOptions) -> FoundShots:
     motion = motion_of_video(path, faces)
     windows = head_windows(motion.track.boxes, margin)
     seen = np.flatnonzero(motion.track.seen)
@@ -228,7 +228,9 @@ def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: floa
     return _shots(name, heads, size, notes, warnings)
 
 
-def _shots(name: str, heads: Sequence[_FoundHead], size: int, notes: Sequence[str], warnings: Sequence[str]) -> Shots:
+def _shots(
+    name: str, heads: Sequence[_FoundHead], size: int, notes: Sequence[str], warnings: Sequence[str]
+) -> FoundShots:
     landmarks, windows = (np.stack([getattr(head, key) for head in heads]) for key in ("landmarks", "window"))
     said = [
         *warnings,
@@ -236,4 +238,4 @@ def _shots(name: str, heads: Sequence[_FoundHead], size: int, notes: Sequence[st
         *about_crops(windows, [head.size for head in heads]),
     ]
     images = torch.stack([head.image for head in heads])
-    return Shots(name, images, landmarks, notes=tuple(notes), warnings=tuple(said))
+    return FoundShots(name, images, landmarks, notes=tuple(notes), warnings=tuple(said))

@@ -1,12 +1,11 @@
 """Frames of small videos whose pictures carry their number, of many containers and with times of all kinds."""
 
-import struct
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, numbered, write_media
+from tests.helpers.videos import HEIGHT, WIDTH, clicks, find_click, number_of, numbered, with_matrix, write_media
 from visionscapes.media.containers import Damage
 from visionscapes.media.errors import ClipError
 from visionscapes.media.sound import read_sound
@@ -111,15 +110,6 @@ def test_times_that_are_rounded_to_milliseconds_keep_their_own_rate(tmp_path):
     path = write_media(tmp_path / "a.mkv", [numbered(k) for k in range(90)], rate=Fraction(30000, 1001))
     assert numbers(path, 30000 / 1001) == list(range(90))
     assert not probe(path).variable_rate
-
-
-def with_matrix(path, a, b, c, d):
-    """Write a display matrix over that of the video track of an .mp4."""
-    content = bytearray(path.read_bytes())
-    place = content.index(b"tkhd") + 4 + 40  # behind version, times, track, duration, layers and volume
-    values = [a, b, 0, c, d, 0, 0, 0]
-    content[place : place + 36] = struct.pack(">8iI", *(value * 65536 for value in values), 1 << 30)
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
