@@ -35,6 +35,7 @@ EXPORTS = {
     "FrequencySpectrum": "callbacks.generation.frequency_spectrum",
     "GeneratorHealth": "callbacks.generation.generator_health",
     "HeadEvaluation": "callbacks.generation.head_evaluation",
+    "HeadPictures": "callbacks.generation.head_pictures",
     "NoiseVariation": "callbacks.generation.noise_variation",
     "ReenactmentWriter": "callbacks.generation.reenactment_writer",
     "ReconstructionEvaluation": "callbacks.generation.reconstruction_evaluation",

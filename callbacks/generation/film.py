@@ -17,40 +17,44 @@ SHOWN = 256  # pixels a face has in a film; larger ones stay as they are
 LARGEST_GIF = 300_000  # bytes
 COLOURS = 32
 EVERY = 2  # frames, of which a small film shows one
+SLOW = 12  # frames a second at most, of which it shows all
 LONGEST = 50  # frames of a film that become a small one: two seconds
 SIDES = (192, 160, 144, 128, 112, 96, 80, 64, 48, 32, 24, 16)  # of its faces in pixels, tried in this order
 
 
-def save_film(clips: Sequence[Tensor], sound: Tensor, path: Path) -> None:
+def save_film(clips: Sequence[Tensor], sound: Tensor | None, path: Path, *, rate: float = FRAME_RATE) -> None:
     """Write clips of faces beside each other, with sound, as MP4.
 
     Args:
         clips: each (T, 3, S, S) uint8.
-        sound: (N,) in [-1, 1] at 16 kHz.
+        sound: (N,) in [-1, 1] at 16 kHz; None for a silent film.
         path: of the file.
+        rate: frames a second.
 
     Raises:
         UserError: it cannot be written.
     """
     pictures = beside(clips, max(SHOWN, clips[0].shape[-1]))
     size = pictures.shape[2], pictures.shape[1]
-    with VideoWriter(path, size, FRAME_RATE, sound=sound.numpy()) as film:
+    with VideoWriter(path, size, rate, sound=None if sound is None else sound.numpy()) as film:
         for picture in pictures:
             film.write(picture)
 
 
-def save_gif(clips: Sequence[Tensor], path: Path) -> None:
+def save_gif(clips: Sequence[Tensor], path: Path, *, rate: float = FRAME_RATE) -> None:
     """Write clips of faces beside each other as a GIF of at most 300 kB, as large as that allows; see `save_film`.
 
-    It shows every second frame of the first two seconds.
+    It shows the first 50 frames, of a film of 25 a second every second one.
 
     Args:
         clips: each (T, 3, S, S) uint8.
         path: of the file.
+        rate: frames a second; those of slow films are all shown.
     """
+    every = EVERY if rate > SLOW else 1
     content = b""
     for side in SIDES:
-        content = as_gif(beside([clip[:LONGEST:EVERY] for clip in clips], side))
+        content = as_gif(beside([clip[:LONGEST:every] for clip in clips], side), round(every * 1000 / rate))
         if len(content) <= LARGEST_GIF:
             break
     write_bytes(path, content)
@@ -65,14 +69,18 @@ def beside(clips: Sequence[Tensor], side: int) -> NDArray[np.uint8]:
     return np.concatenate(rows, 2)
 
 
-def as_gif(pictures: NDArray[np.uint8]) -> bytes:
-    """Return frames (T, H, W, 3) as the content of a GIF that runs for ever, with one palette."""
+def as_gif(pictures: NDArray[np.uint8], duration: int = EVERY * 1000 // FRAME_RATE) -> bytes:
+    """Return frames (T, H, W, 3) as the content of a GIF that runs for ever, with one palette.
+
+    Args:
+        pictures: uint8.
+        duration: of each in milliseconds.
+    """
     from PIL import Image
 
     some = np.concatenate(list(pictures[:: max(1, len(pictures) // 8)]), 0)
     palette = Image.fromarray(some).quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
     frames = [Image.fromarray(each).quantize(palette=palette, dither=Image.Dither.NONE) for each in pictures]
     buffer = io.BytesIO()
-    duration = EVERY * 1000 // FRAME_RATE
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0, optimize=False)
     return buffer.getvalue()

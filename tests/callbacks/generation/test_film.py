@@ -66,3 +66,14 @@ def test_where_nothing_can_be_written_it_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
         save_film(clips(), torch.zeros(100), tmp_path / "file" / "a.mp4")
+
+
+def test_a_slow_film_is_silent_and_shows_all_of_its_frames(tmp_path):
+    save_film(clips(), None, tmp_path / "a.mp4", rate=2)
+    info = probe(tmp_path / "a.mp4")
+    assert info.rate == pytest.approx(2)
+    assert not info.has_sound
+    save_gif(clips(), tmp_path / "a.gif", rate=2)
+    with Image.open(tmp_path / "a.gif") as image:
+        durations = [(image.seek(at), image.info["duration"])[1] for at in range(image.n_frames)]
+    assert durations == [500] * 12
