@@ -16,6 +16,7 @@ EXPORTS = {
     "DubbingWorld": "datamodules.clips.dubbing.dubbing_world",
     "Edges2Handbags": "datamodules.translation.edges2handbags",
     "FaceWorld": "datamodules.translation.face_world",
+    "HeadClips": "datamodules.clips.heads.head_clips",
     "HeadWorld": "datamodules.clips.heads.head_world",
     "ImageFolder": "datamodules.images.image_folder",
     "ImageCaptions": "datamodules.images.image_captions",

@@ -76,6 +76,7 @@ class Clips(DataInParts):
 
     train_task, eval_task, one_by_one = "sync", "clip", True
     train_windows: ClassVar[type[SyncWindows]] = SyncWindows
+    needs_sound: ClassVar[bool] = True  # clips without are left out
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class Clips(DataInParts):
         return self._files.chosen(chosen)
 
     def _prepared(self) -> ClipFiles:
-        """Return the prepared clips that can be read and have a window with sound."""
+        """Return the prepared clips that can be read and have a window with sound, if it is needed."""
         if self.root.is_file():
             paths, names = [self.root], [self.root.stem]
         else:
@@ -161,7 +162,7 @@ class Clips(DataInParts):
         layout, first_utterance = layout_of_names(names)
         compare_with_published(layout, names, first_utterance)
         files = ClipFiles(paths, names)
-        wrong = unusable(files)
+        wrong = unusable(files, with_sound=self.needs_sound)
         kept = [position for position in range(len(files)) if position not in wrong]
         if not kept:
             raise UserError(
@@ -204,8 +205,8 @@ def holds_clips(root: Path) -> bool:
     return any(name.endswith(SUFFIX) and not name.startswith(".") for name in files)
 
 
-def unusable(clips: ClipFiles) -> dict[int, ClipError]:
-    """Return position -> error of the clips that cannot be read, or have no window with sound.
+def unusable(clips: ClipFiles, with_sound: bool = True) -> dict[int, ClipError]:
+    """Return position -> error of the clips that cannot be read, or have no window with sound if they need one.
 
     Each header is read once, in threads, and under DDP every process takes its share and learns of the others'
     findings, so that all of them leave out the same clips. Collective.
@@ -217,7 +218,7 @@ def unusable(clips: ClipFiles) -> dict[int, ClipError]:
             clip = clips[position]
         except ClipError as error:
             return error
-        if not whole_windows(len(clip), clip.mel_steps):
+        if with_sound and not whole_windows(len(clip), clip.mel_steps):
             return ClipError(f"{clips.paths[position]} has no window with sound", "no sound")
         return None
 

@@ -17,6 +17,11 @@ Reason = Literal[
     "offset unclear",
     "name taken",
     "no landmarks",
+    "no label maps",
+    "too few label maps",
+    "too few frames",
+    "not square",
+    "face alone",
     "crashed",
 ]
 

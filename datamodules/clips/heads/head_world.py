@@ -1,26 +1,34 @@
 """The embedded world of chapter 6.1: drawn people in many poses, known from a few shots."""
 
+import tempfile
 from functools import partial
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from torch.utils.data import Dataset
+from PIL import Image
 from typing_extensions import override
 
+from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawn_heads import DrawnHead, drawn_head
-from datamodules.clips.heads.shots import FewShots, Subjects
+from datamodules.clips.heads.prediction import PredictsHeads
+from datamodules.clips.heads.shots import FewShots, Subjects, check_frames
 from datamodules.clips.rendering import render
+from datamodules.clips.talking_files import write_talking_video
 from datamodules.clips.talking_world import PARTS
 from datamodules.common.loading import check_global_batch
-from datamodules.common.parts import DataInParts
-from datamodules.procedural.faces.heads import MOST
+from datamodules.procedural.faces.heads import MOST, render_head
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
+from datamodules.procedural.speech.speech import speak
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, Share, Workers, check_options
-from visionscapes.errors import UserError
+from visionscapes.files import atomic_write
+from visionscapes.options import group_of
 
 LEAST_SIZE, LARGEST_SIZE = 32, 512  # pixels: below, eyes and lips have none
+HEAD = 256  # pixels of what is drawn to be reenacted
+SOURCES, SECONDS = 4, 2.0  # of it: pictures of the source, and the driver's video
 
 
-class HeadWorld(DataInParts):
+class HeadWorld(PredictsHeads):
     """Drawn people in many poses: K shots and a target to train on, people with N shots and T targets to evaluate.
 
     Training batches: {"task": "heads", "shots" and "shot_drawings" (B, K, 3, S, S), "image" and "drawing" (B, 3, S, S)
@@ -30,7 +38,8 @@ class HeadWorld(DataInParts):
     test, one person a batch: {"task": "subject", "name" [str], "shots" and "shot_drawings" (1, N, 3, S, S) uint8,
     "shot_landmarks" (1, N, 68, 2) float32, "image" and "drawing" (1, T, 3, S, S) uint8, "landmarks" (1, T, 68, 2),
     "found" (1, T) bool, all true, "labels" (1, T, S, S) uint8, "true_labels" (1, T, S, S) uint8, which are exact, and
-    with ``occluded`` "occluders" (1, N, S, S) bool, where hands are}.
+    with ``occluded`` "occluders" (1, N, S, S) bool, where hands are}. ``predict`` gives chunks of the frames of
+    a driver for pictures of anybody, see `PredictsHeads`.
 
     People of validation and test are of other worlds. What is drawn is said in ``datamodules.procedural.faces.heads``,
     what a parser gets wrong in ``datamodules.procedural.faces.parsing_errors``. Everything is a function of ``seed``.
@@ -55,6 +64,18 @@ class HeadWorld(DataInParts):
         batch_size: training samples a batch and process.
         num_workers: processes that load.
         seed: of the worlds and of the order of training.
+        faces: to predict: which faces are found in pictures and videos, and how.
+        source: to predict: pictures of the person, of which more than one may be named: a file, a folder, a pattern
+            such as "me/*.jpg"; or a video. None, with no ``driving`` either, draws somebody of the test, and another
+            one who talks.
+        driving: to predict: who moves that person: a video, a folder, a pattern, or a file of landmarks (.npz).
+        finetune: to predict: whether the network is trained on the pictures of the person first (thesis 6.1.1.5).
+        landmarks: to predict: "absolute" are the driver's (thesis 6.1); "relative" keeps the shape of the source's face
+            and moves it as the driver's moves.
+        sound: to predict: whether the result gets the driver's.
+        save_landmarks: to predict: file for the driver's landmarks, .npz, to be named as ``driving`` later.
+        most_shots: to predict: pictures of the person that are used.
+        crop: to predict: side of the square around a head in multiples of its face; that of this world if None.
 
     Attributes:
         drawn_faces: that there are no real ones.
@@ -65,6 +86,7 @@ class HeadWorld(DataInParts):
 
     train_task, eval_task, one_by_one = "heads", "subject", True
     drawn_faces: ClassVar[bool] = True
+    usual_crop: ClassVar[float] = 1.74  # the mean here, 1.58 to 1.90 for nine people in ten
 
     def __init__(
         self,
@@ -83,14 +105,14 @@ class HeadWorld(DataInParts):
         batch_size: PositiveInt = 8,
         num_workers: Workers = 0,
         seed: NonNegativeInt = 0,
+        faces: FaceOptions = FaceOptions(),
+        **kwargs: Any,
     ):
         check_options(HeadWorld, locals())
-        super().__init__(batch_size, num_workers, seed)
-        if frames <= shots:
-            raise UserError(
-                f"{type(self).__name__}.frames is {frames} and shots is {shots}; a person needs one more frame,"
-                f" which is the target: lower shots, or give at least {shots + 1} frames"
-            )
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, **kwargs)
+        self.faces: FaceOptions = group_of(HeadWorld, "faces", faces)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        check_frames(type(self).__name__, frames, shots)
         self.counts = {"train": people, "test": test_people, "val": val_people}
         self.frames, self.image_size, self.shots = frames, image_size, shots
         self.sources, self.targets, self.rounds = sources, targets, rounds
@@ -138,6 +160,21 @@ class HeadWorld(DataInParts):
         heads, last = self.heads(part), self.sources + self.targets
         return Subjects(heads, [range(self.sources)] * len(heads), [range(self.sources, last)] * len(heads))
 
-    def predicted(self) -> Dataset:
-        """Return what there is to predict."""
-        return self.evaluated("test")
+    @override
+    def drawn(self) -> tuple[str, str]:
+        """Return pictures of somebody of the test, and a video of another one who talks."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="heads-")
+        folder, world = Path(self._temporary.name), self.world("test")
+        source, driver = folder / "person-0", folder / "person-1.mp4"
+        source.mkdir()
+        for number, image in enumerate(render_head(world, 0, range(SOURCES), HEAD, self.most_turned).images):
+            with atomic_write(source / f"{number}.png") as file:
+                Image.fromarray(image).save(file, "PNG")
+        write_talking_video(driver, speak(world, 1, SECONDS), world=world, index=1, size=HEAD)
+        return str(source), str(driver)
+
+    @override
+    def teardown(self, stage: str) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None

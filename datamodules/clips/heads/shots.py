@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.clips.heads.drawing import draw_all
+from visionscapes.errors import UserError
 
 Frames = Sequence[int]
 
@@ -130,3 +131,21 @@ def sample_of(head: HeadClip, shots: Frames, target: int) -> dict[str, Any]:
         **({} if labels is None else {"labels": labels[0]}),
         "name": head.name,
     }
+
+
+def check_frames(owner: str, frames: int, shots: int) -> None:
+    """Check that a person has more frames than shots.
+
+    Args:
+        owner: whose options they are, for the message.
+        frames: of a person.
+        shots: K.
+
+    Raises:
+        UserError: it has not.
+    """
+    if frames <= shots:
+        raise UserError(
+            f"{owner}.frames is {frames} and shots is {shots}; a person needs one more frame, which is the target:"
+            f" lower shots, or give at least {shots + 1} frames"
+        )

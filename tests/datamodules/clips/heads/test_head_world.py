@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from datamodules import HeadWorld
+from tests.helpers.face_files import needs_face_files
 from visionscapes.errors import UserError
 
 SMALL = {
@@ -132,3 +135,19 @@ def test_too_few_frames_for_the_shots_are_refused():
 def test_a_training_set_that_fills_no_batch_is_refused_before_it_is_rendered():
     with pytest.raises(UserError, match="lower batch_size"):
         world(people=1, batch_size=4)
+
+
+@needs_face_files
+def test_somebody_of_the_test_is_reenacted_if_nobody_is_named():
+    data = world("predict", most_shots=2)
+    batches = list(data.predict_dataloader())
+    assert {batch["task"] for batch in batches} == {"reenact"}
+    assert {batch["name"] for batch in batches} == {"person-0__person-1"}
+    assert batches[0]["shots"].shape == (2, 3, 32, 32)
+    assert sum(len(batch["index"]) for batch in batches) == 50
+    own = data.heads("test")[0]
+    wide = np.ptp(batches[0]["shot_landmarks"][..., 0].numpy(), axis=1)
+    assert wide == pytest.approx(np.ptp(own.landmarks[..., 0], axis=1).mean(), rel=0.2), "heads are as large as here"
+    folder = Path(data._temporary.name)
+    data.teardown("predict")
+    assert not folder.exists()
