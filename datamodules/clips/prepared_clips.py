@@ -40,87 +40,50 @@ or videos, to test and to predict"""
 PREPARE = "Prepare your videos: python -m datamodules.clips.prepare <folder of the videos> --out <root>"
 
 
-class Clips(DataInParts):
-    """Clips of talking heads: training windows of five frames with their sound, whole clips to evaluate and to predict.
+class ClipFolder(DataInParts):
+    """Base of data modules of prepared clips in a folder, or of videos that are prepared for a test.
 
-    Batches are those of `TalkingWorld`. Training, W windows of one clip a sample: {"task": "sync", "faces"
-    (B, W, 5, 3, S, S) float32 RGB in [0, 1], "mel" (B, W, 80, 16) float32 in [-4, 4], "frame" (B, W) int64, at which
-    windows start, "name" list of B str}. Validation and test, one clip a batch: {"task": "clip", "faces"
-    (1, T, 3, S, S) uint8 RGB, "mel" (1, 80, M), "landmarks" (1, T, 68, 2) and "boxes" (1, T, 4) float32 in pixels of
-    the prepared pictures, "found" (1, T) bool, where there is a face, "audio" (1, N) float32 at 16 kHz, "name" [str]};
-    ``predict`` gives task "predict".
-
-    Videos as they are can be tested and predicted: they are prepared in a temporary folder first, by every process for
-    itself, so that many of them are better prepared once by the command. Clips that cannot be read or have no window
-    with sound are left out and counted.
+    Videos are prepared in a temporary folder first, by every process for itself, so that many of them are better
+    prepared once by the command. Clips that cannot be read, or have no window with sound where it is needed, are left
+    out and counted.
 
     Args:
         root: folder of prepared clips, in which train, val and test are folders or the shares below divide; or a video,
             a folder of videos or a pattern such as "videos/*.mp4".
-        face_size: S in pixels; the box of the face, from forehead to chin, is stretched to a square.
-        windows: W of a training sample.
-        apart: frames between the starts of a sample's windows, at least.
-        rounds: training samples of a clip in an epoch.
         val_share: of the people who train, if there is no folder val, are for validation; people are the folders below
             train, or below ``root``, and clips that lie in none are each of another.
         test_share: of the people, if none of these folders is there, are for the test; with 0 it is about all clips.
         faces: which faces are found in videos, and how; prepared clips have theirs.
         batch_size: training samples a batch and process.
         num_workers: processes that load, and that prepare videos.
-        seed: of order, windows, and who is for validation and test.
+        seed: of order, and who is for validation and test.
+
+    Attributes:
+        needs_sound: whether clips without are left out.
 
     Raises:
-        UserError: an option is out of its bounds; in ``setup``, no clip is left.
-        DatasetNotFoundError: in ``setup``, if there is no clip.
+        UserError: an option is out of its bounds.
     """
 
-    train_task, eval_task, one_by_one = "sync", "clip", True
-    train_windows: ClassVar[type[SyncWindows]] = SyncWindows
-    needs_sound: ClassVar[bool] = True  # clips without are left out
+    needs_sound: ClassVar[bool] = True
 
     def __init__(
         self,
         root: str,
-        face_size: Annotated[int, Bounds(least=16, most=1024)] = 96,
-        windows: Annotated[int, Bounds(least=2)] = 2,
-        apart: PositiveInt = 1,
-        rounds: PositiveInt = 1,
-        val_share: ShareBelowOne = 0.05,
-        test_share: ShareBelowOne = 0.0,
-        faces: FaceOptions = FaceOptions(),
-        batch_size: PositiveInt = 16,
-        num_workers: Workers = 2,
-        seed: NonNegativeInt = 0,
+        val_share: ShareBelowOne,
+        test_share: ShareBelowOne,
+        faces: FaceOptions,
+        batch_size: PositiveInt,
+        num_workers: Workers,
+        seed: NonNegativeInt,
     ):
-        check_options(Clips, locals())
+        check_options(ClipFolder, locals())
         super().__init__(batch_size, num_workers, seed)
         self.root = Path(root).expanduser()
-        self.face_size, self.windows, self.apart, self.rounds = face_size, windows, apart, rounds
         self.val_share, self.test_share = val_share, test_share
-        self.faces: FaceOptions = group_of(Clips, "faces", faces)
+        self.faces: FaceOptions = group_of(ClipFolder, "faces", faces)
         self._files: ClipFiles | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-
-    @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            self.train_set = self.train_windows(
-                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
-            )
-        if stage in ("fit", "validate"):
-            self.val_set = self.evaluated("val")
-        if stage == "test":
-            self.test_set = self.evaluated("test")
-        if stage == "predict":
-            self.predict_set = self.predicted()
-
-    def evaluated(self, part: str) -> Dataset:
-        """Return what there is to evaluate of a part, "val" or "test"."""
-        return WholeClips(self.clips(part), size=self.face_size)
-
-    def predicted(self) -> Dataset:
-        """Return what there is to predict."""
-        return WholeClips(self.clips("all"), size=self.face_size)
 
     @override
     def teardown(self, stage: str) -> None:
@@ -197,6 +160,91 @@ class Clips(DataInParts):
             report_left_out(str(self.root), count, "videos", len(sources), f"{reason}, the first: {first}")
         names = sorted(made.rows)
         return ClipFiles([target_of(made.folder, name) for name in names], names)
+
+
+class Clips(ClipFolder):
+    """Clips of talking heads: training windows of five frames with their sound, whole clips to evaluate and to predict.
+
+    Batches are those of `TalkingWorld`. Training, W windows of one clip a sample: {"task": "sync", "faces"
+    (B, W, 5, 3, S, S) float32 RGB in [0, 1], "mel" (B, W, 80, 16) float32 in [-4, 4], "frame" (B, W) int64, at which
+    windows start, "name" list of B str}. Validation and test, one clip a batch: {"task": "clip", "faces"
+    (1, T, 3, S, S) uint8 RGB, "mel" (1, 80, M), "landmarks" (1, T, 68, 2) and "boxes" (1, T, 4) float32 in pixels of
+    the prepared pictures, "found" (1, T) bool, where there is a face, "audio" (1, N) float32 at 16 kHz, "name" [str]};
+    ``predict`` gives task "predict".
+
+    Videos as they are can be tested and predicted: they are prepared in a temporary folder first, by every process for
+    itself, so that many of them are better prepared once by the command. Clips that cannot be read or have no window
+    with sound are left out and counted.
+
+    Args:
+        root: folder of prepared clips, in which train, val and test are folders or the shares below divide; or a video,
+            a folder of videos or a pattern such as "videos/*.mp4".
+        face_size: S in pixels; the box of the face, from forehead to chin, is stretched to a square.
+        windows: W of a training sample.
+        apart: frames between the starts of a sample's windows, at least.
+        rounds: training samples of a clip in an epoch.
+        val_share: of the people who train, if there is no folder val, are for validation; people are the folders below
+            train, or below ``root``, and clips that lie in none are each of another.
+        test_share: of the people, if none of these folders is there, are for the test; with 0 it is about all clips.
+        faces: which faces are found in videos, and how; prepared clips have theirs.
+        batch_size: training samples a batch and process.
+        num_workers: processes that load, and that prepare videos.
+        seed: of order, windows, and who is for validation and test.
+
+    Raises:
+        UserError: an option is out of its bounds; in ``setup``, no clip is left.
+        DatasetNotFoundError: in ``setup``, if there is no clip.
+    """
+
+    train_task, eval_task, one_by_one = "sync", "clip", True
+    train_windows: ClassVar[type[SyncWindows]] = SyncWindows
+
+    def __init__(
+        self,
+        root: str,
+        face_size: Annotated[int, Bounds(least=16, most=1024)] = 96,
+        windows: Annotated[int, Bounds(least=2)] = 2,
+        apart: PositiveInt = 1,
+        rounds: PositiveInt = 1,
+        val_share: ShareBelowOne = 0.05,
+        test_share: ShareBelowOne = 0.0,
+        faces: FaceOptions = FaceOptions(),
+        batch_size: PositiveInt = 16,
+        num_workers: Workers = 2,
+        seed: NonNegativeInt = 0,
+    ):
+        check_options(Clips, locals())
+        super().__init__(
+            root,
+            val_share=val_share,
+            test_share=test_share,
+            faces=faces,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.face_size, self.windows, self.apart, self.rounds = face_size, windows, apart, rounds
+
+    @override
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.train_set = self.train_windows(
+                self.clips("train"), size=self.face_size, windows=self.windows, apart=self.apart, rounds=self.rounds
+            )
+        if stage in ("fit", "validate"):
+            self.val_set = self.evaluated("val")
+        if stage == "test":
+            self.test_set = self.evaluated("test")
+        if stage == "predict":
+            self.predict_set = self.predicted()
+
+    def evaluated(self, part: str) -> Dataset:
+        """Return what there is to evaluate of a part, "val" or "test"."""
+        return WholeClips(self.clips(part), size=self.face_size)
+
+    def predicted(self) -> Dataset:
+        """Return what there is to predict."""
+        return WholeClips(self.clips("all"), size=self.face_size)
 
 
 def holds_clips(root: Path) -> bool:

@@ -2,18 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.image_files import UnreadableImageError
+from datamodules.common.label_maps import FACE_PARTS
 from datamodules.common.reports import first_names, listed
-from datamodules.translation.label_maps import FACE_PARTS
 from datamodules.translation.pairs import Split
 from visionscapes.errors import UserError
 
@@ -59,48 +54,6 @@ class CelebAFace:
         """File of the mask of every part by its label, 512 x 512 pixels."""
         folder = self.root / MASKS / str(self.number // FACES_A_FOLDER)
         return {label: folder / f"{self.number:05d}_{FACE_PARTS[label - 1]}.png" for label in self.parts}
-
-
-def merge_masks(masks: Mapping[int, Path]) -> NDArray[np.uint8]:
-    """Return the label map of one face: its masks laid on each other, higher labels over lower ones.
-
-    The order is that of the official g_mask.py, in which hair lies over skin and hat over hair. Other orders circulate
-    with face parsers, whose numbers differ too.
-
-    Args:
-        masks: file of every part by its label; all of one size; a pixel above 0 belongs to the part.
-
-    Returns:
-        (H, W) uint8, 0 where no part is; H = W = 512 in the data set.
-
-    Raises:
-        UnreadableImageError: a mask is broken.
-        UserError: masks of different size.
-    """
-    merged: NDArray[np.uint8] | None = None
-    for label, path in sorted(masks.items()):
-        mask = _read_mask(path)
-        merged = np.zeros(mask.shape, np.uint8) if merged is None else merged
-        if mask.shape != merged.shape:
-            raise UserError(
-                f"{path} has {mask.shape[1]} x {mask.shape[0]} pixels, other masks of the same face {merged.shape[1]} x"
-                f" {merged.shape[0]}: unpack CelebAMask-HQ again"
-            )
-        merged[mask] = label
-    assert merged is not None, "a face has at least one part"
-    return merged
-
-
-def _read_mask(path: Path) -> NDArray[np.bool_]:
-    try:
-        with Image.open(path) as image:
-            # Stored as RGB with equal channels; one of them is enough.
-            channel = image.convert("L") if image.mode == "P" else image.getchannel(0)
-            return np.asarray(channel) > 0
-    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
-        raise UnreadableImageError(
-            f"cannot read the mask {path}: {error}. Unpack CelebAMask-HQ again, in particular this file"
-        ) from error
 
 
 def find_faces(root: Path, numbers: Iterable[int], with_masks: bool = True) -> list[CelebAFace]:

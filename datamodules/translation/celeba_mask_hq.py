@@ -20,17 +20,22 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import read_image
+from datamodules.common.label_maps import (
+    CELEBA_FLIP_PAIRS,
+    CELEBA_MASK_NAMES,
+    check_same_shape,
+    merge_masks,
+    read_labels,
+)
 from datamodules.common.reports import compare_count, first_names
 from datamodules.translation.celeba_mask_files import (
     PARTITION,
     CelebAFace,
     dataset_folder,
     find_faces,
-    merge_masks,
     read_mapping,
     read_partition,
 )
-from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES, check_same_shape, read_labels
 from datamodules.translation.pairs import Split, TranslationData, folder_or_none, image_tensor, labels_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError, tell

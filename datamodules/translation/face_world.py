@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from datamodules.common.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
 from datamodules.common.loading import check_global_batch
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from datamodules.translation.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
 from datamodules.translation.pairs import Split, TranslationData, folder_or_none
 from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError

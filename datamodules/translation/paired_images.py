@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.image_files import COPY_SOME, find_images, read_image, unreadable_images
+from datamodules.common.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.common.reports import first_names
-from datamodules.translation.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.translation.pairs import (
     Split,
     TranslationData,

@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, find_images, read_image
+from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
 from datamodules.common.parts import DataInParts
 from datamodules.common.resizing import squash, to_tensor
-from datamodules.translation.label_maps import flip_labels, read_labels, resize_labels
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 

@@ -8,7 +8,7 @@ import yaml
 
 from callbacks import FrequencySpectrum, ReconstructionEvaluation
 from callbacks.generation.evaluation import Metrics
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES
+from datamodules.common.label_maps import CELEBA_MASK_NAMES
 from experiments.claims import CONSTANT
 from experiments.loading import load_tables
 from experiments.records import ROOT, Records

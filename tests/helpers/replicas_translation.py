@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules.translation.label_maps import FACE_PARTS
+from datamodules.common.label_maps import FACE_PARTS
 from tests.helpers.replicas import write_image, write_text
 
 Box = tuple[int, int, int, int]

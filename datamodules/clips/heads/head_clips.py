@@ -15,7 +15,7 @@ from datamodules.clips.heads.prediction import PredictsHeads
 from datamodules.clips.heads.prepared_heads import HeadFiles, PreparedHead, halves, strided
 from datamodules.clips.heads.shots import FewShots, Subjects, check_frames
 from datamodules.clips.heads.subject_lists import listed_subjects
-from datamodules.clips.prepared_clips import MOST_THREADS, Clips
+from datamodules.clips.prepared_clips import MOST_THREADS, ClipFolder
 from datamodules.common.reports import report_left_out
 from visionscapes.checks import (
     LARGEST_IMAGE,
@@ -33,7 +33,7 @@ Chosen = TypeVar("Chosen")
 UNUSED = "they show no face, or their landmarks lie outside the picture"
 
 
-class HeadClips(PredictsHeads, Clips):
+class HeadClips(PredictsHeads, ClipFolder):
     """Clips of heads: K shots and a target to train on, people with N shots and T targets to evaluate.
 
     Batches are those of `HeadWorld`, without what only a drawn world can tell. Training, task "heads", as in the
@@ -87,7 +87,7 @@ class HeadClips(PredictsHeads, Clips):
         DatasetNotFoundError: in ``setup``, if there is no clip, or no label map.
     """
 
-    train_task, eval_task = "heads", "subject"
+    train_task, eval_task, one_by_one = "heads", "subject", True
     drawn_faces: ClassVar[bool] = False
     needs_sound: ClassVar[bool] = False
 
@@ -114,10 +114,6 @@ class HeadClips(PredictsHeads, Clips):
         check_options(HeadClips, locals())
         super().__init__(
             root=root,
-            face_size=image_size,
-            windows=2,
-            apart=1,
-            rounds=rounds,
             val_share=val_share,
             test_share=test_share,
             faces=faces,
@@ -128,7 +124,7 @@ class HeadClips(PredictsHeads, Clips):
         )
         check_frames(type(self).__name__, frames, shots)
         self.image_size, self.shots, self.frames = image_size, shots, frames
-        self.sources, self.targets = sources, targets
+        self.sources, self.targets, self.rounds = sources, targets, rounds
         self.test_list = None if test_list is None else Path(test_list).expanduser()
         self.labels, self.label_order = labels, label_order
 
@@ -136,15 +132,20 @@ class HeadClips(PredictsHeads, Clips):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             heads, frames = self._chosen("train", self._to_train)
-            self.train_set = FewShots(heads, frames, shots=self.shots, rounds=self.rounds)  # type: ignore[assignment]
+            self.train_set = FewShots(heads, frames, shots=self.shots, rounds=self.rounds)
+        if stage in ("fit", "validate"):
             self.val_set = self.evaluated("val")
-        elif stage == "predict":
+        if stage == "test":
+            self.test_set = self.evaluated("test")
+        if stage == "predict":
             self.predict_set = self.predicted()
-        else:
-            super().setup(stage)
 
-    @override
     def evaluated(self, part: str) -> Subjects:
+        """Return the people to evaluate on of a part, "val" or "test".
+
+        Raises:
+            UserError: no clip of the part can be used, or the list of the test is none.
+        """
         if part == "test" and self.test_list is not None:
             return self._listed(self.test_list)
         heads, frames = self._chosen(part, lambda head: halves(np.flatnonzero(head.found), self.sources, self.targets))

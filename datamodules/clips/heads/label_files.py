@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 
 from datamodules.clips.heads.label_orders import UNKNOWN, order_table
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.label_maps import (
+    FACE_PARTS,
+    MOST_CLASSES,
+    check_same_shape,
+    merge_masks,
+    read_labels,
+    resize_labels,
+)
 from datamodules.procedural.faces.canvas import Label
-from datamodules.translation.celeba_mask_files import merge_masks
-from datamodules.translation.label_maps import FACE_PARTS, MOST_CLASSES, check_same_shape, read_labels, resize_labels
 from visionscapes.errors import UserError
 
 COARSE, FINE = "256", "512"  # folders of two passes, named after the sides of the pictures that the parser saw

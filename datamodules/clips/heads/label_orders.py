@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.common.label_maps import CELEBA_MASK_NAMES
 from datamodules.common.reports import listed
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES
 from visionscapes.errors import UserError
 
 UNKNOWN = 255  # of a table: a number that the parser has no class for

@@ -57,7 +57,6 @@ class PredictsHeads(DataInParts):
 
     def __init__(
         self,
-        *args: Any,
         source: list[str] | str | None = None,
         driving: str | None = None,
         finetune: bool = False,
@@ -69,7 +68,7 @@ class PredictsHeads(DataInParts):
         **kwargs: Any,
     ):
         check_options(PredictsHeads, locals())
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         self.source, self.driving, self.finetune, self.landmarks = source, driving, finetune, landmarks
         self.sound, self.save_landmarks, self.most_shots, self.crop = sound, save_landmarks, most_shots, crop
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
-from datamodules.translation.celeba_mask_files import CelebAFace, find_faces, merge_masks, read_mapping, read_partition
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES
+from datamodules.common.label_maps import CELEBA_MASK_NAMES, merge_masks
+from datamodules.translation.celeba_mask_files import CelebAFace, find_faces, read_mapping, read_partition
 from tests.helpers.image_files import truncate
 from tests.helpers.replicas_translation import FACE_BOXES, FACES, expected_label_map, make_celeba_mask_hq
 from visionscapes.errors import UserError

@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.common.label_maps import CELEBA_MASK_NAMES, flip_labels
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
 from datamodules.translation.face_world import FaceWorld, texture_std
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES, flip_labels
 from tests.helpers.image_files import save_photo
 from visionscapes.errors import UserError
 

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
-from datamodules.translation.label_maps import flip_labels, read_labels, resize_labels
+from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
 from datamodules.translation.paired_images import PairedImages
 from datamodules.translation.pairs import condition_tensor, image_tensor
 from tests.helpers.image_files import pixels, save_photo, truncate

@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize, to_tensor
 
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.translation.label_maps import flip_labels, read_labels, resize_labels
+from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
 from datamodules.translation.pairs import (
     AllPairs,
     Mirrored,

@@ -7,9 +7,9 @@ from PIL import Image
 from datamodules.clips.heads.label_files import LabelFiles, files_of, merged
 from datamodules.clips.heads.label_orders import FACE_PARSING
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.label_maps import CELEBA_MASK_NAMES, FACE_PARTS, resize_labels
 from datamodules.procedural.faces.canvas import Label
 from datamodules.procedural.faces.heads import render_head
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES, FACE_PARTS, resize_labels
 from visionscapes.errors import UserError
 
 EXACT = render_head(0, 1, [0], 64).labels[0]

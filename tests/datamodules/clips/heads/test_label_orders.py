@@ -1,8 +1,8 @@
 import pytest
 
 from datamodules.clips.heads.label_orders import FACE_PARSING, UNKNOWN, order_table
+from datamodules.common.label_maps import CELEBA_MASK_NAMES
 from datamodules.procedural.faces.canvas import Label
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES
 from visionscapes.errors import UserError
 
 

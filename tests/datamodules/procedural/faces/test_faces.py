@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 
+from datamodules.common.label_maps import CELEBA_MASK_NAMES
 from datamodules.procedural.faces import geometry as geometry
 from datamodules.procedural.faces.canvas import Label
 from datamodules.procedural.faces.faces import face_identity, render_face, render_smooth, render_textures
 from datamodules.procedural.faces.identities import Expression, Outfit, Pose
-from datamodules.translation.label_maps import CELEBA_MASK_NAMES
 
 SIZE = 64
 HAIRY = [Label.HAIR, Label.L_BROW, Label.R_BROW]

@@ -1,6 +1,6 @@
 """Label maps: one integer per pixel that says what is there. Reading, resizing and mirroring them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,6 +90,46 @@ def _in_range(values: NDArray[np.integer], classes: int, path: str | Path) -> ND
         f"{path} holds the labels {shown}, but there are {classes} classes, so that labels go from 0 to {classes - 1}:"
         f" {remedy}"
     )
+
+
+def merge_masks(masks: Mapping[int, Path]) -> NDArray[np.uint8]:
+    """Return the label map of one face: its masks laid on each other, higher labels over lower ones.
+
+    The order is that of the official g_mask.py, in which hair lies over skin and hat over hair. Other orders circulate
+    with face parsers, whose numbers differ too.
+
+    Args:
+        masks: file of every part by its label; all of one size; a pixel above 0 belongs to the part.
+
+    Returns:
+        (H, W) uint8, 0 where no part is; H = W = 512 in CelebAMask-HQ.
+
+    Raises:
+        UnreadableImageError: a mask is broken.
+        UserError: masks of different size.
+    """
+    merged: NDArray[np.uint8] | None = None
+    for label, path in sorted(masks.items()):
+        mask = _read_mask(path)
+        merged = np.zeros(mask.shape, np.uint8) if merged is None else merged
+        if mask.shape != merged.shape:
+            raise UserError(
+                f"{path} has {mask.shape[1]} x {mask.shape[0]} pixels, other masks of the same face {merged.shape[1]} x"
+                f" {merged.shape[0]}: unpack or write them again"
+            )
+        merged[mask] = label
+    assert merged is not None, "a face has at least one part"
+    return merged
+
+
+def _read_mask(path: Path) -> NDArray[np.bool_]:
+    try:
+        with Image.open(path) as image:
+            # Stored as RGB with equal channels; one of them is enough.
+            channel = image.convert("L") if image.mode == "P" else image.getchannel(0)
+            return np.asarray(channel) > 0
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        raise UnreadableImageError(f"cannot read the mask {path}: {error}. Unpack or write this file again") from error
 
 
 def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -7,12 +7,13 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from datamodules.common.image_files import UnreadableImageError
-from datamodules.translation.label_maps import (
+from datamodules.common.label_maps import (
     CELEBA_FLIP_PAIRS,
     CELEBA_MASK_NAMES,
     FACE_PARTS,
     check_same_shape,
     flip_labels,
+    merge_masks,
     read_labels,
     resize_labels,
 )
@@ -149,3 +150,11 @@ def test_sizes_with_one_aspect_ratio_fit(tmp_path, image, labels):
 def test_sizes_with_different_aspect_ratios_are_refused(tmp_path, image, labels):
     with pytest.raises(UserError, match=r"a\.jpg has \d+ x \d+ pixels and .*a\.png \d+ x \d+: their aspect ratios"):
         check_same_shape(image, labels, tmp_path / "a.jpg", tmp_path / "a.png")
+
+
+def test_masks_lie_on_each_other_by_their_labels(tmp_path):
+    masks = {3: np.array([[0, 255, 255]]), 5: np.array([[0, 0, 255]])}
+    for label, mask in masks.items():
+        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / f"{label}.png")
+    merged = merge_masks({label: tmp_path / f"{label}.png" for label in (5, 3)})
+    assert merged.tolist() == [[0, 3, 5]]
