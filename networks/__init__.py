@@ -7,6 +7,7 @@ EXPORTS = {
     "SmallIdentity": "networks.identity",
     "SyncNetwork": "networks.sync_network",
     "Upsampled": "networks.dense",
+    "VGGFace": "networks.vggface",
     "ViTFeatures": "networks.vit_features",
 }
 __getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

@@ -1,6 +1,7 @@
 """Who a face is, as a direction: embeddings whose cosine is high for pictures of one person."""
 
 from abc import ABC, abstractmethod
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.companion import Companion
 from networks.weights import load_state, read_state_dict
 from visionscapes.checks import check_options
 
@@ -84,14 +86,15 @@ def has_weights_of(module: nn.Module, embedder: nn.Module) -> bool:
     """Return whether a module holds the largest tensor of an embedder's weights, as one that was trained with it does.
 
     Args:
-        module: such as a generator with the networks of its losses.
+        module: such as a generator with the networks of its losses, as parts or as companions.
         embedder: that is to judge it.
     """
     largest = max(embedder.parameters(), key=torch.numel, default=None)
     if largest is None:
         return False
     mine = largest.detach().cpu()
+    companions = [each for each in module.modules() if isinstance(each, Companion)]
     return any(
         each.shape == mine.shape and torch.equal(each.detach().cpu().to(mine.dtype), mine)
-        for each in module.parameters()
+        for each in chain(module.parameters(), *(companion.network.parameters() for companion in companions))
     )

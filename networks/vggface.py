@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.identity import IdentityEmbedder
 from networks.perceptual import CAFFE_MEAN, LAYERS, convolutions_of, relu_names, tapped
 from networks.weights import load_state, read_state_dict
 from visionscapes.checks import PositiveInt, check_options
@@ -143,8 +144,7 @@ class VGGFaceDistance(nn.Module):
     """
 
     def __init__(self, weights: str, *, mean: Mean = "imagenet", colours: Colours = "bgr"):
-        if mean not in MEANS or colours not in get_args(Colours):
-            raise UserError(f"VGGFace has mean {mean!r} and colours {colours!r}; take imagenet or vggface, bgr or rgb")
+        check_options(VGGFaceDistance, locals())
         super().__init__()
         self.network = VGGFaceNetwork.from_file(weights, mean=mean, colours=colours)
 
@@ -165,6 +165,33 @@ class VGGFaceDistance(nn.Module):
         got, identity = self.network(images)
         terms = [F.l1_loss(got[layer].float(), wanted[layer].float()) for layer in LAYERS]
         return torch.stack(terms).sum(), F.l1_loss(identity.float(), wanted_identity.float())
+
+
+class VGGFace(IdentityEmbedder):
+    """The 2,622 numbers of VGGFace before its softmax, by which the thesis tells identities (6.1.2).
+
+    The thesis names the network and not the layer; these are the numbers that LSR's official code compares. Its losses
+    have the same network, so that it judges what it has trained.
+
+    Args:
+        weights: file of VGGFace, see `VGGFaceNetwork.from_file`.
+        mean: see `VGGFaceNetwork`.
+        colours: see `VGGFaceNetwork`.
+
+    Raises:
+        UserError: the file cannot be read, or is that of another network.
+    """
+
+    title = "VGGFace"
+
+    def __init__(self, weights: str, mean: Mean = "imagenet", colours: Colours = "bgr"):
+        check_options(VGGFace, locals())
+        super().__init__()
+        self.network = VGGFaceNetwork.from_file(weights, mean=mean, colours=colours)
+
+    @override
+    def embed(self, images: Tensor) -> Tensor:
+        return self.network(2 * images - 1)[1]
 
 
 def _own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -172,7 +172,13 @@ class HeadEvaluation(MethodEvaluation):
         self._eyes = found_finder(self.detector), embedder
         if self.embedder is None:
             pl_module.print(f"no embedder: ID-SIM of the {embedder.title}; of photographs it says nothing")
-        if has_weights_of(pl_module, embedder):
+
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so if the judge has trained what it judges; a module gets the networks of its losses in ``setup``."""
+        super().on_test_epoch_start(trainer, pl_module)
+        assert self._eyes is not None
+        if has_weights_of(pl_module, self._eyes[1]):
             pl_module.print(
                 "HeadEvaluation: the embedder has trained this generator, as in the thesis, so that ID-SIM flatters it;"
                 " give another one as embedder"

@@ -3,7 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from networks.vggface import VGGFaceDistance, VGGFaceNetwork
+from networks.companion import Companion
+from networks.identity import has_weights_of
+from networks.vggface import VGGFace, VGGFaceDistance, VGGFaceNetwork
 from visionscapes.errors import UserError
 
 LEVELS = (2, 2, 3, 3, 3)
@@ -153,7 +155,7 @@ def test_wrong_files(network, tmp_path):
         VGGFaceNetwork.from_file(saved(state | {"fc6.weight": torch.zeros(6, 9)}, tmp_path))
     with pytest.raises(UserError, match="no weights at"):
         VGGFaceDistance(str(tmp_path / "none.pth"))
-    with pytest.raises(UserError, match="imagenet or vggface, bgr or rgb"):
+    with pytest.raises(UserError, match=r"VGGFaceDistance.mean is 'none'; .* imagenet, vggface"):
         VGGFaceDistance(saved(state, tmp_path), mean="none")
 
 
@@ -161,3 +163,20 @@ def test_the_sizes_of_the_published_network():
     with torch.device("meta"):
         published = VGGFaceNetwork()
     assert sum(weight.numel() for weight in published.parameters()) == 145_002_878
+
+
+def test_the_embedder_gives_the_logits_with_unit_length(network, file):
+    images = (faces() + 1) / 2
+    embeddings = VGGFace(file)(images)
+    torch.testing.assert_close(embeddings, F.normalize(network(faces())[1], dim=1), atol=1e-4, rtol=1e-4)
+    assert embeddings.norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_the_embedder_is_known_again_in_the_losses(network, file):
+    class Trained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.faces = Companion(VGGFaceDistance(file))
+
+    assert has_weights_of(Trained(), VGGFace(file))
+    assert not has_weights_of(nn.Linear(2, 2), VGGFace(file))

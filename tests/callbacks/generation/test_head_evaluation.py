@@ -11,6 +11,7 @@ from callbacks.generation.head_evaluation import HeadEvaluation
 from callbacks.generation.reconstruction_evaluation import ReconstructionEvaluation
 from callbacks.results.result_table import ResultTable
 from metrics.keypoint_error import GROUPS
+from networks.companion import Companion
 from networks.identity import SmallIdentity
 from networks.reenacted import Reenacted
 from tests.callbacks.generation.cases import values
@@ -197,3 +198,15 @@ def test_two_processes_with_unequal_shares_give_the_figures_of_one(tmp_path):
             assert mine["count"] == wanted["count"]
             for key in ("value", "standard_error"):
                 assert mine[key] == pytest.approx(wanted[key], rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+class Judged(PerfectReenactor):
+    def setup(self, stage):
+        self.judge = Companion(SmallIdentity())
+
+
+def test_an_embedder_that_trained_the_module_is_told(tmp_path, capsys):
+    """Modules get the networks of their losses in ``setup``, after callbacks, and keep them as companions."""
+    for module, told in ((Judged(), True), (PerfectReenactor(), False)):
+        measured(tmp_path, module, loader([0]))
+        assert ("the embedder has trained this generator" in capsys.readouterr().out) == told
