@@ -31,14 +31,14 @@ def about_shots(landmarks: Float, sides: Float, size: int) -> list[str]:
     small = sides < size
     if small.any():
         said.append(
-            f"the head is small in {small.sum()} of {count} pictures of the source: {sides.min():.0f} pixels are"
-            f" enlarged to {size}; larger photographs give finer results"
+            f"the head is small in {_some(int(small.sum()), count)}: {sides.min():.0f} pixels are enlarged to {size};"
+            " larger photographs give finer results"
         )
     turned = int((turned_by(landmarks) > MOST_TURNED).sum())
     if turned:
         said.append(
-            f"the head is turned by more than {MOST_TURNED:g} degrees in {turned} of {count} pictures of the source:"
-            " add one that looks ahead"
+            f"the head is turned by more than {MOST_TURNED:g} degrees in {_some(turned, count)}: add one that looks"
+            " ahead"
         )
     return said
 
@@ -106,6 +106,10 @@ def about_crops(windows: Float, sizes: Sequence[tuple[int, int]]) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} of {len(windows)} pictures of the source end close to the head: their borders are repeated; pictures"
-        " with some room around head and shoulders give better results"
+        f"the border is close to the head in {_some(count, len(windows))}, and is repeated: pictures with some room"
+        " around head and shoulders give better results"
     ]
+
+
+def _some(count: int, of: int) -> str:
+    return "the picture of the source" if of == 1 else f"{count} of {of} pictures of the source"

@@ -96,6 +96,10 @@ def files_at(place: str) -> list[Path]:
         UserError: a folder holds several videos and no picture.
     """
     path = Path(place).expanduser()
+    if not place.strip():  # which Path takes for the folder where the command runs
+        raise DatasetNotFoundError(
+            name=NAME, looked_in=place, expected=EXPECTED, remedies=REMEDIES, missing="a name: it is empty"
+        )
     if path.is_file():
         return [path]
     if glob.has_magic(place) and not path.exists():
@@ -166,10 +170,11 @@ def _shots_of_pictures(
     if len(chosen) < len(files):
         notes[0] += f", spread over {len(files)}"
     for path, head in heads.items():
-        taken = f"number {faces.number} from the left" if faces.number is not None else "the largest"
-        notes.append(f"{path.name}: face 1 of {head.faces}, {taken}" if head.faces > 1 else f"{path.name}: a face")
+        number, taken = (1, "the largest") if faces.number is None else (faces.number + 1, "counted from the left")
+        chosen_face = f"face {number} of {head.faces}, {taken}" if head.faces > 1 else "a face"
+        notes.append(f"{path.name}: {chosen_face}")
         if head.faces > 1:
-            warnings.append(f"{path.name} shows {head.faces} faces: {taken} is taken; {CHOOSE}")
+            warnings.append(f"{path.name} shows {head.faces} faces: {chosen_face}, is taken; {CHOOSE}")
     warnings += [f"left out: {error}" for error in wrong]
     if count > 1:
         notes.append("that all pictures show one person is not checked")

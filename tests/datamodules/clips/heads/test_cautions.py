@@ -26,6 +26,8 @@ def turned(side=1.0):
 def test_small_and_turned_heads_of_the_source():
     landmarks = shots(2).landmarks
     assert about_shots(landmarks, np.array([64.0, 32]), 32) == []
+    (small,) = about_shots(landmarks[:1], np.array([20.0]), 32)
+    assert small.startswith("the head is small in the picture of the source: 20 pixels are enlarged to 32")
     (small,) = about_shots(landmarks, np.array([64.0, 20]), 32)
     assert small.startswith("the head is small in 1 of 2 pictures of the source: 20 pixels are enlarged to 32")
     (said,) = about_shots(np.stack([face(), turned()]), np.array([64.0, 64]), 32)
@@ -36,7 +38,7 @@ def test_heads_that_are_cut_off():
     windows = np.array([[10, 10, 60, 60], [-20, 0, 80, 100.0]])
     assert about_crops(windows[:1], [(70, 70)]) == []
     (said,) = about_crops(windows, [(70, 70), (100, 100)])
-    assert said.startswith("1 of 2 pictures of the source end close to the head")
+    assert said.startswith("the border is close to the head in 1 of 2 pictures of the source, and is repeated")
 
 
 def test_drivers():

@@ -91,9 +91,9 @@ def test_of_two_faces_the_largest_or_the_one_asked_for(tmp_path):
     Image.fromarray(both).save(path)
     shots = shots_of(str(path), 48, **HOW)
     assert "two.png: face 1 of 2, the largest" in shots.notes
-    assert "two.png shows 2 faces: the largest is taken; --data.faces.choose=0" in shots.warnings[0]
+    assert "two.png shows 2 faces: face 1 of 2, the largest, is taken; --data.faces.choose=0" in shots.warnings[0]
     first = shots_of(str(path), 48, **HOW, faces=FaceOptions(choose=0))
-    assert "two.png: face 1 of 2, number 0 from the left" in first.notes
+    assert "two.png: face 1 of 2, counted from the left" in first.notes
     assert not np.array_equal(first.images, shots.images)
     with pytest.raises(ClipError, match="shows no face of the number 5 from the left"):
         shots_of(str(path), 48, **HOW, faces=FaceOptions(choose=5))
