@@ -17,6 +17,7 @@ EXPORTS = {
     "Edges2Handbags": "datamodules.translation.edges2handbags",
     "FaceWorld": "datamodules.translation.face_world",
     "HeadClips": "datamodules.clips.heads.head_clips",
+    "HeadSubject": "datamodules.clips.heads.head_subject",
     "HeadWorld": "datamodules.clips.heads.head_world",
     "ImageFolder": "datamodules.images.image_folder",
     "ImageCaptions": "datamodules.images.image_captions",

@@ -5,27 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from PIL import Image
 from typing_extensions import override
 
 from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.heads.drawn_files import write_drawn
 from datamodules.clips.heads.drawn_heads import DrawnHead, drawn_head
 from datamodules.clips.heads.prediction import PredictsHeads
 from datamodules.clips.heads.shots import FewShots, Subjects, check_frames
 from datamodules.clips.rendering import render
-from datamodules.clips.talking_files import write_talking_video
 from datamodules.clips.talking_world import PARTS
 from datamodules.common.loading import check_global_batch
-from datamodules.procedural.faces.heads import MOST, render_head
+from datamodules.procedural.faces.heads import MOST
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from datamodules.procedural.speech.speech import speak
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, Share, Workers, check_options
-from visionscapes.files import atomic_write
 from visionscapes.options import group_of
 
 LEAST_SIZE, LARGEST_SIZE = 32, 512  # pixels: below, eyes and lips have none
-HEAD = 256  # pixels of what is drawn to be reenacted
-SOURCES, SECONDS = 4, 2.0  # of it: pictures of the source, and the driver's video
+WORLD_CROP = 1.74  # mean side of a frame in multiples of its face; 1.58 to 1.90 for nine people in ten
+SHOWN = 4  # pictures of who is reenacted if nobody is named
 
 
 class HeadWorld(PredictsHeads):
@@ -86,7 +83,7 @@ class HeadWorld(PredictsHeads):
 
     train_task, eval_task, one_by_one = "heads", "subject", True
     drawn_faces: ClassVar[bool] = True
-    usual_crop: ClassVar[float] = 1.74  # the mean here, 1.58 to 1.90 for nine people in ten
+    usual_crop: ClassVar[float] = WORLD_CROP
 
     def __init__(
         self,
@@ -139,7 +136,7 @@ class HeadWorld(PredictsHeads):
 
     def world(self, part: str) -> int:
         """Return the seed of the people of a part."""
-        return self.seed + PARTS[part] * HELD_OUT_WORLD
+        return world_of(self.seed, part)
 
     @override
     def setup(self, stage: str) -> None:
@@ -164,17 +161,17 @@ class HeadWorld(PredictsHeads):
     def drawn(self) -> tuple[str, str]:
         """Return pictures of somebody of the test, and a video of another one who talks."""
         self._temporary = tempfile.TemporaryDirectory(prefix="heads-")
-        folder, world = Path(self._temporary.name), self.world("test")
-        source, driver = folder / "person-0", folder / "person-1.mp4"
-        source.mkdir()
-        for number, image in enumerate(render_head(world, 0, range(SOURCES), HEAD, self.most_turned).images):
-            with atomic_write(source / f"{number}.png") as file:
-                Image.fromarray(image).save(file, "PNG")
-        write_talking_video(driver, speak(world, 1, SECONDS), world=world, index=1, size=HEAD)
-        return str(source), str(driver)
+        folder = Path(self._temporary.name)
+        files = write_drawn(folder, self.world("test"), 0, frames=range(SHOWN), most_turned=self.most_turned)
+        return str(files.source), str(files.driver)
 
     @override
     def teardown(self, stage: str) -> None:
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
+
+
+def world_of(seed: int, part: str) -> int:
+    """Return the seed of the people of a part, "train", "val" or "test", of the world of a seed."""
+    return seed + PARTS[part] * HELD_OUT_WORLD
