@@ -32,6 +32,9 @@ TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2
 ]
 SYNCNET = ["configs/syncnet.yaml", "configs/paper/syncnet.yaml", "configs/paper/syncnet_lrw.yaml"]
 DUBBING = [f"configs/paper/{name}.yaml" for name in ("diff2lip", "diff2lip_lrw", "diff2lip_256", "wav2lip")]
+REENACTING = [
+    f"configs/paper/lsr_{name}.yaml" for name in ("layout", "voxceleb2", "unet", "spade", "segmentation", "oracle")
+]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
@@ -39,6 +42,7 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
+    **dict.fromkeys(REENACTING, "tests/configs/test_lsr_paper.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",
