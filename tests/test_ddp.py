@@ -8,6 +8,7 @@ import pytest
 from tests.helpers.dubbing_runs import CLIPS as DUBBED_CLIPS
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as SMALL_DIFF2LIP
+from tests.helpers.head_runs import LAYOUT, PIPELINE
 from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import events, lift_words, parameters, run_apart, run_here, words
 from tests.helpers.sync_runs import CLIPS, NETWORK, QUIET, SYNCNET
@@ -123,6 +124,34 @@ def test_two_processes_train_and_test_the_one_pass_network_of_one(tmp_path):
             for folder in (one, two)
         )
         assert ours == theirs  # how many were measured
+
+
+def head_words(start: list[str], runs: Path, name: str, *options: str, processes: int = 1) -> list[str]:
+    """Training on as many heads in all, and three of the test, which two processes cannot share evenly."""
+    return [
+        *("fit", *start, f"--runs_dir={runs}", f"--name={name}", *QUIET, "--trainer.max_epochs=2"),
+        *(f"--data.{key}={value}" for key, value in {"test_people": 3, "batch_size": 2 // processes}.items()),
+        *(
+            "--trainer.precision=64-true",
+            "--test_after_fit=true",
+            "--trainer.callbacks=[callbacks.ReconstructionEvaluation]",
+        ),
+        *([f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []),
+        *options,
+    ]
+
+
+@pytest.mark.parametrize("stage", ["LSRLayout", "LSR"])
+def test_two_processes_train_and_test_the_heads_of_one(tmp_path, stage):
+    """The image beside the layout, which has no loss in the full pipeline, is no error."""
+    start = {"LSRLayout": LAYOUT, "LSR": PIPELINE}[stage]
+    one = run_here(head_words(start, tmp_path, "one"))
+    run_two(head_words(start, tmp_path, "two", processes=2))
+    two = one.parent / "two"
+    assert largest_difference(one, two) < 1e-9
+    name = "reconstruction/PSNR/K = 1"
+    assert column(two, name) == pytest.approx(column(one, name), rel=1e-5)
+    assert column(two, name)
 
 
 @pytest.mark.parametrize("start", ["together", "later"])

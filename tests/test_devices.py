@@ -18,6 +18,9 @@ from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.experts import ExpertOptions
 from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.network import UNetOptions
+from lightning_modules.lsr.experts import HeadExpertOptions
+from lightning_modules.lsr.loss_options import HeadLossOptions
+from lightning_modules.lsr.network import HeadNetworkOptions
 from lightning_modules.supervision.visual_tokens import CodebookFile, KMeansTokens
 from lightning_modules.vit_analysis.module import AnalysedViT
 from networks.perceptual import FeatureDistance
@@ -78,6 +81,21 @@ def dubbing(**options: Any) -> Make:
     return make
 
 
+def heads(**options: Any) -> Make:
+    """The networks of the losses are there too."""
+
+    def make(folder: Path, cls: Any) -> nn.Module:
+        network = HeadNetworkOptions(base=4, most=8, latent=8, levels=2, spade_hidden=4)
+        losses = {"losses": HeadLossOptions(lambda_vggface=0.0, lambda_id=0.0)} if cls.__name__ != "LSRLayout" else {}
+        average = {} if cls.__name__ == "LSRFineTuning" else {"optimizer": OptimizerOptions(ema=0.9)}
+        experts = HeadExpertOptions(perceptual="small")
+        made = cls(image_size=16, network=network, experts=experts, **losses | average | options)
+        made.call_experts()
+        return made
+
+    return make
+
+
 def over_features(folder: Path, cls: Any, **options: Any) -> nn.Module:
     return cls(features(), **options)
 
@@ -117,6 +135,9 @@ CASES: dict[str, list[Make]] = {
     "MAE": [vit(decoder_dim=16, decoder_depth=1, decoder_heads=2)],
     "MoCo": [vit(projection=8, hidden=16)],
     "Supervised": [vit(classes=3), vit(classes=3, mixup=0)],
+    "LSRLayout": [heads()],
+    "LSR": [heads(), heads(spatial="none", losses=HeadLossOptions(lambda_gan=0.0, lambda_vggface=0.0, lambda_id=0.0))],
+    "LSRFineTuning": [heads(), heads(spatial="segmentation")],
     "Diff2Lip": [dubbing(), dubbing(losses=LossOptions(lambda_gan=0.0))],
     "Wav2Lip": [dubbing()],
     "Copying": [plain(face_size=16)],

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.chains import differing, left_behind, session
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as DUBBED
+from tests.helpers.head_runs import LAYOUT, PIPELINE
 from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.replicas_translation import make_edges2handbags
 from tests.helpers.runs import ROOT, words
@@ -52,6 +53,7 @@ SOURCES = [
 # Contrastive at first: with three steps an epoch the change comes in the second one.
 PHASES = options("model", contrastive_steps=4)
 TALK = [*NETWORK, *PHASES, *options("data", **CLIPS | {"batch_size": 2, "num_workers": 2})]
+HEAD_WORKERS = options("data", rounds=2, val_people=1, num_workers=2)
 HELD_OUT = options("data", val_clips=1, clips=6, num_workers=2)
 SUPERVISION = {
     "supervised": [],
@@ -89,6 +91,8 @@ METHODS = {
         *options("model.objective", sync_threshold=100, gan_start=2),
         *HELD_OUT,
     ],
+    "lsr_layout": [*LAYOUT, *QUIET, *HEAD_WORKERS],
+    "lsr": [*PIPELINE, *QUIET, *HEAD_WORKERS, "--model.adversarial.penalty_every=2"],
     "gan_discovery": ["--config=configs/gan_discovery.yaml", *QUIET, *SOURCES],
 }
 

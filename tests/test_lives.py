@@ -15,6 +15,7 @@ from tests.configs.test_detection import SCENES
 from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
+from tests.helpers.head_runs import LAYOUT, PIPELINE
 from tests.helpers.image_files import save_photo
 from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import ROOT
@@ -89,6 +90,8 @@ LIVES: dict[str, Life] = {
     "Diff2Lip": Life([f"--config={DIFF2LIP}", *FEW_DUBBED], then=("test", "predict")),
     "Wav2Lip": Life([*small_baseline("Wav2Lip"), "--data.val_clips=1"], then=("validate", "test")),
     "Copying": Life(small_baseline("Copying"), longer=[], then=("test",), trained=False),
+    "LSRLayout": Life([*LAYOUT, "--trainer.max_epochs=1"], then=("validate", "test")),
+    "LSR": Life([*PIPELINE, "--trainer.max_epochs=1"], then=("validate", "test")),
     "GRIT": translation(FACES),
     "Pix2PixHD": translation("configs/paper/pix2pixhd_256.yaml", *FACES_ALONE),
     "SPADE": translation("configs/paper/spade_256.yaml", *FACES_ALONE),

@@ -83,7 +83,7 @@ class Person:
         layouts = [layout for _, layout in parts if layout is not None]
         pictures = ((images + 1) / 2).clamp(0, 1)
         return Reenacted(
-            pictures, torch.cat(layouts) if layouts else None, shots=self.shots, fine_tuned=self.fine_tuned
+            pictures, torch.cat(layouts).float() if layouts else None, shots=self.shots, fine_tuned=self.fine_tuned
         )
 
 

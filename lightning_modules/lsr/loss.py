@@ -5,6 +5,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.sync_network import precise
+
 LatentPenalty = Literal["mean", "norm"]
 
 
@@ -15,7 +17,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: (B, C, S, S) of the labels.
         labels: (B, S, S) integers of 0 to C - 1, the oracle's label map of the target.
     """
-    return F.cross_entropy(logits.float(), labels.long())
+    return F.cross_entropy(precise(logits), labels.long())
 
 
 def latent_penalty(code: Tensor, kind: LatentPenalty = "mean") -> Tensor:
@@ -25,10 +27,10 @@ def latent_penalty(code: Tensor, kind: LatentPenalty = "mean") -> Tensor:
         code: z^l or z^s.
         kind: "norm" for ||z||^2 as in Eq. 6.4, or "mean" for its D-th part as in the official code.
     """
-    squared = code.float().square()
+    squared = precise(code).square()
     return squared.mean() if kind == "mean" else squared.sum(1).mean()
 
 
 def pixel_loss(image: Tensor, truth: Tensor) -> Tensor:
     """Return the L1 part of L_rec in Eq. 6.4: the mean absolute difference of images (B, 3, S, S) in [-1, 1]."""
-    return F.l1_loss(image.float(), truth.float())
+    return F.l1_loss(precise(image), precise(truth))

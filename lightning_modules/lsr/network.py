@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from lightning_modules.lsr.generators import COLOURS, DRAWING, ImageGenerator, LandmarkUNet, ShotEncoder
 from networks.gan.conditions import one_hot
+from networks.sync_network import precise
 from visionscapes.checks import Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
 
@@ -153,7 +154,8 @@ class LayoutNetwork(nn.Module):
     @override
     def forward(self, drawing: Tensor, code: Tensor) -> PredictedLayout:
         """Return what G^l predicts for landmarks (B, 3, S, S) in [0, 1] and codes (B, latent)."""
-        logits, rgb = self.predictor(signed(drawing), code).float().split([self.classes, COLOURS], 1)
+        predicted = precise(self.predictor(as_in(self.predictor, signed(drawing)), code))
+        logits, rgb = predicted.split([self.classes, COLOURS], 1)
         return PredictedLayout(logits, rgb)
 
 
@@ -218,7 +220,8 @@ class HeadNetwork(nn.Module):
         predicted = self.predict(drawing, latents)
         layout = self.seen_layout(predicted, labels)
         condition = signed(drawing) if layout is None else layout
-        return RenderedHead(self.image(condition, latents.style).float(), predicted, layout)  # Eq. 6.3
+        image = self.image(as_in(self.image, condition), latents.style)  # Eq. 6.3
+        return RenderedHead(precise(image), predicted, layout)
 
     def predict(self, drawing: Tensor, latents: Latents) -> PredictedLayout | None:
         """Return what G^l predicts, None where no layout is predicted; see `render`."""
@@ -252,7 +255,8 @@ class HeadNetwork(nn.Module):
 
 def mean_code(encoder: ShotEncoder, shots: Tensor) -> Tensor:
     """Return the mean over K of the codes of shots (B, K, C, S, S): what a single view shows is cancelled (6.1.1.1)."""
-    return encoder(shots.flatten(0, 1)).unflatten(0, shots.shape[:2]).mean(1)  # Eq. 6.1 and 6.3
+    codes = encoder(as_in(encoder, shots.flatten(0, 1)))
+    return codes.unflatten(0, shots.shape[:2]).mean(1)  # Eq. 6.1 and 6.3
 
 
 def seen_shots(shots: Tensor, drawings: Tensor, with_landmarks: bool) -> Tensor:
@@ -262,11 +266,16 @@ def seen_shots(shots: Tensor, drawings: Tensor, with_landmarks: bool) -> Tensor:
 
 def seen_as(logits: Tensor, layout: Layout) -> Tensor:
     """Return the layout of logits (B, C, S, S): their softmax, or one-hot with the softmax' gradient."""
-    soft = logits.float().softmax(1)
+    soft = precise(logits).softmax(1)
     if layout == "softmax":
         return soft
-    hard = one_hot(soft.argmax(1), soft.shape[1])
+    hard = one_hot(soft.argmax(1), soft.shape[1]).to(soft)
     return hard + (soft - soft.detach())
+
+
+def as_in(network: nn.Module, images: Tensor) -> Tensor:
+    """Return images in the type of numbers that a network has, where it is another than float32."""
+    return images.to(next(network.parameters()).dtype)
 
 
 def signed(images: Tensor) -> Tensor:

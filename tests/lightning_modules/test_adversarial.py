@@ -11,8 +11,10 @@ from lightning_modules.adversarial import (
     AdversarialOptions,
     HardwareOptions,
     OptimizerOptions,
+    discriminator_losses,
     final_decay,
     frozen,
+    hyperbolic_decay,
     logits,
 )
 from networks.gan.conditions import one_hot
@@ -174,6 +176,55 @@ def test_final_decay():
     assert shares[100] == pytest.approx(0.1)
     assert final_decay(10**9, float("inf"), 10, 0.1) == 1
     assert final_decay(3, 10, 0, 0.1) == 1
+
+
+def test_hyperbolic_decay():
+    """LSR's code: the rate divided by max(1, 100 alpha), with alpha the part of the decay that is over."""
+    shares = [hyperbolic_decay(batch, 1000, 500, 0.01) for batch in range(1001)]
+    assert shares == pytest.approx([1 / max(1.0, 100 * max(0, batch - 500) / 500) for batch in range(1001)])
+    assert hyperbolic_decay(10**9, float("inf"), 10, 0.1) == 1
+    assert hyperbolic_decay(3, 10, 0, 0.1) == 1
+    assert hyperbolic_decay(10, 10, 5, 0.0) == 0
+
+
+def test_the_decay_is_an_option():
+    module = grit(optimizer={"decay": "hyperbolic", "decay_floor": 0.5})
+    fit(module, loader_of(8, 2), max_epochs=2)  # four batches an epoch, of which the second decays
+    rates = [group["lr"] for optimizer in module.trainer.optimizers for group in optimizer.param_groups]
+    assert rates == pytest.approx([0.5e-3, 0.5e-3])
+    shares = [module.schedule()(step) for step in range(4, 9)]
+    assert shares == pytest.approx([1, 1, 1, 0.5 / 0.75, 0.5])
+
+
+@pytest.mark.parametrize("gan_loss", ["logistic", "least_squares"])
+def test_the_penalty_of_the_loss_by_hand(gan_loss):
+    """Of each image's own part in what the discriminator minimises, R1 for real images and R2 for generated ones."""
+    options = AdversarialOptions(gan_loss=gan_loss, r1=3.0, r2=5.0, penalty_of="loss", penalty_every=2)
+    weight = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def scores(images):
+        return (weight * images.square()).sum((1, 2, 3))
+
+    real, fake = torch.randn(2, 6, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    losses, _ = discriminator_losses(options, scores, real, fake=fake)
+    for name, images, sign in (("r1", real, -1), ("r2", fake, 1)):
+        logit, slope = scores(images), 2 * weight * images
+        # softplus(sign d)' = sign sigmoid(sign d), and ((d - 1)^2 / 2)' for real and (d^2 / 2)' for generated images.
+        factor = torch.sigmoid(sign * logit) if gan_loss == "logistic" else logit - float(name == "r1")
+        expected = (factor**2 * slope.square().sum((1, 2, 3))).mean()
+        gamma = 3.0 if name == "r1" else 5.0
+        assert float(losses[name]) == pytest.approx(2 * gamma / 2 * float(expected), rel=1e-5)
+    assert discriminator_losses(options, scores, real, fake=fake, penalised=False)[0].keys() == {"discriminator"}
+
+
+def test_an_average_begins_with_weights_that_were_loaded():
+    module = grit(ema=0.9)
+    for parameter in module.generator.parameters():
+        parameter.data.add_(1.0)
+    module.begin_average()
+    ours, theirs = module.average.module.state_dict(), module.generator.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    grit().begin_average()
 
 
 def test_rates_over_a_training():
