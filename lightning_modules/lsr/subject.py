@@ -91,7 +91,7 @@ class LSRFineTuning(LSR):
             finetune=finetune,
         )
         for name in ("optimizer", "layout_weights"):  # of LSR, which this class does not take
-            self.hparams.pop(name)
+            self.hparams.pop(name, None)  # the command line has not given it
         tuned_only(self.generator)
         if weights is not None:
             self.know_origin(told_by(weights))

@@ -32,9 +32,8 @@ TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2
 ]
 SYNCNET = ["configs/syncnet.yaml", "configs/paper/syncnet.yaml", "configs/paper/syncnet_lrw.yaml"]
 DUBBING = [f"configs/paper/{name}.yaml" for name in ("diff2lip", "diff2lip_lrw", "diff2lip_256", "wav2lip")]
-REENACTING = [
-    f"configs/paper/lsr_{name}.yaml" for name in ("layout", "voxceleb2", "unet", "spade", "segmentation", "oracle")
-]
+REENACTING = ["layout", "voxceleb2", "unet", "spade", "segmentation", "oracle", "finetune"]
+REENACTING = [f"configs/paper/lsr_{name}.yaml" for name in REENACTING]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),

@@ -1,12 +1,15 @@
 """The thesis' configurations of LSR on replicas.
 
 configs/paper/lsr_layout.yaml, configs/paper/lsr_voxceleb2.yaml, configs/paper/lsr_unet.yaml,
-configs/paper/lsr_spade.yaml, configs/paper/lsr_segmentation.yaml, configs/paper/lsr_oracle.yaml
+configs/paper/lsr_spade.yaml, configs/paper/lsr_segmentation.yaml, configs/paper/lsr_oracle.yaml,
+configs/paper/lsr_finetune.yaml
 """
 
 import csv
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -17,7 +20,7 @@ from tests.helpers.face_files import needs_face_files
 from tests.helpers.replicas_lsr import DATA, OF_IMAGES, OF_LAYOUTS, make_data, words
 from tests.helpers.runs import ROOT
 
-LAYOUT, FULL = "configs/paper/lsr_layout.yaml", "configs/paper/lsr_voxceleb2.yaml"
+LAYOUT, FULL, THIRD = (f"configs/paper/lsr_{name}.yaml" for name in ("layout", "voxceleb2", "finetune"))
 ROWS = {"unet": "none", "spade": "landmarks", "segmentation": "segmentation", "oracle": "oracle"}
 FEW = [
     *("--trainer.max_epochs=1", "--trainer.max_steps=-1", "--trainer.limit_val_batches=1"),
@@ -89,6 +92,26 @@ def test_rows_of_table_6_2(row, tmp_path):
     assert (run.model.generator.layout is not None) == (row == "segmentation")
 
 
+def test_the_third_stage(tmp_path):
+    options = {name: value for name, value in OF_IMAGES.items() if not name.startswith("evaluation")}
+    root = Path(os.environ["DATA_ROOT"])
+    common = [*words(options, "model"), *QUIET, f"--runs_dir={tmp_path}", "--trainer.callbacks=[]"]
+    drawn = ["--data.image_size=32", "--data.shots=2", "--data.sources=2", "--data.num_workers=0"]
+    weights = f"--model.weights={root / 'lsr.safetensors'}"
+    run = cli.main(["fit", f"--config={THIRD}", *common, *drawn, weights])
+    assert run.trainer.global_step == 2 * 24  # of less than 4 shots
+    assert run.model.generator.style.first.weight.grad is None  # encoders stay as they are
+    assert yaml.safe_load((ROOT / THIRD).read_text())["model"]["init_args"]["weights"].endswith("/lsr.ckpt")
+
+
+def test_the_third_stage_has_what_the_second_was_trained_with():
+    third, second = (yaml.safe_load((ROOT / config).read_text())["model"]["init_args"] for config in (THIRD, FULL))
+    for group in ("network", "experts", "discriminator", "adversarial"):
+        assert third[group] == second[group]
+    assert third["losses"].items() <= second["losses"].items()
+    assert all(third[name] == second[name] for name in ("classes", "image_size", "spatial"))
+
+
 BEYOND = {
     "straight_through": "--model.network.layout=straight_through",
     "latent_penalty": "--model.losses.latent_penalty=norm",
@@ -134,7 +157,7 @@ def test_values_are_those_of_the_official_code():
     of_layout, of_full = (content["trainer"]["max_steps"] for content in contents.values())
     assert of_layout == math.ceil(examples / 4)
     assert of_full == 2 * math.ceil((15 * examples - examples) / 4)
-    for config in (LAYOUT, FULL, *(f"configs/paper/lsr_{row}.yaml" for row in ROWS)):
+    for config in (LAYOUT, FULL, THIRD, *(f"configs/paper/lsr_{row}.yaml" for row in ROWS)):
         for line in (ROOT / config).read_text().partition("\nmodel:")[2].splitlines():
             if line.rstrip().endswith((":", "download", "vggface.pth")) or "class_path: " in line or not line:
                 continue
