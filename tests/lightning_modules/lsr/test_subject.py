@@ -3,6 +3,7 @@ from copy import deepcopy
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters_context
 
 from lightning_modules.lsr.fine_tuning import FineTuningOptions, fine_tune
 from lightning_modules.lsr.subject import LSRFineTuning, shots_of
@@ -121,3 +122,10 @@ def test_its_options_are_its_own():
     assert not {"optimizer", "layout_weights"} & module.hparams.keys()
     assert module.optimizer.lr == 0.5
     assert module.optimizer.clip == 1.0
+
+
+def test_the_command_line_gives_the_options_of_this_class_alone():
+    """LightningCLI saves what it was given in place of what constructors save."""
+    with _given_hyperparameters_context({"image_size": 16}, "pytorch_lightning.cli.instantiate_module"):
+        module = lsr_fine_tuning()
+    assert dict(module.hparams)["image_size"] == 16
