@@ -10,8 +10,8 @@ import numpy as np
 from typing_extensions import override
 
 from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.heads.head_data import HeadData
 from datamodules.clips.heads.label_files import LabelFiles, labels_not_found
-from datamodules.clips.heads.prediction import PredictsHeads
 from datamodules.clips.heads.prepared_heads import HeadFiles, PreparedHead, halves, strided
 from datamodules.clips.heads.shots import FewShots, Subjects, check_frames
 from datamodules.clips.heads.subject_lists import listed_subjects
@@ -33,7 +33,7 @@ Chosen = TypeVar("Chosen")
 UNUSED = "they show no face, or their landmarks lie outside the picture"
 
 
-class HeadClips(PredictsHeads, ClipFolder):
+class HeadClips(HeadData, ClipFolder):
     """Clips of heads: K shots and a target to train on, people with N shots and T targets to evaluate.
 
     Batches are those of `HeadWorld`, without what only a drawn world can tell. Training, task "heads", as in the
@@ -87,7 +87,6 @@ class HeadClips(PredictsHeads, ClipFolder):
         DatasetNotFoundError: in ``setup``, if there is no clip, or no label map.
     """
 
-    train_task, eval_task, one_by_one = "heads", "subject", True
     drawn_faces: ClassVar[bool] = False
     needs_sound: ClassVar[bool] = False
 
@@ -129,23 +128,12 @@ class HeadClips(PredictsHeads, ClipFolder):
         self.labels, self.label_order = labels, label_order
 
     @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            heads, frames = self._chosen("train", self._to_train)
-            self.train_set = FewShots(heads, frames, shots=self.shots, rounds=self.rounds)
-        if stage in ("fit", "validate"):
-            self.val_set = self.evaluated("val")
-        if stage == "test":
-            self.test_set = self.evaluated("test")
-        if stage == "predict":
-            self.predict_set = self.predicted()
+    def trained(self) -> FewShots:
+        heads, frames = self._chosen("train", self._to_train)
+        return FewShots(heads, frames, shots=self.shots, rounds=self.rounds)
 
+    @override
     def evaluated(self, part: str) -> Subjects:
-        """Return the people to evaluate on of a part, "val" or "test".
-
-        Raises:
-            UserError: no clip of the part can be used, or the list of the test is none.
-        """
         if part == "test" and self.test_list is not None:
             return self._listed(self.test_list)
         heads, frames = self._chosen(part, lambda head: halves(np.flatnonzero(head.found), self.sources, self.targets))

@@ -13,8 +13,8 @@ from typing_extensions import override
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawn_files import write_drawn
 from datamodules.clips.heads.drawn_heads import DrawnHead, drawn_head
+from datamodules.clips.heads.head_data import HeadData
 from datamodules.clips.heads.head_world import LARGEST_SIZE, LEAST_SIZE, WORLD_CROP, world_of
-from datamodules.clips.heads.prediction import PredictsHeads
 from datamodules.clips.heads.shots import Frames, HeadClip, Subjects, sample_of
 from datamodules.clips.heads.source import shots_of
 from datamodules.procedural.faces.heads import MOST
@@ -62,7 +62,7 @@ class OwnTargets(Dataset):
         return sample_of(self.person, range(len(self.person)), index % len(self.person))
 
 
-class HeadSubject(PredictsHeads):
+class HeadSubject(HeadData):
     """The K shots of one person to fine-tune on: pictures as a user has them, or somebody of the test of `HeadWorld`.
 
     Training batches are those of `HeadWorld` without "labels": {"task": "heads", "shots" and "shot_drawings"
@@ -103,8 +103,6 @@ class HeadSubject(PredictsHeads):
             fewer do than ``shots``, or there is nothing to test on.
         DatasetNotFoundError: in ``setup``, if there is no such file.
     """
-
-    train_task, eval_task, one_by_one = "heads", "subject", True
 
     def __init__(
         self,
@@ -164,15 +162,12 @@ class HeadSubject(PredictsHeads):
         return self._person
 
     @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            self.train_set = OwnTargets(self.person, self.rounds)
-        if stage in ("fit", "validate"):
-            self.val_set = Subjects([], [], [])
-        if stage == "test":
-            self.test_set = self._tested()
-        if stage == "predict":
-            self.predict_set = self.predicted()
+    def trained(self) -> OwnTargets:
+        return OwnTargets(self.person, self.rounds)
+
+    @override
+    def evaluated(self, part: str) -> Subjects:
+        return self._tested() if part == "test" else Subjects([], [], [])
 
     @override
     def drawn(self) -> tuple[str, str]:

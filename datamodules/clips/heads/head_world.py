@@ -10,7 +10,7 @@ from typing_extensions import override
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawn_files import write_drawn
 from datamodules.clips.heads.drawn_heads import DrawnHead, drawn_head
-from datamodules.clips.heads.prediction import PredictsHeads
+from datamodules.clips.heads.head_data import HeadData
 from datamodules.clips.heads.shots import FewShots, Subjects, check_frames
 from datamodules.clips.rendering import render
 from datamodules.clips.talking_world import PARTS
@@ -25,7 +25,7 @@ WORLD_CROP = 1.74  # mean side of a frame in multiples of its face; 1.58 to 1.90
 SHOWN = 4  # pictures of who is reenacted if nobody is named
 
 
-class HeadWorld(PredictsHeads):
+class HeadWorld(HeadData):
     """Drawn people in many poses: K shots and a target to train on, people with N shots and T targets to evaluate.
 
     Training batches: {"task": "heads", "shots" and "shot_drawings" (B, K, 3, S, S), "image" and "drawing" (B, 3, S, S)
@@ -41,7 +41,7 @@ class HeadWorld(PredictsHeads):
     People of validation and test are of other worlds. What is drawn is said in ``datamodules.procedural.faces.heads``,
     what a parser gets wrong in ``datamodules.procedural.faces.parsing_errors``. Everything is a function of ``seed``.
     Frames are rendered when they are first needed, on all cores, and stay in memory with their drawings, a byte a
-    colour: a frame of 64 pixels takes 7 ms of one core (AMD EPYC, busy with other work, 2026-11-30) and 33 kB.
+    colour: a frame of 64 pixels takes 6 ms of one core (AMD EPYC, busy with other work, 2026-11-30) and 33 kB.
 
     Args:
         people: to train on.
@@ -81,7 +81,6 @@ class HeadWorld(PredictsHeads):
         UserError: an option out of its range, or not more frames than shots.
     """
 
-    train_task, eval_task, one_by_one = "heads", "subject", True
     drawn_faces: ClassVar[bool] = True
     usual_crop: ClassVar[float] = WORLD_CROP
 
@@ -139,21 +138,13 @@ class HeadWorld(PredictsHeads):
         return world_of(self.seed, part)
 
     @override
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
-            check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
-            heads = self.heads("train")
-            frames = [range(self.frames)] * len(heads)
-            self.train_set = FewShots(heads, frames, shots=self.shots, rounds=self.rounds)
-        if stage in ("fit", "validate"):
-            self.val_set = self.evaluated("val")
-        if stage == "test":
-            self.test_set = self.evaluated("test")
-        if stage == "predict":
-            self.predict_set = self.predicted()
+    def trained(self) -> FewShots:
+        check_global_batch(self.counts["train"] * self.rounds, self.batch_size)
+        heads = self.heads("train")
+        return FewShots(heads, [range(self.frames)] * len(heads), shots=self.shots, rounds=self.rounds)
 
+    @override
     def evaluated(self, part: str) -> Subjects:
-        """Return the people to evaluate on of a part, "val" or "test"."""
         heads, last = self.heads(part), self.sources + self.targets
         return Subjects(heads, [range(self.sources)] * len(heads), [range(self.sources, last)] * len(heads))
 

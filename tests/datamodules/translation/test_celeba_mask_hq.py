@@ -184,7 +184,7 @@ def test_errors_of_the_command_have_status_2(own, tmp_path, capsys):
 @pytest.mark.slow  # imports everything anew
 def test_the_command_runs_as_a_program(own, tmp_path):
     command = [sys.executable, "-m", "datamodules.celeba_mask_hq", str(own), str(tmp_path / "merged")]
-    here = Path(__file__).parents[2]
+    here = Path(__file__).parents[3]
     subprocess.run([*command, "--workers", "1"], check=True, cwd=here, env=os.environ, capture_output=True)
     assert len(list((tmp_path / "merged").iterdir())) == len(FACES)
 
