@@ -12,7 +12,7 @@ from typing_extensions import override
 from callbacks.generation.comparison import SUBJECT, reenacted_of
 from callbacks.generation.evaluation import Key, MethodEvaluation, Metrics
 from callbacks.generation.pictures import to_bytes
-from callbacks.results.presentation import HIGHER, LOWER, SHARE, MetricKind, Presentation
+from callbacks.results.presentation import LOWER, SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
 from metrics.head_figures import LABELS, NAMES, NAMES_BY_GROUP, HeadFigures
 from metrics.keypoint_error import keypoint_errors, pose_differences
@@ -26,6 +26,7 @@ from visionscapes.errors import UserError
 
 TRUTH, UNMOVED, ORACLE = "truth", "source unmoved", "noisy oracle"
 AT_ONCE = 64  # pictures that are embedded together
+_ERROR, _SIMILARITY = (MetricKind(better, digits=".3f", errors=True) for better in ("lower", "higher"))
 _SHARE = MetricKind("higher", share=True, digits=".1f")
 _FAILURES = MetricKind("lower", share=True, digits=".1f")
 
@@ -147,7 +148,7 @@ class HeadEvaluation(MethodEvaluation):
     presentation = Presentation(
         "Reenacted people",
         LOWER,
-        {"ID-SIM": HIGHER, "no face": _FAILURES, "layout": _SHARE, "oracle agreement": SHARE},
+        {"NMKE": _ERROR, "ID-SIM": _SIMILARITY, "no face": _FAILURES, "layout": _SHARE, "oracle agreement": SHARE},
         ranked=False,  # the truth and a source that does not move stand beside the methods
     )
 
