@@ -1,6 +1,7 @@
 """People of the embedded world in many poses, with what a face parser and a user's photographs get wrong."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class DrawnHead(HeadClip):
         covered: (F, S, S, 3) uint8 RGB, the frames with the hands.
     """
 
+    video: ClassVar[bool] = False  # each frame has a pose of its own
     name: str
     images: NDArray[np.uint8]
     landmarks: NDArray[np.float32]

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ class HeadClip(ABC):
         size: S in pixels.
         landmarks: (F, 68, 2) float32 xy pixels in the order of iBUG 300-W; they may lie outside the frames.
         found: (F,) bool, where landmarks are known.
+        video: whether frame after frame is the next moment of a video.
     """
 
+    video: ClassVar[bool] = True
     name: str
     size: int
     landmarks: NDArray[np.float32]
@@ -88,7 +91,7 @@ class Subjects(Dataset):
 
     A sample holds "name", "shots" and "shot_drawings" (N, 3, S, S) uint8, "shot_landmarks" (N, 68, 2) float32, "image"
     and "drawing" (T, 3, S, S) uint8, "landmarks" (T, 68, 2) float32, "found" (T,) bool, where landmarks are known, and
-    "labels" (T, S, S) uint8 if there are any.
+    "labels" (T, S, S) uint8 if there are any. Where the targets follow each other in a video, "consecutive" is true.
 
     Args:
         heads: of the people.
@@ -115,8 +118,14 @@ class Subjects(Dataset):
             "landmarks": torch.from_numpy(head.landmarks[targets]),
             "found": torch.from_numpy(head.found[targets]),
             **({} if labels is None else {"labels": labels}),
+            **({"consecutive": True} if head.video and follow_each_other(targets) else {}),
             **head.known(sources, targets),
         }
+
+
+def follow_each_other(frames: Frames) -> bool:
+    """Return whether frames are those of a video one after the other, at least three."""
+    return len(frames) > 2 and all(after == before + 1 for before, after in pairwise(frames))
 
 
 def sample_of(head: HeadClip, shots: Frames, target: int) -> dict[str, Any]:

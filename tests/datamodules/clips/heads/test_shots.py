@@ -86,3 +86,14 @@ def test_landmarks_that_are_no_numbers_do_not_matter_where_there_is_no_face():
     head.found[2] = True
     with pytest.raises(ValueError, match="finite"):
         head.drawings([2])
+
+
+def test_targets_that_follow_each_other_are_a_video_unless_each_was_drawn_for_itself():
+    def said(head, targets):
+        (sample,) = Subjects([head], [[0]], [targets])
+        return sample.get("consecutive", False)
+
+    assert said(Numbered(), [3, 4, 5])
+    assert not said(Numbered(), [3, 4, 6])
+    assert not said(Numbered(), [3, 4])
+    assert not said(drawn_head(0, 1, frames=5, size=32), [2, 3, 4])
