@@ -14,6 +14,7 @@ SMALLEST_FACE = 48.0  # pixels of a driver's face from forehead to chin, a quart
 # Of the distance of the outer corners of the eyes, see `mouth_opening`: lips that are further apart are open. Shut
 # mouths of MediaPipe's landmarks are below 0.05.
 OPEN = 0.1
+MOSTLY = 0.5  # of the frames
 BEYOND = 0.1  # of a crop's side, by which it may reach beyond its picture without a word
 CHOOSE = "--data.faces.choose=0, 1, ... takes another, from left to right"
 
@@ -48,6 +49,11 @@ def about_motion(motion: HeadMotion) -> list[str]:
     said = []
     track = motion.track
     seen = track.seen if track.seen.any() else np.ones(len(track), bool)
+    if seen.mean() < MOSTLY:
+        said.append(
+            f"the driver's face is seen in {seen.sum()} of {len(motion)} frames only: the result stands still, or moves"
+            " on straight lines, in the others; cut the driver to where its face is seen"
+        )
     longer = (track.boxes[seen, 2:] - track.boxes[seen, :2]).max(1)
     if np.median(longer) < SMALLEST_FACE:
         said.append(

@@ -47,6 +47,9 @@ def test_drivers():
     assert "face is small, 1" in small
     (said,) = about_motion(motion(np.stack([face(), turned(), turned(-1)])))
     assert "more than 45 degrees in 2 of 3 frames" in said
+    (rare,) = about_motion(motion(turning(4), seen=[False, True, False, False]))
+    assert rare.startswith("the driver's face is seen in 1 of 4 frames only: the result stands still")
+    assert about_motion(motion(turning(4), seen=[False, True, True, False])) == []
     two = motion(turning(4))
     (several,) = about_motion(replace(two, track=replace(two.track, most_faces=2)))
     assert "up to 2 faces at once" in several
