@@ -20,6 +20,8 @@ from lightning_modules.lsr.network import HeadNetwork, Latents, signed
 from lightning_modules.lsr.objective import Objective, scores_beside
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, check_options
 from visionscapes.errors import UserError
+from visionscapes.processes import is_first
+from visionscapes.progress import track
 from visionscapes.seeding import derived_seed
 
 STEPS = ((4, 24), (8, 60), (16, 100), (32, 200))  # steps with fewer shots than that, as in the official code
@@ -179,7 +181,7 @@ def fine_tune(
         networks: list[nn.Module] = [each for each in (network, discriminator) if each is not None]
         optimizers = [_adam(each, options.optimizer()) for each in networks]
         share = options.schedule(steps)
-        for step in range(steps):
+        for step in track(range(steps), "steps of fine-tuning", steps, shown=is_first()):
             target = seen.one(step)
             truth, drawing = signed(target.images), signed(target.drawings)
             head = network.render(target.drawings, latents)
