@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.chains import differing, left_behind, session
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as DUBBED
-from tests.helpers.head_runs import LAYOUT, PIPELINE
+from tests.helpers.head_runs import LAYOUT, PIPELINE, fine_tuning, with_weights
 from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.replicas_translation import make_edges2handbags
 from tests.helpers.runs import ROOT, words
@@ -92,6 +92,8 @@ METHODS = {
         *HELD_OUT,
     ],
     "lsr_layout": [*LAYOUT, *QUIET, *HEAD_WORKERS],
+    # 9 steps with the limit of epochs and 4 with that of steps: the rate falls from the sixth on.
+    "lsr_fine_tuning": [*fine_tuning(steps=10), *QUIET, "--data.num_workers=2"],
     "lsr": [*PIPELINE, *QUIET, *HEAD_WORKERS, "--model.adversarial.penalty_every=2"],
     "gan_discovery": ["--config=configs/gan_discovery.yaml", *QUIET, *SOURCES],
 }
@@ -152,6 +154,6 @@ def test_method_interrupted_up_to_three_times(tmp_path, monkeypatch, method, lim
     # GAN discovery knows itself how many epochs its rounds take.
     limits = [word for word in LIMITS[limit] if method != "gan_discovery" or "max_epochs" not in word]
     seed = zlib.crc32(f"{method} {limit}".encode())
-    chains = Chains(tmp_path, [*METHODS[method], *limits, *SAVING[limit]], seed)
+    chains = Chains(tmp_path, [*with_weights(METHODS[method], tmp_path), *limits, *SAVING[limit]], seed)
     for interruptions in (1, 2, 3, 3):
         assert chains.differences(f"chain-{interruptions}", interruptions) == []

@@ -15,7 +15,7 @@ from tests.configs.test_detection import SCENES
 from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
-from tests.helpers.head_runs import LAYOUT, PIPELINE
+from tests.helpers.head_runs import LAYOUT, PIPELINE, fine_tuning, with_weights
 from tests.helpers.image_files import save_photo
 from tests.helpers.replicas_dubbing import small_baseline
 from tests.helpers.runs import ROOT
@@ -91,6 +91,7 @@ LIVES: dict[str, Life] = {
     "Wav2Lip": Life([*small_baseline("Wav2Lip"), "--data.val_clips=1"], then=("validate", "test")),
     "Copying": Life(small_baseline("Copying"), longer=[], then=("test",), trained=False),
     "LSRLayout": Life([*LAYOUT, "--trainer.max_epochs=1"], then=("validate", "test")),
+    "LSRFineTuning": Life(fine_tuning(steps=2), longer=["--model.finetune.steps=4"], then=("test",)),
     "LSR": Life([*PIPELINE, "--trainer.max_epochs=1"], then=("validate", "test")),
     "GRIT": translation(FACES),
     "Pix2PixHD": translation("configs/paper/pix2pixhd_256.yaml", *FACES_ALONE),
@@ -132,12 +133,13 @@ def test_a_life(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for subcommand in life.then:
             assert type(cli.main([subcommand, *life.start, *common]).model).__name__ == name
         return
+    start = with_weights(life.start, tmp_path)
     no_test = ["--test_after_fit=false"]
-    first = cli.main(["fit", *life.start, *common, *no_test, "--name=life"])
+    first = cli.main(["fit", *start, *common, *no_test, "--name=life"])
     assert type(first.model).__name__ == name
     steps = first.trainer.global_step
     assert steps > 0
-    second = cli.main(["fit", *life.start, *life.longer, *common, *no_test, "--name=life", "--resume"])
+    second = cli.main(["fit", *start, *life.longer, *common, *no_test, "--name=life", "--resume"])
     assert second.run_folder == first.run_folder
     assert second.trainer.global_step == 2 * steps
     checkpoint = f"--ckpt_path={second.run_folder / 'checkpoints' / 'last.ckpt'}"
@@ -145,4 +147,4 @@ def test_a_life(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         if subcommand == "predict" and name in ("LiFT", "GANDiscovery"):
             save_photo(tmp_path / "photos" / "a.jpg", 50, 40)
             common.append(f"--data.init_args.root={tmp_path / 'photos'}")
-        cli.main([subcommand, *life.start, *life.longer, *common, checkpoint])
+        cli.main([subcommand, *start, *life.longer, *common, checkpoint])

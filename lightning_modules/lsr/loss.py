@@ -17,7 +17,10 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: (B, C, S, S) of the labels.
         labels: (B, S, S) integers of 0 to C - 1, the oracle's label map of the target.
     """
-    return F.cross_entropy(precise(logits), labels.long())
+    pixels = (
+        precise(logits).movedim(1, -1).flatten(0, -2)
+    )  # of which a GPU takes the mean in a fixed order, of maps not
+    return F.cross_entropy(pixels, labels.long().flatten())
 
 
 def latent_penalty(code: Tensor, kind: LatentPenalty = "mean") -> Tensor:

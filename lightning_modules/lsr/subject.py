@@ -161,13 +161,15 @@ class LSRFineTuning(LSR):
                 self._latents = self.generator.encode(batch["shots"], batch["shot_drawings"])
         return self._latents
 
+    @torch.no_grad()
     def keep_if_better(self, held: OwnShots, latents: Latents) -> None:
         """Keep the network as it is now if it reconstructs the shot that was kept back better than the one kept."""
         distance = distance_to(held, self.generator, latents, self.objective())
         self.log("train/kept_back", distance, batch_size=1)
-        if distance < self.kept_distance:
-            self.kept_distance.copy_(distance)
-            self.kept.load_state_dict(self.generator.state_dict())
+        better = distance < self.kept_distance  # by `where`, or the host would wait for a GPU to know it
+        self.kept_distance.copy_(torch.where(better, distance, self.kept_distance))
+        for kept, now in zip(self.kept.parameters(), self.generator.parameters(), strict=True):
+            kept.copy_(torch.where(better, now, kept))
 
 
 def shots_of(batch: Mapping[str, Any]) -> OwnShots:

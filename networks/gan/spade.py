@@ -69,6 +69,9 @@ class SPADENorm(nn.Module):
         """Return a condition in the size of feature maps."""
         if condition.shape[-2:] == x.shape[-2:]:
             return condition
+        times, rest = divmod(condition.shape[-1], x.shape[-1])
+        if self.resize == "area" and not rest and condition.shape[-2] == times * x.shape[-2]:
+            return F.avg_pool2d(condition, times)  # the same, and on a GPU its gradient is summed in a fixed order
         return F.interpolate(condition, x.shape[-2:], mode=self.resize)
 
 

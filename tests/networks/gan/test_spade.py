@@ -33,6 +33,14 @@ def test_batch_norm_uses_running_statistics_in_evaluation():
     assert not torch.allclose(trained[:1], alone)
 
 
+@pytest.mark.parametrize("size", [(4, 6), (3, 6), (5, 5), (8, 12), (16, 24)])
+def test_averages_of_whole_parts_are_those_of_interpolation(size):
+    norm = SPADENorm(2, 3, hidden=2, resize="area")
+    condition = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    resized = norm.resized(condition, torch.empty(2, 2, *size))
+    torch.testing.assert_close(resized, F.interpolate(condition, size, mode="area"))
+
+
 def test_nearest_keeps_one_hot_labels_and_area_averages():
     condition, x = one_hot(3, 8), torch.randn(2, 4, 4, 4)
     seen = {}
