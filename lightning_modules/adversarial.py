@@ -194,6 +194,20 @@ class AdversarialModule(GroupedOptions):
                 "number, --model.init_args.classes and that of the data"
             )
 
+    @override
+    def on_predict_start(self) -> None:
+        """Refuse to generate with untrained networks.
+
+        Raises:
+            UserError: nothing was trained or loaded.
+        """
+        if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
+            weights = ", or weights, --model.weights <file>" if "weights" in self.hparams else ""
+            raise UserError(
+                f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
+                f"--ckpt_path <run folder>/checkpoints/last.ckpt{weights}"
+            )
+
     # ------------------------------------------------------------------------------------------------- losses
 
     def discriminator_terms(self, scores: Scores, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -134,19 +134,6 @@ class PairedTranslation(AdversarialModule):
 
     test_step = predict_step = validation_step
 
-    @override
-    def on_predict_start(self) -> None:
-        """Refuse to translate with untrained networks.
-
-        Raises:
-            UserError: nothing was loaded.
-        """
-        if self.trainer.ckpt_path is None and self.trainer.global_step == 0:
-            raise UserError(
-                f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
-                "--ckpt_path <run folder>/checkpoints/last.ckpt"
-            )
-
     def condition(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return I^A as the networks see it, (B, C, S, S).
 

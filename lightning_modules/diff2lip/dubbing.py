@@ -173,20 +173,6 @@ class DubbingModule(WindowLosses):
             self._first = batch["video"], faces[batch["found"].bool()][0]
         return faces if self._first is None else self._first[1].to(faces).expand_as(faces)
 
-    @override
-    def on_predict_start(self) -> None:
-        """Refuse to dub with untrained networks.
-
-        Raises:
-            UserError: nothing was trained or loaded.
-        """
-        if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
-            weights = ", or weights, --model.weights <file>" if "weights" in self.hparams else ""
-            raise UserError(
-                f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
-                f"--ckpt_path <run folder>/checkpoints/last.ckpt{weights}"
-            )
-
     # ------------------------------------------------------------------------------------------- checkpoints
 
     @override

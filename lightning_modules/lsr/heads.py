@@ -250,20 +250,6 @@ class HeadModule(AdversarialModule):
     def on_predict_end(self) -> None:
         self._person = None
 
-    @override
-    def on_predict_start(self) -> None:
-        """Refuse to reenact with untrained networks.
-
-        Raises:
-            UserError: nothing was trained or loaded.
-        """
-        if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
-            weights = ", or weights, --model.weights <file>" if "weights" in self.hparams else ""
-            raise UserError(
-                f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
-                f"--ckpt_path <run folder>/checkpoints/last.ckpt{weights}"
-            )
-
     def to_network(self, images: Tensor) -> Tensor:
         """Return images of [0, 1] in [-1, 1], in the order of memory that the network is quickest with."""
         return signed(images).to(memory_format=self.memory_format)
