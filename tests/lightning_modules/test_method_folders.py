@@ -19,6 +19,7 @@ EQUATIONS = {
     "gan_discovery": ["4.1", "4.2"],
     "grit": ["5.1", "5.2"],
     "diff2lip": ["6.5", "6.6", "6.7", "6.8", "6.9", "6.10", "6.11", "6.12", "6.13"],
+    "lsr": ["6.1", "6.2", "6.3", "6.4"],
     "lift": ["8.1"],
 }
 MANY_MODULES = {"supervision"}  # six methods in one folder, one file each
