@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from lightning_modules.adversarial import discriminator_losses, frozen
 from lightning_modules.lsr.module import LSR
 from lightning_modules.lsr.network import Latents, RenderedHead, seen_shots
+from lightning_modules.lsr.objective import scores_beside
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class BareLoop:
         if self.arrangement.forwards == 2:
             head, latents = self.reenact(batch)
         with frozen(self.module.discriminator), self.autocast():
-            scores = self.module.scores_beside(batch["drawing"])
-            of_generator = self.module.generator_losses(head, truth, latents, scores=scores)
+            scores = scores_beside(self.module.discriminator, self.signed(batch["drawing"]))
+            of_generator = self.module.objective().generator_losses(head.image, truth, latents, scores=scores)
         self.take(0, of_generator)
         if self.module.average is not None:
             self.module.average.update_parameters(self.module.generator)
@@ -97,7 +98,8 @@ class BareLoop:
     def discriminator_losses(self, batch: dict[str, Tensor], truth: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return the discriminator's terms, with the penalties if they are due."""
         every = self.arrangement.penalty_every
-        scores, due = self.module.scores_beside(batch["drawing"]), self.steps % every == 0
+        scores = scores_beside(self.module.discriminator, self.signed(batch["drawing"]))
+        due = self.steps % every == 0
         options = replace(self.module.adversarial, penalty_every=every)
         with self.autocast():
             return discriminator_losses(options, scores, truth, fake=fake, penalised=due)[0]
