@@ -107,7 +107,8 @@ def kept_back(shots: OwnShots) -> tuple[OwnShots, OwnShots]:
 def tuned_only(network: HeadNetwork) -> None:
     """Let a network learn in G^l and G^s alone: encoders stay as they are (6.1.1.5).
 
-    Where the losses of the image do not reach the layout, neither does the fine-tuning.
+    Where the losses of the image do not reach the layout, neither does the fine-tuning. A moving average, which learns
+    in none of its parts, does so too.
 
     Raises:
         UserError: the network is given label maps of its targets, which photographs have not.
@@ -117,9 +118,9 @@ def tuned_only(network: HeadNetwork) -> None:
             "a network with --model.spatial=oracle is given label maps of its targets and is not fine-tuned: take "
             "another --model.spatial, or leave fine-tuning out"
         )
-    network.style.requires_grad_(False)
+    network.requires_grad_(False)
+    network.image.requires_grad_(True)
     if network.layout is not None:
-        network.layout.encoder.requires_grad_(False)
         network.layout.predictor.requires_grad_(network.spatial == "layout")
 
 

@@ -12,7 +12,7 @@ from lightning_modules.lsr.fine_tuning import (
     with_identity,
 )
 from lightning_modules.lsr.loss_options import HeadLossOptions
-from tests.lightning_modules.lsr.cases import SIZE, lsr, shots_of, subject_of
+from tests.lightning_modules.lsr.cases import SIZE, lsr, lsr_fine_tuning, shots_of, subject_of
 from visionscapes.errors import UserError
 
 SPATIAL = ("layout", "segmentation", "landmarks", "none")
@@ -81,6 +81,29 @@ def test_generators_and_discriminator_learn_and_nothing_else(spatial):
     assert found.step > 0
     expected = ("layout.predictor.", "image.") if spatial == "layout" else ("image.",)
     assert seen == {name for name in after if name.startswith(expected)}
+
+
+@pytest.mark.parametrize("spatial", SPATIAL)
+def test_a_moving_average_is_fine_tuned_as_the_network_that_it_is_of(spatial):
+    """It is what reenacts, and has no gradients where it is kept."""
+    ours = lsr(spatial=spatial, optimizer={"ema": 0.5}, finetune={"steps": 2, "lr": 1e-4, "check_every": 1})
+    theirs = lsr(spatial=spatial, finetune={"steps": 2, "lr": 1e-4, "check_every": 1})
+    theirs.generator.load_state_dict(ours.shown.state_dict())
+    found, expected = (module.meet_tuned(*shots_of(2)).network.state_dict() for module in (ours, theirs))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert any(
+        not torch.equal(found[name], value) for name, value in ours.shown.image.state_dict(prefix="image.").items()
+    )
+    assert not any(each.requires_grad for each in ours.shown.parameters())
+
+
+def test_a_fine_tuned_network_is_fine_tuned_again():
+    module = lsr_fine_tuning(finetune={"steps": 2, "lr": 1e-4, "check_every": 1})
+    found = module.meet_tuned(*shots_of(2)).network.state_dict()
+    parts = {
+        name.split(".")[0] for name, value in module.shown.state_dict().items() if not torch.equal(found[name], value)
+    }
+    assert parts == {"layout", "image"}
 
 
 def test_the_best_is_kept_and_the_last_is_not():
