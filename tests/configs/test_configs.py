@@ -34,6 +34,7 @@ SYNCNET = ["configs/syncnet.yaml", "configs/paper/syncnet.yaml", "configs/paper/
 DUBBING = [f"configs/paper/{name}.yaml" for name in ("diff2lip", "diff2lip_lrw", "diff2lip_256", "wav2lip")]
 REENACTING = ["layout", "voxceleb2", "unet", "spade", "segmentation", "oracle", "finetune"]
 REENACTING = [f"configs/paper/lsr_{name}.yaml" for name in REENACTING]
+STAGES = ["configs/lsr_layout.yaml", "configs/lsr.yaml", "configs/lsr_finetune.yaml"]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
@@ -42,6 +43,7 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
     **dict.fromkeys(REENACTING, "tests/configs/test_lsr_paper.py"),
+    **dict.fromkeys(STAGES, "tests/configs/test_lsr.py"),
     "configs/sweeps/lift.yaml": "tests/test_sweeps.py",
     "configs/vit_analysis.yaml": "tests/configs/test_vit_analysis.py",
     "configs/paper/vit_analysis.yaml": "tests/configs/test_vit_analysis_paper.py",

@@ -13,8 +13,9 @@ import cli
 from datamodules.clips.heads.motion import read_motion, write_motion
 from tests.helpers.dubbing import nobody, person, video_of
 from tests.helpers.face_files import needs_face_files
+from tests.helpers.head_runs import QUIET
 from tests.helpers.heads import motion, photograph, picture, turning
-from tests.helpers.reenacting_runs import LSR, QUIET, SMALL, WRITER
+from tests.helpers.reenacting_runs import LSR, SMALL, WRITER
 from tests.helpers.runs import ROOT
 from tests.helpers.videos import with_matrix
 from visionscapes.media.video import probe, read_frames
