@@ -194,6 +194,7 @@ class FilmWriter(PredictionWriter):
         if self._open is None or self._open.name != batch["name"] or int(batch["index"][0]) == 0:
             self._abandon()
             self._open = self.begin(batch, self.finished_folder(trainer))
+            self._open.began -= network  # which has taken its time before the film was there
         self._open.seconds["network"] += network  # type: ignore[assignment]
         self.add(self._open, batch, outputs)
         if not batch["last"]:

@@ -115,7 +115,8 @@ def line_of(record: Mapping[str, Any], folder: Path) -> str:
         folder: in which it is.
     """
     pictures = f"{record['shots']} {'picture' if record['shots'] == 1 else 'pictures'}"
-    words = [f"{record['frames']} frames of {pictures}{', fine-tuned' if record['fine_tuned'] else ''}"]
+    frames = f"{record['frames']} {'frame' if record['frames'] == 1 else 'frames'}"
+    words = [f"{frames} of {pictures}{', fine-tuned' if record['fine_tuned'] else ''}"]
     words += [f"{record['landmarks']} landmarks"]
     for key, what in (("interpolated", "interpolated"), ("held", "as the nearest frame with a face")):
         words += [f"{record[key]} of {record['frames']} frames without a face: {what}"] if record[key] else []

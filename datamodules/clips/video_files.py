@@ -12,6 +12,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".vob", ".mxf"),
 )
+NO_SUCH = "a file or folder of this name"
 
 
 def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequence[str]) -> tuple[Path, list[Path]]:
@@ -33,7 +34,9 @@ def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequen
     path = Path(place).expanduser()
     if path.is_file():
         return path.parent, [path]
-    if path.exists() or not glob.has_magic(str(place)):
+    if not path.exists() and not glob.has_magic(str(place)):
+        raise DatasetNotFoundError(name=name, looked_in=path, expected=expected, remedies=remedies, missing=NO_SUCH)
+    if path.exists():
         return path, find_images(path, VIDEO_SUFFIXES, name=name, expected=expected, remedies=remedies)
     folders = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
     videos = [Path(each) for each in sorted(glob.glob(str(path), recursive=True)) if os.path.isfile(each)]

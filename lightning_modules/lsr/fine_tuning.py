@@ -144,6 +144,14 @@ class Tuned(NamedTuple):
     step: int
     distances: dict[int, float]
 
+    def __str__(self) -> str:
+        last = max(self.distances)
+        if not last:
+            return "no step: the network is as it was"
+        before, best = self.distances[0], self.distances[self.step]
+        kept = f"that after step {self.step} is kept" if self.step else "none was better, so nothing has changed"
+        return f"{last} steps, {kept}: L_rec of what was kept back {before:.3g} before, {best:.3g} now"
+
 
 def fine_tune(
     network: HeadNetwork,

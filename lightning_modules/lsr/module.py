@@ -1,7 +1,7 @@
 """LSR: few-shot talking heads from learned spatial layouts (thesis chapter 6.1), the full pipeline."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from lightning_modules.lsr.stage_files import load_stage, told_by
 from networks.gan.discriminators import DiscriminatorOptions
 from visionscapes.checks import ImageSize, PositiveInt, check_options
 from visionscapes.options import group_of
+from visionscapes.processes import is_first
+from visionscapes.progress import say
 
 DISCRIMINATOR = DiscriminatorOptions(architecture="residual", base=7168, stddev_group=None)
 
@@ -54,6 +56,8 @@ class LSR(HeadModule):
 
     generator: HeadNetwork
     losses: HeadLossOptions
+
+    started_from: ClassVar[str] = "layout_weights"  # the option that names the file of the earlier stage
 
     def __init__(
         self,
@@ -92,6 +96,18 @@ class LSR(HeadModule):
         if layout_weights is not None:
             self.load_layout(layout_weights)
 
+    @classmethod
+    @override
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Return the module of a checkpoint, which holds all weights: the file it started from may be gone.
+
+        Args:
+            checkpoint_path: path of the checkpoint, or an open file.
+            args: see ``GroupedOptions.load_from_checkpoint``.
+            kwargs: likewise.
+        """
+        return super().load_from_checkpoint(checkpoint_path, *args, **{cls.started_from: None} | kwargs)
+
     def load_layout(self, path: str) -> None:
         """Take encoder and layout predictor from a file of the first stage.
 
@@ -101,7 +117,7 @@ class LSR(HeadModule):
         Raises:
             UserError: the file is missing or does not fit, or the model predicts no layout.
         """
-        self.know_origin(told_by(path))
+        self.know_origin(told_by(path, "LSRLayout", self.started_from))
         load_stage(self.generator.layout, path, "LSRLayout")
         self.begin_average()
 
@@ -188,6 +204,8 @@ class LSR(HeadModule):
             adversarial=self.adversarial,
             options=self.finetune,
         )
+        if source and is_first():
+            say(f"fine-tuned on {len(shots)} {'picture' if len(shots) == 1 else 'pictures'} of {source}: {tuned}")
         with torch.no_grad(), evaluating(tuned.network):
             codes = self.codes(tuned.network, shots[None], drawings[None])
         return Person(self, tuned.network, codes, source=source, shots=len(shots), fine_tuned=True)

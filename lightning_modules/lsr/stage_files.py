@@ -1,6 +1,7 @@
 """What one stage of LSR leaves for the next: checkpoints of runs, or files of the weights alone."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,12 +12,22 @@ from visionscapes.errors import UserError
 SHOWN = ("kept.", "average.module.", "generator.")  # prefixes of the network that reenacts, the best first
 
 
-def told_by(path: str) -> dict[str, Any]:
+def told_by(path: str, stage: str, option: str) -> dict[str, Any]:
     """Return what the file of a stage says of the training, see ``HeadModule.know_origin``.
+
+    Args:
+        path: of the file.
+        stage: the class that was trained, for the messages.
+        option: of the model that names the file, likewise.
 
     Raises:
         UserError: the file is missing or cannot be read.
     """
+    if not Path(path).expanduser().is_file():
+        raise UserError(
+            f"no weights at '{path}': give a checkpoint or weights of {stage} as --model.{option}; where --ckpt_path"
+            f" names a checkpoint, which holds them, --model.{option}=null does"
+        )
     told = read_values(path) or read_metadata(path)
     return {name: told[name] for name in ("trained_on_drawn", "image_size") if name in told}
 

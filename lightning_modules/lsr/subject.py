@@ -56,6 +56,7 @@ class LSRFineTuning(LSR):
     """
 
     fine_tuned = True
+    started_from: ClassVar[str] = "weights"
     kept_distance: Tensor
     replaces_trainer_options: ClassVar[dict[str, str]] = {"gradient_clip_val": "--model.finetune.clip"}
 
@@ -94,7 +95,7 @@ class LSRFineTuning(LSR):
             self.hparams.pop(name, None)  # the command line has not given it
         tuned_only(self.generator)
         if weights is not None:
-            self.know_origin(told_by(weights))
+            self.know_origin(told_by(weights, "LSR", self.started_from))
             load_stage(self.generator, weights, "LSR", discriminator=self.discriminator)
         self.kept = deepcopy(self.generator).requires_grad_(False)  # the best so far
         self.register_buffer("kept_distance", torch.tensor(torch.inf))  # of it to the shot that is kept back
@@ -117,7 +118,8 @@ class LSRFineTuning(LSR):
         super().setup(stage)
         if stage != "fit":
             return
-        if not self.hparams.get("weights") and self.trainer.ckpt_path is None:
+        started = bool(self.hparams.get("weights")) or self.kept_distance.isfinite()
+        if not started and self.trainer.ckpt_path is None:
             raise UserError(
                 "fine-tuning starts from a trained LSR, and none is given: give --model.weights <run folder of "
                 "LSR>/checkpoints/last.ckpt"

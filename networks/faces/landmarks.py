@@ -60,6 +60,17 @@ def roll_of(landmarks: Float) -> Float:
     return np.arctan2(along[..., 1], along[..., 0]).astype(np.float32)
 
 
+def leaning_by(landmarks: Float) -> Float:
+    """Return by how many degrees heads are not upright (...,), 0 to 180: of the way from the eyes down to the mouth.
+
+    Args:
+        landmarks: (..., 68, 2) in the order of iBUG 300-W.
+    """
+    left, right = (landmarks[..., corners, :].mean(-2) for corners in EYE_CORNERS)
+    down = landmarks[..., MOUTH, :].mean(-2) - (left + right) / 2
+    return np.degrees(np.abs(np.arctan2(down[..., 0], down[..., 1]))).astype(np.float32)
+
+
 def turned_by(landmarks: Float) -> Float:
     """Return by how many degrees heads are turned to a side (...,), 0 to 90, as far as two dimensions tell.
 

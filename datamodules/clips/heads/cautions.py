@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.clips.heads.motion import RATE, HeadMotion
-from networks.faces.landmarks import mouth_opening, turned_by
+from networks.faces.landmarks import leaning_by, mouth_opening, turned_by
 
 Float = NDArray[np.float32]
 MOST_TURNED = 45.0  # degrees to a side
+LYING = 60.0  # degrees by which a head is not upright any more
 SMALLEST_FACE = 48.0  # pixels of a driver's face from forehead to chin, a quarter of what MediaPipe's mesh looks at
 # Of the distance of the outer corners of the eyes, see `mouth_opening`: lips that are further apart are open. Shut
 # mouths of MediaPipe's landmarks are below 0.05.
@@ -41,6 +42,9 @@ def about_shots(landmarks: Float, sides: Float, size: int) -> list[str]:
             f"the head is turned by more than {MOST_TURNED:g} degrees in {_some(turned, count)}: add one that looks"
             " ahead"
         )
+    lying = int((leaning_by(landmarks) > LYING).sum())
+    if lying:
+        said.append(f"the head lies on its side, or is upside down, in {_some(lying, count)}: turn it upright")
     return said
 
 
@@ -65,6 +69,23 @@ def about_motion(motion: HeadMotion) -> list[str]:
         said.append(
             f"the driver's head is turned by more than {MOST_TURNED:g} degrees in {turned} of {len(motion)} frames:"
             " landmarks of the far side are guessed there"
+        )
+    lying = int((leaning_by(track.landmarks[seen]) > LYING).sum())
+    if lying:
+        said.append(
+            f"the driver's head lies on its side, or is upside down, in {lying} of {len(motion)} frames: turn the"
+            " video upright; in a file of landmarks y goes down"
+        )
+    cuts = motion.cuts
+    if cuts:
+        said.append(
+            f"the driver has {cuts} {'cut' if cuts == 1 else 'cuts'}: the result jumps there, and may follow somebody"
+            " else from there on; cut the driver to one shot"
+        )
+    if motion.damaged:
+        said.append(
+            f"{motion.damaged} {'packet' if motion.damaged == 1 else 'packets'} of the driver could not be read: frames"
+            " are missing there; copy or convert it again"
         )
     if track.most_faces > 1:
         said.append(f"the driver shows up to {track.most_faces} faces at once: one is followed; {CHOOSE}")

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.faces.face_options import LARGEST, FaceOptions
 from datamodules.clips.faces.track_files import Arrays, arrays_of, check_places, read_track, write_track, wrong_track
 from datamodules.clips.faces.tracks import FaceTrack, bridged, track_faces
 from datamodules.clips.video_chunks import PassingTimes
 from networks.faces.landmarks import face_box
 from visionscapes.media.containers import Damage, told_if_unwritable
+from visionscapes.media.errors import ClipError
 from visionscapes.media.video import probe, steady_rate, timed_pictures
 from visionscapes.processes import is_first
 from visionscapes.progress import track as show_progress
@@ -57,6 +58,11 @@ class HeadMotion:
         return int((~self.track.found).sum())
 
     @property
+    def cuts(self) -> int:
+        """How often another shot begins that was not there before."""
+        return len(np.unique(self.track.shots)) - 1
+
+    @property
     def steady(self) -> float | None:
         """Frames a second; None if they are shown for different times."""
         return steady_rate(self.times, self.end)
@@ -79,7 +85,8 @@ def motion_of_video(path: Path, faces: FaceOptions) -> HeadMotion:
     """Return how the head in a video moves; gaps of any length are bridged within a shot.
 
     Frames pass by one after the other; of each are kept its landmarks, some 2.5 kB in all. Landmarks are found in the
-    pixels of the frames, and turned to square ones.
+    pixels of the frames, and turned to square ones. Of a video that never shows two faces at once the only one is
+    taken, whatever the number of the face that is asked for, which may be meant for another file.
 
     Args:
         path: of the video.
@@ -89,6 +96,18 @@ def motion_of_video(path: Path, faces: FaceOptions) -> HeadMotion:
         ClipError: the video cannot be read, or shows no face.
         UserError: the networks are missing.
     """
+    try:
+        return _motion_of(path, faces)
+    except ClipError as error:
+        if error.reason != "no face" or faces.number in (None, 0):
+            raise
+        alone = _motion_of(path, replace(faces, choose=LARGEST))
+        if alone.track.most_faces > 1:
+            raise
+        return alone
+
+
+def _motion_of(path: Path, faces: FaceOptions) -> HeadMotion:
     info, times, damage = probe(path), PassingTimes(), Damage()
     pictures = times.of(timed_pictures(path, damage))
     shown = show_progress(pictures, f"faces looked for in {path.name}", info.frames, shown=is_first())

@@ -211,15 +211,15 @@ class HeadsToReenact(VideoChunks[HeadToReenact]):
         chunk: F, at most.
 
     Raises:
-        UserError: an option is out of its bounds, or several drivers' landmarks would be saved in one file.
+        UserError: an option is out of its bounds, or the landmarks cannot be saved so, see `check_saved`.
     """
 
     purpose, done = "reenactment", "used as a driver"
 
     def __init__(self, shots: FoundShots, driving: Sequence[Path], *, how: HowToReenact, chunk: PositiveInt = 32):
         check_options(HeadsToReenact, {"chunk": chunk})
-        if how.save_landmarks is not None and len(driving) > 1:
-            raise UserError(f"The landmarks of {len(driving)} drivers cannot be saved in one file: name one driver")
+        if how.save_landmarks is not None:
+            check_saved(Path(how.save_landmarks).expanduser(), driving)
         names = distinct_names(driving)
         super().__init__([HeadToReenact(shots, path, name=name, how=how) for path, name in names.items()])
         self.chunk = chunk
@@ -227,6 +227,20 @@ class HeadsToReenact(VideoChunks[HeadToReenact]):
     @override
     def chunk_of(self, video: HeadToReenact) -> int:
         return self.chunk
+
+
+def check_saved(file: Path, driving: Sequence[Path]) -> None:
+    """See that landmarks can be saved in a file, before hours are spent on finding them.
+
+    Raises:
+        UserError: its name ends on something else, or it is that of a driver, or of several drivers' landmarks.
+    """
+    if len(driving) > 1:
+        raise UserError(f"The landmarks of {len(driving)} drivers cannot be saved in one file: name one driver")
+    if file.suffix not in (NPZ, SAFETENSORS):
+        raise UserError(f"--data.save_landmarks={file} has to end on {SAFETENSORS} or {NPZ}: name it so")
+    if file.resolve() == driving[0].resolve():
+        raise UserError(f"--data.save_landmarks={file} would take the place of the driver: name another file")
 
 
 def counts_of(motion: HeadMotion, reference: int | None) -> dict[str, Any]:
@@ -240,7 +254,7 @@ def counts_of(motion: HeadMotion, reference: int | None) -> dict[str, Any]:
         "frames": len(motion),
         "interpolated": motion.interpolated,
         "held": motion.held,
-        "cuts": len(np.unique(motion.track.shots)) - 1,
+        "cuts": motion.cuts,
         "faces_at_once": motion.track.most_faces,
         "reference_frame": reference,
         "damaged_packets": motion.damaged,

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.faces.face_options import LARGEST, FaceOptions
 from datamodules.clips.faces.following import Follower
 from datamodules.clips.heads.cautions import CHOOSE, about_crops, about_shots
 from datamodules.clips.heads.cropping import head_picture, head_windows, in_heads
 from datamodules.clips.heads.motion import motion_of_video
 from datamodules.clips.prepare.trees import clean
 from datamodules.clips.video_chunks import in_order
-from datamodules.clips.video_files import VIDEO_SUFFIXES
+from datamodules.clips.video_files import NO_SUCH, VIDEO_SUFFIXES
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError, find_images, read_image
 from networks.reenacted import shot_numbers
@@ -32,6 +32,7 @@ EXPECTED = """\
 pictures of one person: a file, a folder, a pattern in quotes such as "me/*.jpg", or several of them; or a video"""
 REMEDIES = ("Name another file, folder or pattern as --data.source",)
 UNREADABLE = "Replace it, or leave it out"
+OF_PHONES = (".heic", ".heif")  # of which a decoder of videos may show one tile
 Float = NDArray[np.float32]
 
 
@@ -109,9 +110,10 @@ def files_at(place: str) -> list[Path]:
         raise DatasetNotFoundError(
             name=NAME, looked_in=path, expected=EXPECTED, remedies=["Mend the pattern", *REMEDIES], missing="any file"
         )
-    files = find_images(
-        path, (*picture_suffixes(), *VIDEO_SUFFIXES), name=NAME, expected=EXPECTED, remedies=list(REMEDIES)
-    )
+    if not path.exists():
+        raise DatasetNotFoundError(name=NAME, looked_in=path, expected=EXPECTED, remedies=REMEDIES, missing=NO_SUCH)
+    suffixes = (*picture_suffixes(), *OF_PHONES, *VIDEO_SUFFIXES)
+    files = find_images(path, suffixes, name=NAME, expected=EXPECTED, remedies=list(REMEDIES))
     pictures = [file for file in files if is_picture(file)]
     if not pictures and len(files) > 1:
         raise UserError(f"{path} holds {len(files)} videos and no picture: name one of them as --data.source")
@@ -129,7 +131,7 @@ def picture_suffixes() -> tuple[str, ...]:
 def is_picture(path: Path) -> bool:
     """Return whether a file is a picture, by its suffix or, if that says nothing, by its content."""
     suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES or suffix in picture_suffixes():
+    if suffix in VIDEO_SUFFIXES or suffix in (*picture_suffixes(), *OF_PHONES):
         return suffix not in VIDEO_SUFFIXES
     try:
         with Image.open(path):
@@ -183,20 +185,29 @@ def _shots_of_pictures(
 
 
 def _head_in(path: Path, size: int, margin: float, faces: FaceOptions) -> _FoundHead:
-    """Return the head in a picture.
+    """Return the head in a picture; the only one, whatever the number of the face that is asked for.
 
     Raises:
-        ClipError: there is none.
+        ClipError: there is none, or it is of a kind that Pillow does not read.
         UnreadableImageError: it cannot be read.
     """
+    if path.suffix.lower() in set(OF_PHONES) - set(picture_suffixes()):
+        raise ClipError(f"{path} is a HEIC photograph, which is not read: save it as JPEG or PNG", "unreadable")
     picture = np.array(read_image(path, upright=True, remedy=UNREADABLE), np.uint8)
     follower = Follower(faces, rate=1.0)
     face = follower.next(picture)
-    if face is None:
-        asked = "" if faces.number is None else f" of the number {faces.number} from the left"
+    if face is None and follower.most_faces == 1:
+        face = Follower(replace(faces, choose=LARGEST), rate=1.0).next(picture)
+    if face is None and follower.most_faces:
         raise ClipError(
-            f"{path} shows no face{asked}: name a picture in which a face is seen from the front, at least a sixteenth"
-            " of the picture's size",
+            f"{path} shows {follower.most_faces} faces, and none of the number {faces.number}: the first from the left"
+            " is --data.faces.choose=0",
+            "no face",
+        )
+    if face is None:
+        raise ClipError(
+            f"{path} shows no face: name a picture in which a face is seen from the front, at least a sixteenth of the"
+            " picture's size",
             "no face",
         )
     window = head_windows(face.box[None], margin)
@@ -227,7 +238,7 @@ def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: floa
         )
         for number, frame in zip(chosen.tolist(), in_order(path, chosen), strict=True)
     ]
-    notes = [f"{len(heads)} frames of {path.name} are the source: {motion}"]
+    notes = [f"{len(heads)} {'frame' if len(heads) == 1 else 'frames'} of {path.name} are the source: {motion}"]
     several = motion.track.most_faces
     warnings = [f"{path.name} shows up to {several} faces at once: one is followed; {CHOOSE}"] if several > 1 else []
     return _shots(name, heads, size, notes, warnings)

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,22 @@ def test_landmarks_alone_make_a_video(tmp_path, landmarks, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("8 frames of 2 pictures, absolute landmarks, ")
     assert line.endswith(f": {folder / 'me__turn.mp4'}")
+
+
+class Slow(Posing):
+    """Takes its time, as where a network is fine-tuned before the first chunk."""
+
+    def predict_step(self, batch, batch_idx, dataloader_idx=0):
+        if int(batch["index"][0]) == 0:
+            time.sleep(0.5)
+        return super().predict_step(batch, batch_idx)
+
+
+def test_the_time_before_the_first_picture_counts(tmp_path, landmarks):
+    folder = reenact(tmp_path, reenacting(landmarks), Slow())
+    record = json.loads((folder / "me__turn.json").read_text())
+    assert record["seconds"]["total"] >= record["seconds"]["network"] >= 0.5
+    assert record["frames_a_second"] <= 8 / 0.5
 
 
 @needs_face_files

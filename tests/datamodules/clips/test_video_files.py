@@ -42,6 +42,9 @@ def test_no_video_is_told(tmp_path, monkeypatch, place):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetNotFoundError, match=r"(?s)The video was not found.*1\. Name another\."):
         found(place)
+    if place.startswith("none"):
+        with pytest.raises(DatasetNotFoundError, match="Missing: a file or folder of this name"):
+            found(place)
 
 
 @pytest.mark.parametrize("place", ["*.avi", "[", "[a]/**"])

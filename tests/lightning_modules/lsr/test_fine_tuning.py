@@ -5,6 +5,7 @@ import torch
 
 from lightning_modules.lsr.fine_tuning import (
     FineTuningOptions,
+    Tuned,
     distance_to,
     fine_tune,
     kept_back,
@@ -119,6 +120,14 @@ def test_the_best_is_kept_and_the_last_is_not():
         found.distances[found.step], rel=1e-5
     )
     assert min(found.distances.values()) < max(found.distances.values())
+
+
+def test_what_it_has_led_to_is_said():
+    network = lsr().generator
+    said = [str(Tuned(network, best, {0: 0.3, 4: 0.1, 8: 0.4})) for best in (4, 0)]
+    assert said[0] == "8 steps, that after step 4 is kept: L_rec of what was kept back 0.3 before, 0.1 now"
+    assert said[1].startswith("8 steps, none was better, so nothing has changed: ")
+    assert str(Tuned(network, 0, {0: 0.3})) == "no step: the network is as it was"
 
 
 def test_a_network_that_gets_worse_stays_as_it_was():

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -39,13 +41,26 @@ def test_weights_alone_say_what_they_were_trained_on(tmp_path):
         lsr(layout_weights=path, image_size=24)
 
 
+def test_a_checkpoint_needs_no_file_that_it_started_from(tmp_path):
+    """It is taken to another machine, or read from another folder."""
+    (tmp_path / "layout").mkdir()
+    start = Path(trained(tmp_path / "layout", lsr_layout(seed=1)))
+    module = lsr(layout_weights=str(start))
+    path = trained(tmp_path, module)
+    start.unlink()
+    again = type(module).load_from_checkpoint(path)
+    assert all(torch.equal(each, again.state_dict()[name]) for name, each in module.state_dict().items())
+    with pytest.raises(UserError, match="no weights at"):
+        type(module).load_from_checkpoint(path, layout_weights=str(start))
+
+
 def test_files_that_do_not_fit(tmp_path):
     path = trained(tmp_path, lsr_layout(seed=1))
     with pytest.raises(UserError, match=r"other shapes: encoder.*of LSRLayout, and --model\.network"):
         lsr(layout_weights=path, network={"base": 8})
     with pytest.raises(UserError, match=r"left over.*LSRLayout"):
         lsr(layout_weights=trained(tmp_path, lsr()))
-    with pytest.raises(UserError, match="no weights at"):
+    with pytest.raises(UserError, match=r"no weights at .*weights of LSRLayout as --model\.layout_weights.*=null does"):
         lsr(layout_weights=str(tmp_path / "none.ckpt"))
     for spatial in ("oracle", "landmarks", "none"):
         with pytest.raises(UserError, match=r"the model has none.*--model\.spatial=layout"):

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -96,6 +97,17 @@ def test_what_was_best_goes_on_from_a_checkpoint(trained, tmp_path):
     trainer.fit(second, datamodule=OneSubject(3), ckpt_path=tmp_path / "half.ckpt")
     ours, theirs = second.state_dict(), whole.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_its_checkpoint_goes_on_without_the_file_it_started_from(trained, tmp_path):
+    start = tmp_path / "start.ckpt"
+    start.write_bytes(Path(trained).read_bytes())
+    module = lsr_fine_tuning(weights=str(start), finetune=FEW)
+    train(module, max_steps=6).save_checkpoint(tmp_path / "half.ckpt")
+    start.unlink()
+    again = LSRFineTuning.load_from_checkpoint(tmp_path / "half.ckpt")
+    assert all(torch.equal(each, again.state_dict()[name]) for name, each in module.state_dict().items())
+    assert train(again).global_step == 2 * 6, "trained further, from what it has"
 
 
 def test_there_has_to_be_something_to_start_from(trained):

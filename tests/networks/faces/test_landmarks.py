@@ -11,6 +11,7 @@ from networks.faces.landmarks import (
     SECOND,
     face_box,
     ibug_landmarks,
+    leaning_by,
     mouth_opening,
     roll_of,
     turned_by,
@@ -127,6 +128,16 @@ def test_how_far_three_points_say_that_a_head_is_turned() -> None:
         landmarks[index, 30] = NOSE_LENGTH * np.sin(turn) * across + 0.4 * down
     assert turned_by(50 * landmarks + 7) == pytest.approx([40, 40], abs=1e-3)
     assert turned_by(np.zeros((68, 2), np.float32)) == 0
+
+
+def test_how_far_a_head_is_from_upright():
+    points = np.zeros((4, 68, 2), np.float32)
+    points[:, [36, 39], 0], points[:, [42, 45], 0] = [10, 20], [30, 40]
+    points[:, 48:] = [25, 40]
+    points[1] = points[1, :, ::-1]  # lying
+    points[2, :, 1] *= -1  # upside down, as where y goes up
+    points[3] *= -1
+    assert leaning_by(points) == pytest.approx([0, 90, 180, 180], abs=1e-3)
 
 
 def test_the_roll_is_that_of_the_line_through_the_eyes_clockwise():

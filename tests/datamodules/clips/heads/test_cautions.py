@@ -32,6 +32,8 @@ def test_small_and_turned_heads_of_the_source():
     assert small.startswith("the head is small in 1 of 2 pictures of the source: 20 pixels are enlarged to 32")
     (said,) = about_shots(np.stack([face(), turned()]), np.array([64.0, 64]), 32)
     assert said.startswith("the head is turned by more than 45 degrees in 1 of 2 pictures")
+    (said,) = about_shots(np.stack([face()[:, ::-1], face()]), np.array([64.0, 64]), 32)
+    assert said.startswith("the head lies on its side, or is upside down, in 1 of 2 pictures of the source")
 
 
 def test_heads_that_are_cut_off():
@@ -56,6 +58,14 @@ def test_drivers():
     assert "--data.faces.choose" in several
     (variable,) = about_motion(HeadMotion(two.track, np.array([0, 0.1, 0.5, 0.6]), 0.7))
     assert "variable frame rate" in variable
+    (lying,) = about_motion(motion(turning(4)[..., ::-1]))
+    assert lying.startswith("the driver's head lies on its side, or is upside down, in 4 of 4 frames")
+    (upwards,) = about_motion(motion(112 - turning(4) * [-1, 1] - [112, 0]))
+    assert "in a file of landmarks y goes down" in upwards
+    (cut,) = about_motion(motion(turning(4), shots=[0, 0, 1, 0]))
+    assert cut.startswith("the driver has 1 cut: the result jumps there")
+    (damaged,) = about_motion(replace(two, damaged=2))
+    assert damaged.startswith("2 packets of the driver could not be read")
     (guessed,) = about_motion(replace(two, guessed_rate=True))
     assert "25 frames a second are taken" in guessed
 

@@ -116,3 +116,15 @@ def test_files_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         write_motion(tmp_path / "file" / "a.npz", motion(turning(3)))
+
+
+@needs_face_files
+def test_a_single_face_is_followed_whatever_the_number_that_is_asked_for(tmp_path):
+    alone = video_of(tmp_path / "a.mp4", person(1, 4), sound=None)
+    assert motion_of_video(alone, FaceOptions(choose=1)).track.seen.all()
+    two = video_of(tmp_path / "b.mp4", np.concatenate([person(1, 4), person(2, 4)], 2), sound=None)
+    assert not np.array_equal(*(motion_of_video(two, FaceOptions(choose=k)).track.landmarks for k in (0, 1)))
+    with pytest.raises(ClipError, match="no face of the number 2 from the left"):
+        motion_of_video(two, FaceOptions(choose=2))
+    with pytest.raises(ClipError, match=r"shows no face in any of its 3 frames"):
+        motion_of_video(video_of(tmp_path / "c.mp4", nobody(3), sound=None), FaceOptions(choose=1))

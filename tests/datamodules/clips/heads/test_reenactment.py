@@ -137,6 +137,10 @@ def test_several_drivers_of_which_one_is_none(tmp_path, talk, landmarks, capsys)
         list(reenacting(empty))
     with pytest.raises(UserError, match="landmarks of 2 drivers cannot be saved in one file"):
         reenacting(talk, landmarks, save_landmarks="a.npz")
+    with pytest.raises(UserError, match=r"save_landmarks=a\.txt has to end on .*\.npz"):
+        reenacting(talk, save_landmarks="a.txt")
+    with pytest.raises(UserError, match="would take the place of the driver"):
+        reenacting(landmarks, save_landmarks=str(landmarks))
     with pytest.raises(UserError, match=r"HeadsToReenact\.chunk is 0"):
         reenacting(talk, chunk=0)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datamodules.clips.faces.face_options import FaceOptions
@@ -95,8 +96,30 @@ def test_of_two_faces_the_largest_or_the_one_asked_for(tmp_path):
     first = shots_of(str(path), 48, **HOW, faces=FaceOptions(choose=0))
     assert "two.png: face 1 of 2, counted from the left" in first.notes
     assert not np.array_equal(first.images, shots.images)
-    with pytest.raises(ClipError, match="shows no face of the number 5 from the left"):
+    with pytest.raises(ClipError, match=r"shows 2 faces, and none of the number 5: .*--data\.faces\.choose=0"):
         shots_of(str(path), 48, **HOW, faces=FaceOptions(choose=5))
+
+
+@needs_face_files
+def test_a_single_face_is_the_one_whatever_the_number_that_another_picture_asks_for(tmp_path):
+    path = str(photograph(tmp_path / "a.png"))
+    usual, numbered = shots_of(path, 48, **HOW), shots_of(path, 48, **HOW, faces=FaceOptions(choose=1))
+    assert torch.equal(numbered.images, usual.images)
+    assert numbered.notes[-1] == "a.png: a face"
+    with pytest.raises(ClipError, match=r"b\.png shows no face: "):
+        shots_of(nothing(tmp_path / "b.png"), 48, **HOW, faces=FaceOptions(choose=1))
+
+
+@needs_face_files
+@pytest.mark.skipif(".heic" in picture_suffixes(), reason="this Pillow reads them")
+def test_photographs_of_phones_that_are_not_read_are_told(tmp_path):
+    photograph(tmp_path / "me" / "a.png")
+    (tmp_path / "me" / "b.HEIC").write_bytes(b"not read")
+    shots = shots_of(str(tmp_path / "me"), 32, **HOW)
+    assert any("b.HEIC is a HEIC photograph, which is not read: save it as JPEG or PNG" in s for s in shots.warnings)
+    with pytest.raises(ClipError, match="save it as JPEG or PNG"):
+        shots_of(str(tmp_path / "me" / "b.HEIC"), 32, **HOW)
+    assert is_picture(tmp_path / "b.heif")
 
 
 @needs_face_files
