@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     def __init__(self, in_channels: int, base: int, most: int, downs: int, norm: Literal["none", "instance"]):
         super().__init__()
         self.widths = widths(base, most, downs)
-        self.first = EqualizedConv2d(in_channels, base, 3)
+        self.first = EqualizedConv2d(in_channels, self.widths[0], 3)
         pairs = zip(self.widths[:-1], self.widths[1:], strict=True)
         self.blocks = nn.ModuleList(ResidualDown(inner, outer, norm=norm) for inner, outer in pairs)
 
@@ -203,7 +203,7 @@ class GRITGenerator(nn.Module):
                 UpBlock(sizes[place + 1], skip, sizes[place], style_dim=style_dim, noise=options.noise)
             )
         self.full_resolution_skip = options.full_resolution_skip
-        self.head = EqualizedConv2d(base, 6 if options.residual else 3, 3, gain=1.0)
+        self.head = EqualizedConv2d(sizes[0], 6 if options.residual else 3, 3, gain=1.0)
         self.composition = _fusing_network() if options.residual and options.composition == "cnn" else None
 
     def noise_shapes(self) -> list[tuple[int, int]]:

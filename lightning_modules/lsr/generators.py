@@ -34,7 +34,7 @@ class ShotEncoder(nn.Module):
     def __init__(self, in_channels: int, image_size: int, *, base: int, most: int, downs: int, latent: int):
         super().__init__()
         sizes = widths(base, most, downs)
-        self.first = EqualizedConv2d(in_channels, base, 7)
+        self.first = EqualizedConv2d(in_channels, sizes[0], 7)
         self.blocks = nn.ModuleList(ResidualBlock(*pair, activation=F.relu) for pair in pairwise(sizes))
         self.code = EqualizedLinear(sizes[-1] * (image_size // 2**downs) ** 2, latent)
 
@@ -72,7 +72,7 @@ class LandmarkUNet(nn.Module):
         for place in reversed(range(levels)):
             self.up.append(ResidualUp(inner, sizes[place], latent, eps=EPS))
             inner = 2 * sizes[place] if place else sizes[place]
-        self.head = EqualizedConv2d(base, out_channels, 3, gain=1.0)
+        self.head = EqualizedConv2d(sizes[0], out_channels, 3, gain=1.0)
 
     @override
     def forward(self, drawing: Tensor, code: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class ImageGenerator(nn.Module):
             SPADEResidualBlock(*pair, condition_channels, hidden, equalized=True, resize="area", eps=EPS)
             for pair in pairwise([sizes[0], *sizes])
         )
-        self.head = EqualizedConv2d(base, COLOURS, 3, gain=1.0)
+        self.head = EqualizedConv2d(sizes[-1], COLOURS, 3, gain=1.0)
 
     @override
     def forward(self, condition: Tensor, code: Tensor) -> Tensor:

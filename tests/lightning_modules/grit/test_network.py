@@ -56,6 +56,12 @@ def test_the_image_is_the_sum_of_its_parts():
     assert made.parts["residual"].abs().mean() > 0
 
 
+def test_no_layer_has_more_feature_maps_than_allowed():
+    network = generator(base=8, most=4)
+    assert max(each.out_channels for each in network.modules() if isinstance(each, torch.nn.Conv2d)) <= max(4, 6)
+    assert translate(network).image.shape == (2, 3, SIZE, SIZE)
+
+
 def test_without_a_residual_there_is_one_image():
     network = generator(residual=False)
     made = translate(network)

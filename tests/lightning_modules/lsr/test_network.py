@@ -64,6 +64,13 @@ def test_what_each_row_of_table_6_2_is_made_of(spatial):
             net(batch["shots"], batch["shot_drawings"], batch["drawing"])
 
 
+@pytest.mark.parametrize("spatial", ["layout", "none"])
+def test_feature_maps_at_most_may_be_less_than_at_full_resolution(spatial):
+    net = network(spatial, base=8, most=4)
+    assert made(net).image.shape == (2, 3, SIZE, SIZE)
+    assert net.style.first.out_channels == 4
+
+
 def test_equation_6_3_from_its_parts():
     net, batch = network(), batch_of()
     signed = {name: 2 * batch[name] - 1 for name in ("shots", "shot_drawings", "drawing")}
