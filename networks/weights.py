@@ -60,7 +60,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"'{path}' is damaged or holds Python objects besides tensors, which could run code when read; "
             "load it where you trust it and save its state dict alone (safetensors.torch.save_file)"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # What a damaged file raises is not documented: struct.error, ...
         raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
     while isinstance(content, Mapping):
         inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
@@ -103,7 +105,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
         return {}
     try:
         content = torch.load(path, map_location="meta", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # see `read_state_dict`
         raise UserError(f"'{path}' cannot be read as weights, it may be cut short: {error}; copy it again") from error
     return dict(content) if isinstance(content, Mapping) else {}
 

@@ -104,6 +104,16 @@ def test_file_of_something_else(tmp_path, suffix):
         read_state_dict(path)
 
 
+@pytest.mark.parametrize("content", [b"junk", b"2", b"h", b"a", b"PK\x05\x06" + bytes(18)])
+@pytest.mark.parametrize("read", [read_state_dict, read_values])
+def test_whatever_torch_makes_of_a_damaged_file(tmp_path, read, content):
+    """It raises struct.error for the first and IndexError for others, and says of none that it would."""
+    path = tmp_path / "weights.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"weights\.ckpt' (cannot be read|is damaged)"):
+        read(path)
+
+
 def test_missing_file_or_folder(tmp_path):
     for path in (tmp_path / "nowhere.pth", tmp_path):
         with pytest.raises(UserError, match="no weights at"):
