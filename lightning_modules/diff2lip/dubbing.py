@@ -219,7 +219,7 @@ class DubbingModule(WindowLosses):
         if theirs not in (None, self.purpose):
             raise UserError(
                 f"the network was trained as {theirs}, and the model is {self.purpose}: give the --model and its "
-                "options as in its config.yaml"
+                "options as in its cli_config.yaml"
             )
 
     def _check_face_box(self, theirs: list[int] | None) -> None:
@@ -228,7 +228,7 @@ class DubbingModule(WindowLosses):
             raise UserError(
                 f"the network was trained on faces of {theirs[0]} pixels and their region {tuple(theirs[1:])}, and "
                 f"the model is built for {ours[0]} and {tuple(ours[1:])}: give --model.face_size and --model.region as "
-                "in its config.yaml"
+                "in its cli_config.yaml"
             )
 
     def _face_box(self) -> list[int]:

@@ -52,10 +52,15 @@ def load_stage(network: nn.Module | None, path: str, stage: str, *, discriminato
         )
     state = read_state_dict(path)
     remedy = (
-        f"Give a checkpoint or weights of {stage}, and --model.network, --model.classes and --model.image_size as in "
-        "its config.yaml."
+        f"Give a checkpoint or weights of {stage}, and --model.network, --model.classes, --model.image_size and what "
+        "else the model is made of as in its cli_config.yaml."
     )
     if discriminator is not None:
+        if not any(name.startswith("discriminator.") for name in state):
+            raise UserError(
+                f"'{path}' holds no discriminator, which fine-tuning learns against: give a checkpoint or weights of "
+                f"{stage} that has one, or --model.losses.lambda_gan=0"
+            )
         load_state(discriminator, below("discriminator.", state), f"'{path}'", remedy)
     prefix = next((each for each in SHOWN if any(name.startswith(each) for name in state)), "")
     load_state(network, below(prefix, state), f"'{path}'", remedy)

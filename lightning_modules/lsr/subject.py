@@ -18,7 +18,7 @@ from lightning_modules.lsr.fine_tuning import (
     tuned_only,
     with_identity,
 )
-from lightning_modules.lsr.heads import EvaluationOptions
+from lightning_modules.lsr.heads import EvaluationOptions, Person
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.module import DISCRIMINATOR, LSR
 from lightning_modules.lsr.network import HeadNetworkOptions, Latents, Spatial
@@ -100,6 +100,7 @@ class LSRFineTuning(LSR):
         self.kept = deepcopy(self.generator).requires_grad_(False)  # the best so far
         self.register_buffer("kept_distance", torch.tensor(torch.inf))  # of it to the shot that is kept back
         self._latents: Latents | None = None
+        self._name: list[str] | None = None  # of the person whose they are
         self._steps: int | None = None
 
     @property
@@ -157,11 +158,28 @@ class LSRFineTuning(LSR):
             self.keep_if_better(held, latents)
 
     def latents_of(self, batch: Mapping[str, Any]) -> Latents:
-        """Return the codes of the shots, which are computed once: the encoders stay as they are."""
+        """Return the codes of the shots, which are computed once: the encoders stay as they are.
+
+        Raises:
+            UserError: they are those of another person than before.
+        """
         if self._latents is None:
             with torch.no_grad():
                 self._latents = self.generator.encode(batch["shots"], batch["shot_drawings"])
+            self._name = batch.get("name")
+        elif batch.get("name") != self._name:
+            raise UserError(
+                f"fine-tuning takes the shots of one person, and the data have those of {self._name} and of "
+                f"{batch.get('name')}: take a datamodule for one, such as datamodules.HeadSubject"
+            )
         return self._latents
+
+    @override
+    def meet_tuned(self, shots: Tensor, drawings: Tensor, source: str = "") -> Person:
+        raise UserError(
+            "LSRFineTuning holds a network that was fine-tuned already: take LSR to fine-tune on other photographs, or "
+            "--data.finetune=false and --model.evaluation.finetune=false"
+        )
 
     @torch.no_grad()
     def keep_if_better(self, held: OwnShots, latents: Latents) -> None:

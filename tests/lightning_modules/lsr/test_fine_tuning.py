@@ -13,7 +13,7 @@ from lightning_modules.lsr.fine_tuning import (
     with_identity,
 )
 from lightning_modules.lsr.loss_options import HeadLossOptions
-from tests.lightning_modules.lsr.cases import SIZE, lsr, lsr_fine_tuning, shots_of, subject_of
+from tests.lightning_modules.lsr.cases import SIZE, lsr, shots_of, subject_of
 from visionscapes.errors import UserError
 
 SPATIAL = ("layout", "segmentation", "landmarks", "none")
@@ -96,15 +96,6 @@ def test_a_moving_average_is_fine_tuned_as_the_network_that_it_is_of(spatial):
         not torch.equal(found[name], value) for name, value in ours.shown.image.state_dict(prefix="image.").items()
     )
     assert not any(each.requires_grad for each in ours.shown.parameters())
-
-
-def test_a_fine_tuned_network_is_fine_tuned_again():
-    module = lsr_fine_tuning(finetune={"steps": 2, "lr": 1e-4, "check_every": 1})
-    found = module.meet_tuned(*shots_of(2)).network.state_dict()
-    parts = {
-        name.split(".")[0] for name, value in module.shown.state_dict().items() if not torch.equal(found[name], value)
-    }
-    assert parts == {"layout", "image"}
 
 
 def test_the_best_is_kept_and_the_last_is_not():

@@ -76,5 +76,5 @@ def test_a_discriminator_is_loaded_beside_the_generator(tmp_path):
         ours, theirs = (getattr(each, part).state_dict() for each in (module, first))
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     without = trained(tmp_path, lsr(losses={"lambda_gan": 0.0}))
-    with pytest.raises(UserError, match=r"does not fit ResidualDiscriminator"):
+    with pytest.raises(UserError, match=r"holds no discriminator.*--model\.losses\.lambda_gan=0"):
         load_stage(module.generator, without, "LSR", discriminator=module.discriminator)

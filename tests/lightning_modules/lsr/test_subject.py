@@ -5,6 +5,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters_context
+from torch.utils.data import DataLoader
 
 from lightning_modules.lsr.fine_tuning import FineTuningOptions, fine_tune
 from lightning_modules.lsr.subject import LSRFineTuning, shots_of
@@ -119,10 +120,30 @@ def test_there_has_to_be_something_to_start_from(trained):
         shots_of(batch_of(2))
 
 
+def test_it_takes_one_person_and_no_other(trained):
+    class Several(OneSubject):
+        def train_dataloader(self):
+            batches = super().train_dataloader().dataset
+            return DataLoader(
+                [each | {"name": [name]} for each, name in zip(batches, "aab", strict=True)], batch_size=None
+            )
+
+    module = lsr_fine_tuning(weights=trained, finetune=FEW)
+    with pytest.raises(UserError, match=r"those of \['a'\] and of \['b'\]: take a datamodule for one"):
+        pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu").fit(module, Several(3))
+
+
+def test_what_is_fine_tuned_is_not_fine_tuned_again(trained):
+    """Both results would be called the same."""
+    module = lsr_fine_tuning(weights=trained, evaluation={"shots": (3,), "finetune": True})
+    with pytest.raises(UserError, match=r"fine-tuned already: take LSR.*--model\.evaluation\.finetune=false"):
+        module.test_step(subject_of(), 0)
+
+
 def test_weights_without_a_discriminator_or_of_another_size(trained, tmp_path):
     path = tmp_path / "without.ckpt"
     fit(lsr(losses={"lambda_gan": 0.0}), loader_of(2)).save_checkpoint(path)
-    with pytest.raises(UserError, match=r"does not fit ResidualDiscriminator.*of LSR, and --model\.network"):
+    with pytest.raises(UserError, match=r"holds no discriminator.*--model\.losses\.lambda_gan=0"):
         lsr_fine_tuning(weights=str(path))
     lsr_fine_tuning(weights=str(path), losses={"lambda_gan": 0.0})
     with pytest.raises(UserError, match=r"images of 16 pixels.*--model\.image_size=16"):
