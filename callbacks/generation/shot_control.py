@@ -36,7 +36,7 @@ class ShownPerson:
         drawing: (T, 3, S, S) uint8 of these.
         labels: (T, S, S) uint8 of a face parser, None without one.
         true_labels: (T, S, S) uint8, None where nobody knows them.
-        colours: (R, 3) float64, mean colours of the regions of other targets; None without exact label maps.
+        colours: (R, 3) float64, mean colours of the regions of other targets; None without any, or exact label maps.
     """
 
     shots: Tensor
@@ -55,11 +55,10 @@ class ShownPerson:
             return None
         person = {key: value[0].cpu() for key, value in batch.items() if isinstance(value, Tensor) and value.ndim}
         chosen = shot_numbers(len(person["shots"]), min(shots, len(person["shots"])))
-        some = known[shot_numbers(len(known), min(targets, len(known)))]
+        some = known[shot_numbers(len(known), min(targets, max(len(known) // 2, 1)))]
         others = known[~torch.isin(known, some)]
-        others = others if len(others) else known
         colours = None
-        if "true_labels" in person:
+        if "true_labels" in person and len(others):
             colours = region_colours(person["image"][others] / 255, person["true_labels"][others]).nanmean(0)
         labels, true_labels = (person[key][some] if key in person else None for key in ("labels", "true_labels"))
         return cls(
@@ -108,7 +107,8 @@ class ShotControl(Callback):
 
     Args:
         shots: K; all of a person that has fewer.
-        targets: of each person, at equal intervals.
+        targets: of each person, at equal intervals; half of those that there are at most, for the others say what the
+            person's colours are.
         candidates: people of whom one is to be named; all, if there are fewer.
 
     Raises:
@@ -183,8 +183,9 @@ class ShotControl(Callback):
             (L1, ANOTHER): mean_estimate(another),
             (NEARER, OWN): mean_estimate((own < another).double()),
         }
-        if all(each.colours is not None for each in people):
-            figures |= self._named(people)
+        coloured = [each for each in people if each.colours is not None]
+        if len(coloured) > 1:
+            figures |= self._named(coloured)
         return [
             Result(
                 self.protocol,

@@ -70,6 +70,31 @@ def test_one_of_as_many_candidates_as_asked_for(tmp_path):
     assert found[NAMED, "own shots"] == 1
 
 
+def test_colours_come_from_targets_that_are_not_shown(tmp_path):
+    """A person whose shown targets look like nobody, and the others like the person, is named by the others alone."""
+    batches = [subject(person) for person in (0, 1)]
+    grey = [batch["image"].clone() for batch in batches]
+    for images in grey:
+        images[:, [0, TARGETS // 2]] = 128
+    batches = [batch | {"image": images} for batch, images in zip(batches, grey, strict=True)]
+    found = values(measured(tmp_path, PerfectReenactor(), torch.utils.data.DataLoader(batches, batch_size=None)))
+    assert found[NAMED, "own shots"] == 1, "of targets that are as they were"
+    assert found[NAMED, "truth"] == 0.5, "of grey ones, of which both people have the same"
+    assert found["L1", "own shots"] > 0
+
+
+def test_a_single_target_tells_nobodys_colours(tmp_path):
+    def first(batch, count):
+        of_targets = ("image", "drawing", "landmarks", "found", "labels", "true_labels")
+        return {name: value[:, :count] if name in of_targets else value for name, value in batch.items()}
+
+    batches = [first(subject(person), count) for person, count in ((0, 1), (1, 2), (2, 4))]
+    callback = measured(tmp_path, PerfectReenactor(), torch.utils.data.DataLoader(batches, batch_size=None))
+    assert {row.count for row in callback.results if row.metric in (NAMED, NAMED_BY_PERSON)} == {2}
+    assert {row.count for row in callback.results if row.metric == "L1"} == {3}
+    assert values(callback)[NAMED, "truth"] == 1
+
+
 def test_without_label_maps_there_are_no_colours(tmp_path):
     batches = []
     for person in (0, 1):
