@@ -15,6 +15,8 @@ from datamodules.procedural.faces.faces import face_identity
 from datamodules.procedural.faces.heads import render_head
 from datamodules.procedural.faces.occluders import with_hand
 from datamodules.procedural.faces.parsing_errors import misread
+from networks.faces.finder import FaceFinder
+from networks.faces.heads import landmarks_of_heads
 
 PARSER, OCCLUDER = 22, 23  # streams of random numbers, apart from those of the other worlds
 
@@ -26,7 +28,7 @@ class DrawnHead(HeadClip):
     Attributes:
         name: of the person.
         images: (F, S, S, 3) uint8 RGB.
-        landmarks: (F, 68, 2) float32 xy pixels.
+        landmarks: (F, 68, 2) float32 xy pixels, exact or as a detector finds them.
         drawn: (F, 3, S, S) uint8, the landmarks, drawn.
         exact: (F, S, S) uint8, label maps.
         noisy: (F, S, S) uint8, those of a face parser that errs.
@@ -82,6 +84,7 @@ def drawn_head(
     label_noise: float = 0.0,
     occluded: float = 0.0,
     digits: int = 1,
+    finder: FaceFinder | None = None,
 ) -> DrawnHead:
     """Render a person.
 
@@ -95,8 +98,13 @@ def drawn_head(
         occluded: share of the frames in which a hand is in front of the face, when they are shots; if it is not 0, the
             first frame is among them.
         digits: of the number in the name, with leading zeros, so that names sort as numbers do.
+        finder: finds the landmarks, which are exact without one, and where it finds no face.
     """
     head = render_head(world, index, range(frames), size, most_turned)
+    landmarks = head.landmarks
+    if finder is not None:
+        seen, found = landmarks_of_heads(finder, _channels_first(head.images))
+        landmarks = np.where(found.numpy()[:, None, None], seen.numpy(), landmarks)
     noisy = [
         misread(exact, pose, label_noise, np.random.default_rng([world, PARSER, index, frame]))
         for frame, (exact, pose) in enumerate(zip(head.labels, head.poses, strict=True))
@@ -112,8 +120,8 @@ def drawn_head(
     return DrawnHead(
         f"person-{index:0{digits}d}",
         images=head.images,
-        landmarks=head.landmarks,
-        drawn=draw_all(head.landmarks, size).numpy(),
+        landmarks=landmarks,
+        drawn=draw_all(landmarks, size).numpy(),
         exact=head.labels,
         noisy=np.stack(noisy),
         hidden=hidden,

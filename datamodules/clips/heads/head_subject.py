@@ -18,6 +18,8 @@ from datamodules.clips.heads.head_world import LARGEST_SIZE, LEAST_SIZE, WORLD_C
 from datamodules.clips.heads.shots import Frames, HeadClip, Subjects, sample_of
 from datamodules.clips.heads.source import shots_of
 from datamodules.procedural.faces.heads import MOST
+from networks.faces.finder import FaceFinder
+from networks.faces.heads import DETECTOR
 from networks.reenacted import shot_numbers
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, Share, Workers, check_options
 from visionscapes.errors import UserError
@@ -82,6 +84,8 @@ class HeadSubject(HeadData):
         most_turned: degrees of yaw, at most, as in `HeadWorld`.
         label_noise: strength of the face parser's errors in a test, as in `HeadWorld`.
         occluded: share of the shots with a hand in front of the face, as in `HeadWorld`.
+        detected: whether landmarks are those that MediaPipe finds, as in anybody's pictures, and not the exact ones, of
+            the drawn person, as in `HeadWorld`.
         batch_size: training samples a batch and process.
         num_workers: processes that load.
         seed: of the world, as in `HeadWorld`, and of the order of training.
@@ -115,6 +119,7 @@ class HeadSubject(HeadData):
         most_turned: Annotated[float, Bounds(least=0, most=MOST[0])] = MOST[0],
         label_noise: Share = 0.5,
         occluded: Share = 0.0,
+        detected: bool = False,
         batch_size: PositiveInt = 1,
         num_workers: Workers = 0,
         seed: NonNegativeInt = 0,
@@ -131,6 +136,7 @@ class HeadSubject(HeadData):
         self.subject, self.asked, self.image_size, self.rounds = subject, shots, image_size, rounds
         self.sources, self.targets = sources, targets
         self.most_turned, self.label_noise, self.occluded = most_turned, label_noise, occluded
+        self.detected = detected
         self.faces: FaceOptions = group_of(HeadSubject, "faces", faces)
         if self.source is None and self.crop is None:
             self.crop = WORLD_CROP
@@ -199,6 +205,7 @@ class HeadSubject(HeadData):
                 most_turned=self.most_turned,
                 label_noise=self.label_noise,
                 occluded=self.occluded,
+                finder=FaceFinder(DETECTOR) if self.detected else None,
             )
         return self._drawn
 

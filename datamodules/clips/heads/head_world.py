@@ -17,6 +17,8 @@ from datamodules.clips.talking_world import PARTS
 from datamodules.common.loading import check_global_batch
 from datamodules.procedural.faces.heads import MOST
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
+from networks.faces.finder import FaceFinder
+from networks.faces.heads import DETECTOR
 from visionscapes.checks import Bounds, NonNegativeInt, PositiveInt, Share, Workers, check_options
 from visionscapes.options import group_of
 
@@ -58,6 +60,8 @@ class HeadWorld(HeadData):
             93 % with 0.5 and 86 % with 1, fewer on turned heads.
         occluded: share of the shots in which a hand is in front of the face; if it is not 0, the first of a person's
             frames is among them. Targets have none.
+        detected: whether landmarks are those that MediaPipe finds, as in anybody's pictures, and not the exact ones; a
+            network that is trained with the ones is not used to the others.
         batch_size: training samples a batch and process.
         num_workers: processes that load.
         seed: of the worlds and of the order of training.
@@ -98,6 +102,7 @@ class HeadWorld(HeadData):
         most_turned: Annotated[float, Bounds(least=0, most=MOST[0])] = MOST[0],
         label_noise: Share = 0.5,
         occluded: Share = 0.0,
+        detected: bool = False,
         batch_size: PositiveInt = 8,
         num_workers: Workers = 0,
         seed: NonNegativeInt = 0,
@@ -113,6 +118,7 @@ class HeadWorld(HeadData):
         self.frames, self.image_size, self.shots = frames, image_size, shots
         self.sources, self.targets, self.rounds = sources, targets, rounds
         self.most_turned, self.label_noise, self.occluded = most_turned, label_noise, occluded
+        self.detected = detected
         self.rendered: dict[str, list[DrawnHead]] = {}
 
     def heads(self, part: str) -> list[DrawnHead]:
@@ -128,6 +134,7 @@ class HeadWorld(HeadData):
                 most_turned=self.most_turned,
                 label_noise=self.label_noise,
                 occluded=self.occluded,
+                finder=FaceFinder(DETECTOR) if self.detected else None,
                 digits=len(str(max(count - 1, 0))),
             )
             self.rendered[part] = render(make, count, frames=count * frames, what="heads")

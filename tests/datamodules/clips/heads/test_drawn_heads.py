@@ -6,6 +6,9 @@ import torch
 
 from datamodules.clips.heads.drawing import draw_landmarks
 from datamodules.clips.heads.drawn_heads import drawn_head
+from networks.faces.finder import FaceFinder
+from networks.faces.heads import DETECTOR
+from tests.helpers.face_files import needs_face_files
 
 OPTIONS = {"size": 32, "label_noise": 0.5, "occluded": 0.4}
 
@@ -51,3 +54,23 @@ def test_it_travels_between_processes(head):
     copy = pickle.loads(pickle.dumps(head))
     assert copy.name == head.name
     assert torch.equal(copy.shots([0, 3]), head.shots([0, 3]))
+
+
+@needs_face_files
+def test_landmarks_may_be_those_of_a_detector_which_are_near_the_exact_ones():
+    exact = drawn_head(2, 7, frames=4, size=64)
+    seen = drawn_head(2, 7, frames=4, size=64, finder=FaceFinder(DETECTOR))
+    assert np.array_equal(seen.images, exact.images)
+    eyes = np.linalg.norm(exact.landmarks[:, 36] - exact.landmarks[:, 45], axis=-1)
+    error = np.linalg.norm(seen.landmarks - exact.landmarks, axis=-1).mean(-1) / eyes
+    assert error.min() > 0
+    assert error.max() < 0.15
+    assert torch.equal(torch.from_numpy(seen.drawn[0]), draw_landmarks(seen.landmarks[0], 64))
+
+
+@needs_face_files
+def test_where_no_face_is_found_landmarks_are_exact():
+    finder = FaceFinder(DETECTOR, least_score=1.0)
+    assert np.array_equal(
+        drawn_head(2, 7, frames=2, size=32, finder=finder).landmarks, drawn_head(2, 7, frames=2, size=32).landmarks
+    )
