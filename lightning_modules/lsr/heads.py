@@ -68,12 +68,12 @@ class Person:
 
     @torch.no_grad()
     def reenacted(self, drawing: Tensor, labels: Tensor | None = None) -> Reenacted:
-        """Return the person in the poses of drawings (T, 3, S, S) in [0, 1], made in parts.
+        """Return the person in the poses of drawings (T, 3, S, S) in [0, 1], or of bytes, made in parts.
 
         Raises:
-            UserError: drawings have another size, or label maps (T, S, S) are needed and missing.
+            UserError: drawings have another shape, or label maps (T, S, S) are needed and missing.
         """
-        self.module.check_size(drawing)
+        drawing = self.module.checked(drawing)
         parts, size = [], self.module.evaluation.batch
         with evaluating(self.network):
             for at in range(0, len(drawing), size):
@@ -167,7 +167,8 @@ class HeadModule(AdversarialModule):
         data = getattr(self.trainer, "datamodule", None)
         self.check_data(data)
         if stage == "fit":
-            self.trained_on_drawn = getattr(data, "drawn_faces", None)
+            before = self.trained_on_drawn if self.fine_tuned else None  # one person's pictures change nothing there
+            self.trained_on_drawn = getattr(data, "drawn_faces", before)
             self.call_experts()
 
     # ------------------------------------------------------------------------------------------- reenacting
@@ -179,7 +180,7 @@ class HeadModule(AdversarialModule):
         """Return one person in other poses, see ``networks.reenacted.Reenacts``.
 
         Raises:
-            UserError: images have another size, or label maps are needed and missing.
+            UserError: images have another shape, or label maps are needed and missing.
         """
         return self.meet(shots, drawings_of_shots).reenacted(drawing, labels)
 
@@ -188,15 +189,14 @@ class HeadModule(AdversarialModule):
         """Return a person known from photographs, whose codes are computed once for whatever is made of them.
 
         Args:
-            shots: (K, 3, S, S) in [0, 1].
-            drawings: (K, 3, S, S) in [0, 1], of their landmarks.
+            shots: (K, 3, S, S) in [0, 1], or of bytes.
+            drawings: (K, 3, S, S) in [0, 1], or of bytes, of their landmarks.
             source: the name of the person.
 
         Raises:
-            UserError: images have another size.
+            UserError: images have another shape, or there are none, or not as many drawings.
         """
-        for images in (shots, drawings):
-            self.check_size(images)
+        shots, drawings = self.checked_shots(shots, drawings)
         with evaluating(self.shown):
             codes = self.codes(self.shown, shots[None], drawings[None])
         return Person(self, self.shown, codes, source=source, shots=len(shots), fine_tuned=self.fine_tuned)
@@ -254,17 +254,37 @@ class HeadModule(AdversarialModule):
         """Return images of [0, 1] in [-1, 1], in the order of memory that the network is quickest with."""
         return signed(images).to(memory_format=self.memory_format)
 
-    def check_size(self, images: Tensor) -> None:
-        """Check that images (N, 3, H, W) are of the size that the model is built for.
+    def checked_shots(self, shots: Tensor, drawings: Tensor) -> tuple[Tensor, Tensor]:
+        """Return shots and their drawings (K, 3, S, S) in [0, 1], see `checked`.
 
         Raises:
-            UserError: they are not.
+            UserError: images have another shape, or there are none, or not as many drawings.
         """
+        checked = self.checked(shots), self.checked(drawings)
+        if len(shots) != len(drawings) or not len(shots):
+            raise UserError(
+                f"{len(shots)} shots and {len(drawings)} drawings of landmarks: give one shot at least, and the drawing"
+                " of each"
+            )
+        return checked
+
+    def checked(self, images: Tensor) -> Tensor:
+        """Return images (N, 3, S, S), which may be of bytes, in [0, 1].
+
+        Raises:
+            UserError: they are not of the size that the model is built for, or have another shape.
+        """
+        if images.shape[-2:] == (self.image_size, self.image_size) and images.shape[1:-2] != (3,):
+            raise UserError(
+                f"images of shape {tuple(images.shape)}: (N, 3, {self.image_size}, {self.image_size}) are needed, in"
+                " RGB; unsqueeze(0) makes some of one"
+            )
         if images.shape[-2:] != (self.image_size, self.image_size):
             raise UserError(
                 f"images of {images.shape[-1]} x {images.shape[-2]} pixels, and the model is built for squares of "
                 f"{self.image_size}: crop them so"
             )
+        return unit(images)
 
     # ------------------------------------------------------------------------------------------- checkpoints
 

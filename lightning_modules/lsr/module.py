@@ -184,15 +184,14 @@ class LSR(HeadModule):
         """Return a person that the networks were fine-tuned on (6.1.1.5); they are copied for it.
 
         Args:
-            shots: (K, 3, S, S) in [0, 1].
-            drawings: (K, 3, S, S) in [0, 1], of their landmarks.
+            shots: (K, 3, S, S) in [0, 1], or of bytes.
+            drawings: (K, 3, S, S) in [0, 1], or of bytes, of their landmarks.
             source: the name of the person.
 
         Raises:
-            UserError: images have another size, the network is given label maps, or an expert cannot be had.
+            UserError: images have another shape, the network is given label maps, or an expert cannot be had.
         """
-        for images in (shots, drawings):
-            self.check_size(images)
+        shots, drawings = self.checked_shots(shots, drawings)
         losses = with_identity(self.losses, self.finetune)
         with torch.inference_mode(False):
             self.call_experts(losses)

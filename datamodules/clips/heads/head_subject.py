@@ -231,6 +231,7 @@ class HeadSubject(HeadData):
         if self.source is not None:
             raise UserError(
                 "A test needs pictures of the person that are no shots, with landmarks: leave --data.source out to test"
-                " on a drawn person, or evaluate HeadClips with --model.evaluation.finetune=true"
+                " on a drawn person, give --test_after_fit=false to fit alone, or evaluate HeadClips with"
+                " --model.evaluation.finetune=true"
             )
         return Subjects([self._head()], [self._numbers()], [range(self.sources, self.sources + self.targets)])

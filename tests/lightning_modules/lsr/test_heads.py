@@ -79,6 +79,29 @@ def test_images_of_another_size():
             module.reenact(*images)
 
 
+def test_images_of_another_shape():
+    module, right = lsr(), torch.rand(2, 3, SIZE, SIZE)
+    for wrong in (right[0], right[:, :1], right[None]):
+        for images in ((wrong, right, right), (right, wrong, right), (right, right, wrong)):
+            with pytest.raises(UserError, match=r"images of shape .*\(N, 3, 16, 16\) are needed"):
+                module.reenact(*images)
+    with pytest.raises(UserError, match="2 shots and 1 drawings of landmarks"):
+        module.reenact(right, right[:1], right)
+    for meet in (module.meet, module.meet_tuned):
+        with pytest.raises(UserError, match="give one shot at least"):
+            meet(right[:0], right[:0])
+
+
+def test_pictures_of_bytes_are_what_they_are_in_shares():
+    """As `draw_all` makes them and batches have them."""
+    module = lsr()
+    images = torch.randint(0, 256, (3, 2, 3, SIZE, SIZE), dtype=torch.uint8)
+    shares = images / 255
+    assert torch.equal(module.reenact(*images).images, module.reenact(*shares).images)
+    tuned = [module.meet_tuned(shots, drawings) for shots, drawings in (images[:2], shares[:2])]
+    assert torch.equal(*(each.reenacted(images[2]).images for each in tuned))
+
+
 def test_shots_of_a_subject():
     batch = subject_of(sources=6)
     shots, drawings = subject_shots(batch, 4)

@@ -111,6 +111,15 @@ def test_its_checkpoint_goes_on_without_the_file_it_started_from(trained, tmp_pa
     assert train(again).global_step == 2 * 6, "trained further, from what it has"
 
 
+def test_a_network_that_knew_drawn_faces_only_still_does(trained, tmp_path):
+    content = torch.load(trained)
+    torch.save(content | {"trained_on_drawn": True}, tmp_path / "drawn.ckpt")
+    module = lsr_fine_tuning(weights=str(tmp_path / "drawn.ckpt"), finetune=FEW)
+    train(module, max_steps=2).save_checkpoint(tmp_path / "last.ckpt")
+    assert module.trained_on_drawn is True
+    assert LSRFineTuning.load_from_checkpoint(tmp_path / "last.ckpt").trained_on_drawn is True
+
+
 def test_there_has_to_be_something_to_start_from(trained):
     with pytest.raises(UserError, match=r"starts from a trained LSR.*--model\.weights"):
         train(lsr_fine_tuning())
