@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.plain_grit import Arrangement, BareLoop
 from benchmarks.reports import finish, new_report, parser_of
-from benchmarks.timing import Case, interleave, peak_memory, synchronise
+from benchmarks.timing import Case, breakdown_of, interleave, peak_memory, steps_of, synchronise
 from benchmarks.turns import TakingTurns, bare_trainer
 from datamodules.translation.face_world import FaceWorld
 from lightning_modules.grit.module import GRIT
@@ -144,24 +144,7 @@ def breakdown(settings: Settings) -> dict[str, Any]:
     every = module.adversarial.penalty_every
     batches = faces(settings, module.hparams["image_size"], settings.batch).train_dataloader()
     loops = {name: BareLoop(module, batches, each) for name, each in arrangements(settings, every).items()}
-    variants = {name: _steps(loop, every) for name, loop in loops.items()}
-    times = interleave(variants, settings.rounds, settings.device)
-    plain = times["plain"].wall
-    return {
-        name: {
-            "seconds": round(statistics.median(own.wall) / every, 5),
-            "ratio": round(statistics.median(a / b for a, b in zip(own.wall, plain, strict=True)), 4),
-        }
-        for name, own in times.items()
-    }
-
-
-def _steps(loop: BareLoop, count: int) -> Callable[[int], None]:
-    def take(_: int) -> None:
-        for _ in range(count):
-            loop.step()
-
-    return take
+    return breakdown_of(loops, every, rounds=settings.rounds, device=settings.device)
 
 
 def two_steps(settings: Settings) -> Case:
@@ -170,7 +153,7 @@ def two_steps(settings: Settings) -> Case:
     data = faces(replace(settings, batches=2), module.hparams["image_size"], settings.batch)
     loop = BareLoop(module, data.train_dataloader())
     ours = lambda _: bare_trainer(2, device=settings.device).fit(module, datamodule=data)  # noqa: E731
-    return Case(ours, _steps(loop, 2), lambda: 0.0, reach=1.0)
+    return Case(ours, steps_of(loop, 2), lambda: 0.0, reach=1.0)
 
 
 def memory(settings: Settings) -> dict[str, Any]:

@@ -79,6 +79,38 @@ def compare(case: Case, rounds: int, device: str = "cpu") -> dict[str, Any]:
     return summary(times["ours"], times["plain"], case.reach, case.difference())
 
 
+def breakdown_of(
+    loops: Mapping[str, Any], steps: int, *, rounds: int, device: str = "cpu"
+) -> dict[str, dict[str, float]]:
+    """Return seconds of a step of every loop, and their ratios to those of the loop "plain", ready for JSON.
+
+    Args:
+        loops: by name, each of which has ``step()``.
+        steps: that a round takes.
+        rounds: how many times each is timed.
+        device: waited for on "cuda".
+    """
+    times = interleave({name: steps_of(loop, steps) for name, loop in loops.items()}, rounds, device)
+    plain = times["plain"].wall
+    return {
+        name: {
+            "seconds": round(statistics.median(own.wall) / steps, 5),
+            "ratio": round(statistics.median(a / b for a, b in zip(own.wall, plain, strict=True)), 4),
+        }
+        for name, own in times.items()
+    }
+
+
+def steps_of(loop: Any, count: int) -> Callable[[int], None]:
+    """Return what takes so many steps of a loop that has ``step()``, whatever the number of the round."""
+
+    def take(_: int) -> None:
+        for _ in range(count):
+            loop.step()
+
+    return take
+
+
 def summary(ours: Times, plain: Times, reach: float, difference: float) -> dict[str, Any]:
     """Return medians of alternating rounds and of their ratio, ready for JSON."""
     ratios = [a / b for a, b in zip(ours.wall, plain.wall, strict=True)]

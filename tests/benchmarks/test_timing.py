@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from benchmarks.timing import Case, compare, interleave, peak_memory
+from benchmarks.timing import Case, breakdown_of, compare, interleave, peak_memory
 
 
 def test_variants_take_turns():
@@ -18,6 +18,24 @@ def test_ratio_is_ours_over_plain():
     result = compare(case, rounds=3)
     assert result["ratio"] < 0.6
     assert result["reached"]
+
+
+class Loop:
+    def __init__(self, seconds):
+        self.seconds, self.steps = seconds, 0
+
+    def step(self):
+        self.steps += 1
+        time.sleep(self.seconds)
+
+
+def test_a_breakdown_is_over_the_plain_loop():
+    loops = {"plain": Loop(0.01), "slow": Loop(0.05)}
+    found = breakdown_of(loops, 2, rounds=3)
+    assert {loop.steps for loop in loops.values()} == {2 * 4}
+    assert found["plain"]["ratio"] == 1
+    assert found["slow"]["ratio"] > 2
+    assert found["slow"]["seconds"] == pytest.approx(0.05, rel=0.5), "of one step"
 
 
 def allocating(ours_mib: int, plain_mib: int) -> Case:
