@@ -12,7 +12,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".vob", ".mxf"),
 )
-NO_SUCH = "a file or folder of this name"
+NO_SUCH, NO_NAME = "a file or folder of this name", "a name: it is empty"
 
 
 def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequence[str]) -> tuple[Path, list[Path]]:
@@ -34,6 +34,8 @@ def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequen
     path = Path(place).expanduser()
     if path.is_file():
         return path.parent, [path]
+    if not str(place).strip():  # which Path takes for the folder where the command runs
+        raise DatasetNotFoundError(name=name, looked_in=path, expected=expected, remedies=remedies, missing=NO_NAME)
     if not path.exists() and not glob.has_magic(str(place)):
         raise DatasetNotFoundError(name=name, looked_in=path, expected=expected, remedies=remedies, missing=NO_SUCH)
     if path.exists():

@@ -26,6 +26,7 @@ from visionscapes.media.errors import ClipError
 from visionscapes.media.video import probe
 
 TASK = "reenact"
+LONGEST_NAME = 240  # bytes, of the 255 that file systems take with a suffix
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class HeadToReenact:
 
     def __init__(self, shots: FoundShots, driving: Path, *, name: str, how: HowToReenact):
         self.shots, self.driving, self.how = shots, driving, how
-        self.name = f"{shots.name}__{name}"
+        room = LONGEST_NAME - len(f"__{name}".encode())
+        self.name = f"{shots.name.encode()[: max(room, 0)].decode(errors='ignore')}__{name}"
 
     @property
     def is_video(self) -> bool:

@@ -20,7 +20,7 @@ from datamodules.clips.heads.cropping import head_picture, head_windows, in_head
 from datamodules.clips.heads.motion import motion_of_video
 from datamodules.clips.prepare.trees import clean
 from datamodules.clips.video_chunks import in_order
-from datamodules.clips.video_files import NO_SUCH, VIDEO_SUFFIXES
+from datamodules.clips.video_files import NO_NAME, NO_SUCH, VIDEO_SUFFIXES
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError, find_images, read_image
 from networks.reenacted import shot_numbers
@@ -80,7 +80,7 @@ def shots_of(
         ClipError: the only picture, or the video, cannot be read or shows no face.
         UserError: none of several pictures can be used, or the networks that find faces are missing.
     """
-    given = [source] if isinstance(source, str) else list(source)
+    given = [source] if isinstance(source, str) else list(source) or [""]
     files = list(dict.fromkeys(path for place in given for path in files_at(place)))
     name = clean(Path(given[0]).expanduser().absolute().name) if Path(given[0]).expanduser().is_dir() else ""
     name = name or clean(files[0].stem)
@@ -98,9 +98,7 @@ def files_at(place: str) -> list[Path]:
     """
     path = Path(place).expanduser()
     if not place.strip():  # which Path takes for the folder where the command runs
-        raise DatasetNotFoundError(
-            name=NAME, looked_in=place, expected=EXPECTED, remedies=REMEDIES, missing="a name: it is empty"
-        )
+        raise DatasetNotFoundError(name=NAME, looked_in=place, expected=EXPECTED, remedies=REMEDIES, missing=NO_NAME)
     if path.is_file():
         return [path]
     if glob.has_magic(place) and not path.exists():
@@ -241,6 +239,11 @@ def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: floa
     notes = [f"{len(heads)} {'frame' if len(heads) == 1 else 'frames'} of {path.name} are the source: {motion}"]
     several = motion.track.most_faces
     warnings = [f"{path.name} shows up to {several} faces at once: one is followed; {CHOOSE}"] if several > 1 else []
+    if motion.cuts:
+        warnings.append(
+            f"{path.name} has {motion.cuts} {'cut' if motion.cuts == 1 else 'cuts'}: see to it that all of"
+            " its shots show one person"
+        )
     return _shots(name, heads, size, notes, warnings)
 
 

@@ -42,6 +42,10 @@ def test_no_video_is_told(tmp_path, monkeypatch, place):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetNotFoundError, match=r"(?s)The video was not found.*1\. Name another\."):
         found(place)
+    if not place:
+        (tmp_path / "a.mp4").touch()
+        with pytest.raises(DatasetNotFoundError, match="Missing: a name: it is empty"):
+            found(place)
     if place.startswith("none"):
         with pytest.raises(DatasetNotFoundError, match="Missing: a file or folder of this name"):
             found(place)

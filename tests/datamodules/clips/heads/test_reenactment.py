@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +7,12 @@ import torch
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawing import draw_landmarks
 from datamodules.clips.heads.motion import write_motion
-from datamodules.clips.heads.reenactment import HowToReenact
+from datamodules.clips.heads.reenactment import LONGEST_NAME, HeadsToReenact, HowToReenact
 from datamodules.clips.heads.transfer import eye_distance
 from datamodules.clips.video_chunks import chunk_loader
 from tests.helpers.dubbing import nobody, person, video_of
 from tests.helpers.face_files import needs_face_files
-from tests.helpers.heads import MARGIN, motion, reenacting, turning
+from tests.helpers.heads import MARGIN, motion, reenacting, shots, turning
 from visionscapes.errors import UserError
 from visionscapes.media.errors import ClipError
 from visionscapes.media.video_writer import VideoWriter
@@ -81,6 +83,12 @@ def test_saved_landmarks_give_the_same_result(talk, tmp_path):
     assert again[0]["name"] == "me__saved"
     with np.load(file) as arrays:
         assert not any(arrays[name].dtype == np.uint8 for name in arrays.files), "no picture of anybody"
+
+
+def test_names_that_are_too_long_together_for_a_file(landmarks):
+    (one,) = HeadsToReenact(replace(shots(), name="ä" * 120), [landmarks], how=HowToReenact(32, MARGIN)).videos
+    assert one.name == "ä" * 117 + "__turn"
+    assert len(one.name.encode()) <= LONGEST_NAME
 
 
 def test_landmarks_alone(landmarks):

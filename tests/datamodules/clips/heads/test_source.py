@@ -130,10 +130,17 @@ def test_frames_of_a_video(tmp_path):
     assert shots.notes[0].startswith("4 frames of a.mp4 are the source: a face in 12 of 15 frames")
     assert len(shots_of(str(video), 32, most=50, margin=MARGIN)) == 12, "those with a face alone"
     assert len(shots_of(str(tmp_path), 32, **HOW)) == 4
+    cut = video_of(tmp_path / "cut.mp4", person(1, 6), nobody(1)[:, ::-1].repeat(8, 0), person(2, 6), sound=None)
+    assert any(
+        " cuts: see to it that all of its shots show one person" in s for s in shots_of(str(cut), 32, **HOW).warnings
+    )
 
 
 @needs_face_files
 def test_what_is_no_source_is_told(tmp_path):
+    for empty in ("", [], [""]):
+        with pytest.raises(DatasetNotFoundError, match="Missing: a name: it is empty"):
+            shots_of(empty, 32, **HOW)
     with pytest.raises(ClipError, match=r"a\.png shows no face: name a picture in which"):
         shots_of(nothing(tmp_path / "a.png"), 32, **HOW)
     nothing(tmp_path / "b.png")
