@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 
@@ -35,3 +35,9 @@ class Companion(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> "Companion":
         self._kept[0] = self._kept[0]._apply(fn)
         return super()._apply(fn, recurse)
+
+
+def as_in(companion: Companion, *inputs: Tensor) -> list[Tensor]:
+    """Return inputs in the type of numbers that a companion computes in, where there is no autocast."""
+    weight = next(iter(companion.network.parameters()), None)
+    return list(inputs) if weight is None else [each.to(weight.dtype) for each in inputs]

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from networks.companion import Companion
+from networks.companion import Companion, as_in
 from networks.feature_networks import LPIPS, SmallDistance
 from networks.sync_network import SyncNetwork
 from visionscapes.checks import check_options
@@ -83,9 +83,3 @@ def sync_logits(expert: Companion, faces: Tensor, mel: Tensor) -> Tensor:
     """
     with torch.autocast(faces.device.type, enabled=False):
         return expert.network.logit(expert(*as_in(expert, faces, mel)))
-
-
-def as_in(expert: Companion, *inputs: Tensor) -> list[Tensor]:
-    """Return inputs in the type of numbers that an expert computes in, where there is no autocast."""
-    weight = next(iter(expert.network.parameters()))
-    return [each.to(weight.dtype) for each in inputs]

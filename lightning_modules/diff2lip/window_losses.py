@@ -13,13 +13,13 @@ from lightning_modules.adversarial import (
     HardwareOptions,
     OptimizerOptions,
 )
-from lightning_modules.diff2lip.experts import ExpertOptions, as_in, sync_logits
+from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
 from lightning_modules.diff2lip.loss import perceptual_loss, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses
 from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Windows
-from networks.companion import Companion
+from networks.companion import Companion, as_in
 from visionscapes.errors import UserError
 
 SEQUENCE_LOSSES = ("sync", "gan")

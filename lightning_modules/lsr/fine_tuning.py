@@ -162,7 +162,7 @@ def fine_tune(
     adversarial: AdversarialOptions,
     options: FineTuningOptions = FineTuningOptions(),
 ) -> Tuned:
-    """Return a copy of a network that was fine-tuned on K shots of one person, in float32; nothing else is changed.
+    """Return a copy of a network, fine-tuned on K shots of one person in float32 at least; nothing else is changed.
 
     Latent codes are computed once, and stay.
 
@@ -179,8 +179,11 @@ def fine_tune(
     """
     device = shots.images.device
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        shots = OwnShots(*(part.detach().clone() for part in shots))
-        network, discriminator = deepcopy(network), deepcopy(discriminator)
+        # Steps of Adam are too small for what bfloat16 can hold, where a Trainer has all in it.
+        precise = torch.promote_types(next(network.parameters()).dtype, torch.float32)
+        shots = OwnShots(*(part.detach().to(precise, copy=True) for part in shots))
+        network = deepcopy(network).to(precise)
+        discriminator = None if discriminator is None else deepcopy(discriminator).to(precise)
         tuned_only(network)
         with torch.no_grad():
             latents = network.encode(shots.images[None], shots.drawings[None])

@@ -12,6 +12,7 @@ from lightning_modules.lsr.heads import EvaluationOptions, HeadModule
 from lightning_modules.lsr.loss import latent_penalty, segmentation_loss
 from lightning_modules.lsr.loss_options import LayoutLossOptions
 from lightning_modules.lsr.network import HeadNetworkOptions, LayoutNetwork, PredictedLayout, seen_as
+from networks.companion import as_in
 from visionscapes.checks import ImageSize, PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
@@ -33,7 +34,7 @@ def layout_losses(
     """
     terms = {"segmentation": losses.lambda_seg * segmentation_loss(predicted.logits, labels)}  # Eq. 6.2
     if losses.lambda_rgb:
-        terms["rgb"] = losses.lambda_rgb * perceptual(predicted.rgb, truth)
+        terms["rgb"] = losses.lambda_rgb * perceptual(*as_in(perceptual, predicted.rgb, truth))
     return terms
 
 

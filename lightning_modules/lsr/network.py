@@ -154,7 +154,7 @@ class LayoutNetwork(nn.Module):
     @override
     def forward(self, drawing: Tensor, code: Tensor) -> PredictedLayout:
         """Return what G^l predicts for landmarks (B, 3, S, S) in [0, 1] and codes (B, latent)."""
-        predicted = precise(self.predictor(as_in(self.predictor, signed(drawing)), code))
+        predicted = precise(self.predictor(in_type_of(self.predictor, signed(drawing)), code))
         logits, rgb = predicted.split([self.classes, COLOURS], 1)
         return PredictedLayout(logits, rgb)
 
@@ -220,7 +220,7 @@ class HeadNetwork(nn.Module):
         predicted = self.predict(drawing, latents)
         layout = self.seen_layout(predicted, labels)
         condition = signed(drawing) if layout is None else layout
-        image = self.image(as_in(self.image, condition), latents.style)  # Eq. 6.3
+        image = self.image(in_type_of(self.image, condition), latents.style)  # Eq. 6.3
         return RenderedHead(precise(image), predicted, layout)
 
     def predict(self, drawing: Tensor, latents: Latents) -> PredictedLayout | None:
@@ -255,7 +255,7 @@ class HeadNetwork(nn.Module):
 
 def mean_code(encoder: ShotEncoder, shots: Tensor) -> Tensor:
     """Return the mean over K of the codes of shots (B, K, C, S, S): what a single view shows is cancelled (6.1.1.1)."""
-    codes = encoder(as_in(encoder, shots.flatten(0, 1)))
+    codes = encoder(in_type_of(encoder, shots.flatten(0, 1)))
     return codes.unflatten(0, shots.shape[:2]).mean(1)  # Eq. 6.1 and 6.3
 
 
@@ -273,7 +273,7 @@ def seen_as(logits: Tensor, layout: Layout) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def as_in(network: nn.Module, images: Tensor) -> Tensor:
+def in_type_of(network: nn.Module, images: Tensor) -> Tensor:
     """Return images in the type of numbers that a network has, where it is another than float32."""
     return images.to(next(network.parameters()).dtype)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from lightning_modules.adversarial import Scores
 from lightning_modules.lsr.loss import latent_penalty, pixel_loss
 from lightning_modules.lsr.loss_options import HeadLossOptions
-from lightning_modules.lsr.network import Latents
+from lightning_modules.lsr.network import Latents, in_type_of
+from networks.companion import as_in
 from networks.gan.losses import GANLoss
 
 
@@ -53,9 +54,9 @@ class Objective(NamedTuple):
         losses = self.losses
         terms = {"l1": losses.lambda_l1 * pixel_loss(image, truth)}
         if losses.lambda_vgg:
-            terms["vgg"] = losses.lambda_vgg * self.perceptual(image, truth)
+            terms["vgg"] = losses.lambda_vgg * self.perceptual(*as_in(self.perceptual, image, truth))
         if losses.lambda_vggface or losses.lambda_id:
-            layers, identity = self.faces(image, truth)
+            layers, identity = self.faces(*as_in(self.faces, image, truth))
             terms |= {"vggface": losses.lambda_vggface * layers, "identity": losses.lambda_id * identity}
         return terms
 
@@ -66,4 +67,4 @@ def scores_beside(discriminator: Any, drawing: Tensor) -> Scores | None:
 
 
 def _scores(discriminator: Any, drawing: Tensor, image: Tensor) -> Tensor:
-    return discriminator(torch.cat([image, drawing], 1))
+    return discriminator(in_type_of(discriminator, torch.cat([image, drawing.to(image)], 1)))

@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from networks.companion import Companion
+from networks.companion import Companion, as_in
 
 
 class Owner(nn.Module):
@@ -32,3 +32,14 @@ def test_a_copy_has_its_own():
     other = copy.deepcopy(owner)
     other.double()
     assert owner.beside.network[0].weight.dtype == torch.float32
+
+
+def test_inputs_come_in_its_type_of_numbers():
+    companion = Owner().double().beside
+    given = torch.zeros(1, 2, requires_grad=True)
+    (made,) = as_in(companion, given)
+    assert made.dtype == torch.float64
+    companion(made).sum().backward()
+    assert given.grad is not None
+    nothing = Companion(nn.Identity())
+    assert as_in(nothing, given) == [given]

@@ -121,6 +121,18 @@ def test_every_row_of_table_6_2_trains_and_reenacts(spatial):
             assert torch.allclose(made.layout.sum(1), torch.ones(3, SIZE, SIZE), atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_trainer_that_has_all_in_one_type_of_numbers(precision):
+    module = lsr(evaluation={"shots": (2,), "finetune": True}, finetune={"steps": 1, "lr": 1e-4, "check_every": 1})
+    trainer = fit(module, loader_of(2), precision=precision)
+    assert all(torch.isfinite(value) for value in trainer.callback_metrics.values())
+    with trainer.precision_plugin.forward_context():
+        found = module.test_step(subject_of(), 0)
+        tuned = module.meet_tuned(*torch.rand(2, 2, 3, SIZE, SIZE, dtype=torch.float32)).network
+    assert all(torch.isfinite(each.images).all() for each in found.values())
+    assert {each.dtype for each in tuned.parameters()} == {torch.float64 if precision == "64-true" else torch.float32}
+
+
 def test_without_a_discriminator():
     module = lsr(losses={"lambda_gan": 0.0})
     assert module.discriminator is None

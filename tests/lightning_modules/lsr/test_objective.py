@@ -1,9 +1,11 @@
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.network import Latents
 from lightning_modules.lsr.objective import Objective, scores_beside
+from networks.companion import Companion
 from networks.gan.losses import GAN_LOSSES
 
 
@@ -15,8 +17,18 @@ def faces(images, target):
     return squares(images, target), (images.mean() - target.mean()).abs()
 
 
+class Expert(nn.Module):
+    def __init__(self, says):
+        super().__init__()
+        self.says = says
+
+    def forward(self, images, target):
+        return self.says(images, target)
+
+
 def objective(**weights):
-    return Objective(HeadLossOptions(**weights), GAN_LOSSES["logistic"], perceptual=squares, faces=faces)
+    experts = {"perceptual": Companion(Expert(squares)), "faces": Companion(Expert(faces))}
+    return Objective(HeadLossOptions(**weights), GAN_LOSSES["logistic"], **experts)
 
 
 def pictures():
@@ -63,6 +75,10 @@ def test_networks_are_not_asked_where_nothing_weighs_what_they_say():
 
 def test_the_discriminator_sees_the_landmarks_beside_the_image():
     image, drawing = pictures()
-    scores = scores_beside(lambda both: both[:, 0, 0, 0] + 10 * both[:, 3, 0, 0], drawing)
-    assert torch.equal(scores(image), image[:, 0, 0, 0] + 10 * drawing[:, 0, 0, 0])
+    discriminator = nn.Conv2d(6, 1, 1, bias=False)
+    discriminator.weight.data = torch.tensor([1.0, 0, 0, 10, 0, 0])[None, :, None, None]
+    scores = scores_beside(discriminator, drawing)
+    assert torch.allclose(scores(image)[:, 0], image[:, 0] + 10 * drawing[:, 0])
+    in_half = scores_beside(discriminator.bfloat16(), drawing)
+    assert in_half(image).dtype == torch.bfloat16
     assert scores_beside(None, drawing) is None
