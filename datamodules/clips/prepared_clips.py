@@ -147,7 +147,8 @@ class ClipFolder(DataInParts):
             )
         clips, clashing = with_names_of_their_own(sources)
         self._temporary = tempfile.TemporaryDirectory(prefix="clips-")
-        made = PreparedSet(Path(self._temporary.name), PrepareOptions(faces=self.faces))
+        options = PrepareOptions(sound="require" if self.needs_sound else "if-there", faces=self.faces)
+        made = PreparedSet(Path(self._temporary.name), options)
         for source, error in clashing:
             made.leave_out(source, {"reason": error.reason, "message": str(error)})
         jobs = made.waiting(clips, retry=False, shown=False)

@@ -51,14 +51,15 @@ def write_pictures(head: PreparedHead, folder: Path, frames: Sequence[int]) -> i
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write pictures as asked and return the exit status: 2 after an error that the user can mend, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m datamodules.clips.heads.pictures", description=__doc__)
-    parser.add_argument("root", help="folder of prepared clips")
+    parser.add_argument("root", help="folder of prepared clips, or of videos")
     parser.add_argument("--out", type=Path, required=True, help="gets <clip>/<frame>.png; what is there is kept")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of a clip, those that train as data.frames says")
     parser.add_argument("--all", action="store_true", help="every frame with a face, as tests need")
     asked = parser.parse_args(arguments)
     try:
         check_value("frames", asked.frames, TWO_OR_MORE)
-        heads = HeadClips(asked.root, frames=asked.frames, shots=1).heads("all")
+        data = HeadClips(asked.root, frames=asked.frames, shots=1)  # owns the folder that videos are prepared in
+        heads = data.heads("all")
         written, too_few = 0, 0
         restart_clock()
         for position in track(range(len(heads)), "clips written as pictures", len(heads)):
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"left out: {error}", file=sys.stderr)
                 continue
             written += write_pictures(head, asked.out.expanduser(), frames)
+        if too_few == len(heads):
+            raise UserError(f"No picture can be made of any of {len(heads)} clips: the lines above say why for each")
         print(f"{written} pictures of {len(heads) - too_few} clips written to {asked.out}; {too_few} clips left out")
     except UserError as error:
         return tell(error)
