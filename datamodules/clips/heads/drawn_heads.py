@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,12 +13,13 @@ from typing_extensions import override
 from datamodules.clips.heads.drawing import draw_all
 from datamodules.clips.heads.shots import Frames, HeadClip
 from datamodules.procedural.faces.faces import face_identity
-from datamodules.procedural.faces.heads import render_head
+from datamodules.procedural.faces.heads import HeadFrames, render_head
 from datamodules.procedural.faces.occluders import with_hand
 from datamodules.procedural.faces.parsing_errors import misread
 from networks.faces.finder import FaceFinder
 from networks.faces.heads import landmarks_of_heads
 
+LARGEST_REDUCED = 128  # pixels: larger heads are drawn as they are, for time
 PARSER, OCCLUDER = 22, 23  # streams of random numbers, apart from those of the other worlds
 
 
@@ -100,11 +102,12 @@ def drawn_head(
         digits: of the number in the name, with leading zeros, so that names sort as numbers do.
         finder: finds the landmarks, which are exact without one, and where it finds no face.
     """
-    head = render_head(world, index, range(frames), size, most_turned)
+    fine = render_head(world, index, range(frames), size * finer(size), most_turned)
+    head = reduced(fine, size)
     landmarks = head.landmarks
     if finder is not None:
-        seen, found = landmarks_of_heads(finder, _channels_first(head.images))
-        landmarks = np.where(found.numpy()[:, None, None], seen.numpy(), landmarks)
+        seen, found = landmarks_of_heads(finder, _channels_first(fine.images))
+        landmarks = np.where(found.numpy()[:, None, None], seen.numpy() / finer(size), landmarks)
     noisy = [
         misread(exact, pose, label_noise, np.random.default_rng([world, PARSER, index, frame]))
         for frame, (exact, pose) in enumerate(zip(head.labels, head.poses, strict=True))
@@ -127,6 +130,26 @@ def drawn_head(
         hidden=hidden,
         covered=covered,
     )
+
+
+def finer(size: int) -> int:
+    """Return how many times as large heads are drawn before they are reduced to ``size`` pixels."""
+    return 2 if size <= LARGEST_REDUCED else 1
+
+
+def reduced(head: HeadFrames, size: int) -> HeadFrames:
+    """Return drawn frames at S = ``size`` pixels a side, as cameras see things and not as they are drawn.
+
+    Colours are means over areas, so that strands of hair and the grain of the skin are no noise of single pixels, as in
+    pictures of any size that ``predict`` reduces. A pixel's label is that of its middle.
+    """
+    factor = head.images.shape[1] // size
+    if factor == 1:
+        return head
+    images = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in head.images]
+    labels = np.ascontiguousarray(head.labels[:, factor // 2 :: factor, factor // 2 :: factor])
+    landmarks = (head.landmarks / factor).astype(np.float32)
+    return HeadFrames(np.stack(images).astype(np.uint8), landmarks, labels, poses=head.poses)
 
 
 def _channels_first(images: NDArray[np.uint8]) -> Tensor:

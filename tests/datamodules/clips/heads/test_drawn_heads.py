@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from datamodules.clips.heads.drawing import draw_landmarks
-from datamodules.clips.heads.drawn_heads import drawn_head
+from datamodules.clips.heads.drawn_heads import drawn_head, finer, reduced
+from datamodules.procedural.faces.heads import render_head
 from networks.faces.finder import FaceFinder
 from networks.faces.heads import DETECTOR
 from tests.helpers.face_files import needs_face_files
@@ -72,3 +73,13 @@ def test_landmarks_may_be_those_of_a_detector_which_are_near_the_exact_ones():
 def test_where_no_face_is_found_landmarks_are_exact():
     exact, seen = (drawn_head(2, 7, frames=2, size=32, finder=each) for each in (None, FaceFinder(least_score=1.0)))
     assert np.array_equal(seen.landmarks, exact.landmarks)
+
+
+def test_heads_are_drawn_larger_and_reduced_by_the_mean_over_areas():
+    head, fine = drawn_head(2, 7, frames=3, size=32), render_head(2, 7, range(3), 64)
+    means = fine.images.reshape(3, 32, 2, 32, 2, 3).mean((2, 4))
+    assert np.abs(head.images - means).max() <= 0.5
+    assert np.allclose(head.landmarks, fine.landmarks / 2)
+    assert np.array_equal(head.exact, fine.labels[:, 1::2, 1::2])
+    assert finer(512) == 1
+    assert reduced(fine, 64) is fine
