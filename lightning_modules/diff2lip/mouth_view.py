@@ -9,6 +9,8 @@ from lightning_modules.diff2lip.masks import Mask, below_the_nose, lower_half
 from networks.face_region import FaceRegion
 from visionscapes.errors import UserError
 
+MOUTH = 0.68, 0.84  # heights between which mouths are, in shares of the box of a face from forehead to chin
+
 
 @dataclass(frozen=True)
 class MouthView:
@@ -30,19 +32,27 @@ class MouthView:
         return self.region.shape(self.face_size)
 
     def check(self, multiple: int) -> None:
-        """Check that a network can halve the region's sides as often as it does.
+        """Check that a network can halve the region's sides as often as it does, and that what it makes has a mouth.
 
         Args:
-            multiple: what they have to be multiples of.
+            multiple: what the sides have to be multiples of.
 
         Raises:
-            UserError: they are not.
+            UserError: they are not, or the mouth lies elsewhere.
         """
         height, width = self.shape
         if height % multiple or width % multiple or 0 in (height, width):
             raise UserError(
                 f"the region of faces of {self.face_size} pixels is {width} x {height} pixels; the network takes "
                 f"multiples of {multiple}: change --model.face_size, --model.region or the levels of the network"
+            )
+        region, (upper, lower) = self.region, MOUTH
+        top = (region.top + region.bottom) / 2 if self.mask == "lower" else region.top
+        if not (region.left < 0.5 < region.right and top < lower and upper < region.bottom):
+            raise UserError(
+                f"what is generated, from {top:.2f} to {region.bottom:.2f} of a face's height and {region.left:.2f} to "
+                f"{region.right:.2f} of its width, has no mouth, which is between {upper} and {lower} in the middle: "
+                "give another --model.region"
             )
 
     def signed(self, faces: Tensor) -> Tensor:

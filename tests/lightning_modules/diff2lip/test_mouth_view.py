@@ -39,3 +39,11 @@ def test_sizes_that_cannot_be_halved_are_refused():
         VIEW.check(16)
     with pytest.raises(UserError, match="0 x 16"):
         MouthView(16, FaceRegion(left=0.5, right=0.51), "lower").check(1)
+
+
+@pytest.mark.parametrize(
+    "region", [FaceRegion(bottom=0.6), FaceRegion(left=0.6), FaceRegion(right=0.4), FaceRegion(top=0.9, left=0.2)]
+)
+def test_a_region_without_a_mouth_is_refused(region):
+    with pytest.raises(UserError, match="has no mouth"):
+        MouthView(100, region, "lower").check(1)
