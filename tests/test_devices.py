@@ -24,6 +24,7 @@ from lightning_modules.lsr.network import HeadNetworkOptions
 from lightning_modules.supervision.visual_tokens import CodebookFile, KMeansTokens
 from lightning_modules.vit_analysis.module import AnalysedViT
 from networks.perceptual import FeatureDistance
+from networks.vggface import VGGFaceNetwork
 from tests.helpers.left_behind import left_behind
 from tests.helpers.runs import ROOT
 from tests.helpers.small_detectors import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, RETINA, SMALL
@@ -68,6 +69,12 @@ def features(**options: Any) -> nn.Module:
 
 def syncnet(**options: Any) -> Make:
     return lambda folder, cls: cls(export("SyncNetwork")(image_size=24, width=4), **options)
+
+
+def vggface(folder: Path, cls: Any) -> nn.Module:
+    path = folder / "vggface.pth"
+    torch.save(VGGFaceNetwork(2, 8, 5).state_dict(), path)
+    return cls(str(path))
 
 
 def dubbing(**options: Any) -> Make:
@@ -145,6 +152,7 @@ CASES: dict[str, list[Make]] = {
     "ViTAnalysis": [analysis],
     "AtLargerImage": [over_features],
     "SmallIdentity": [plain(weights=None)],
+    "VGGFace": [vggface],
     "SyncNetwork": [
         plain(image_size=24, width=4),
         plain(image_size=24, width=4, norm="group", nonnegative=False, probability="sigmoid"),

@@ -34,6 +34,7 @@ SPARSEDET = "tests/configs/test_detection.py::test_sparsedet_and_what_it_is_comp
 VITS = "tests/configs/test_vit_analysis"
 DISCOVERY = "tests/configs/test_gan_discovery.py"
 DUBBED = "tests/configs/test_diff2lip_paper.py"
+REENACTED = "tests/configs/test_lsr"
 # Configurations that tests/configs/test_configs.py names another test for.
 ELSEWHERE = {
     **{
@@ -64,6 +65,18 @@ ELSEWHERE = {
     },
     "configs/paper/diff2lip_lrw.yaml": f"{DUBBED}::test_the_thesis_on_replicas[configs/paper/diff2lip.yaml]",
     "configs/paper/diff2lip_256.yaml": f"{DUBBED}::test_256_pixels",
+    "configs/lsr_layout.yaml": (
+        f"{REENACTED}.py::test_the_first_stage_ends_with_the_accuracy_of_layouts_beside_that_of_their_oracle"
+    ),
+    "configs/lsr.yaml": f"{REENACTED}.py::test_the_second_stage_ends_with_figures_of_one_and_four_shots_and_pictures",
+    "configs/lsr_finetune.yaml": f"{REENACTED}.py::test_the_third_stage_evaluates_the_person",
+    "configs/paper/lsr_layout.yaml": f"{REENACTED}_paper.py::test_the_first_stage",
+    "configs/paper/lsr_voxceleb2.yaml": f"{REENACTED}_paper.py::test_the_full_pipeline",
+    "configs/paper/lsr_finetune.yaml": f"{REENACTED}_paper.py::test_the_third_stage",
+    **{
+        f"configs/paper/lsr_{row}.yaml": f"{REENACTED}_paper.py::test_rows_of_table_6_2[{row}]"
+        for row in ("unet", "spade", "segmentation", "oracle")
+    },
     "configs/syncnet.yaml": "tests/configs/test_syncnet.py::test_the_weights_know_how_they_were_made_and_are_a_network",
     **dict.fromkeys(
         test_configs.SYNCNET[1:], "tests/configs/test_syncnet.py::test_the_recipe_of_wav2lip_on_prepared_clips"

@@ -78,6 +78,7 @@ def test_both_ways_make_the_same_frames():
         torch.testing.assert_close(once(subject, 2)(0), for_every_frame(subject, 2)(0))
 
 
+@pytest.mark.slow
 def test_quick_run_writes_what_it_prints(tmp_path, capsys):
     names = [name for name in CASES if name != "memory"]
     report = main(["--quick", "--threads", "1", "--only", *names, "--output", str(tmp_path)])

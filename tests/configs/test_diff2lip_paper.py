@@ -95,7 +95,7 @@ FEW = [
 ]
 
 
-@pytest.mark.parametrize("config", [PAPER, ONE_PASS])
+@pytest.mark.parametrize("config", [pytest.param(PAPER, marks=pytest.mark.slow), ONE_PASS])
 def test_the_thesis_on_replicas(config, tmp_path):
     make_data(tmp_path)
     common = [*words(SMALL[config], "model"), *FEW, offline(config), *QUIET, f"--runs_dir={tmp_path / 'runs'}"]

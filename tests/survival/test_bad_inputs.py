@@ -343,7 +343,7 @@ METHODS = [
     ("diff2lip", "model.losses.lambda_l2=-1"),
     ("diff2lip", "model.losses.gan_start=-1"),
     ("diff2lip", "model.experts=null"),
-    ("diff2lip", "model.experts.syncnet=null"),
+    ("diff2lip", "model.experts.syncnet=null --data.clips=10"),
     ("diff2lip", "model.discriminator.layers=0"),
     ("diff2lip", "model.single_frames=-1"),
     ("diff2lip", "model.sampling.steps=1001"),
