@@ -81,7 +81,7 @@ class ClipFolder(DataInParts):
         super().__init__(batch_size, num_workers, seed)
         self.root = Path(root).expanduser()
         self.val_share, self.test_share = val_share, test_share
-        self.faces: FaceOptions = group_of(ClipFolder, "faces", faces)
+        self.faces = faces
         self._files: ClipFiles | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -219,7 +219,7 @@ class Clips(ClipFolder):
             root,
             val_share=val_share,
             test_share=test_share,
-            faces=faces,
+            faces=group_of(Clips, "faces", faces),
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,

@@ -28,6 +28,7 @@ from visionscapes.checks import (
 )
 from visionscapes.errors import UserError
 from visionscapes.media.errors import ClipError
+from visionscapes.options import group_of
 
 Chosen = TypeVar("Chosen")
 UNUSED = "they show no face, or their landmarks lie outside the picture"
@@ -115,7 +116,7 @@ class HeadClips(HeadData, ClipFolder):
             root=root,
             val_share=val_share,
             test_share=test_share,
-            faces=faces,
+            faces=group_of(HeadClips, "faces", faces),
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,

@@ -177,3 +177,7 @@ def test_a_resume_goes_on_with_the_same_shots(root):
 def test_there_is_nobody_to_reenact_without_names(root):
     with pytest.raises(UserError, match="There is nobody to reenact"):
         data_of(root, "predict")
+
+
+def test_options_of_faces_may_come_as_a_dictionary(root):
+    assert data_of(root, faces={"choose": "nearest"}).faces.choose == "nearest"
