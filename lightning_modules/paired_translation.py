@@ -9,13 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_modules.adversarial import (
-    AdversarialModule,
-    AdversarialOptions,
-    HardwareOptions,
-    OptimizerOptions,
-    frozen,
-)
+from lightning_modules.adversarial import AdversarialModule, frozen
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from networks.companion import Companion
 from networks.gan.conditions import one_hot
 from networks.generated import Generated

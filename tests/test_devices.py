@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.adversarial import OptimizerOptions
+from lightning_modules.adversarial_options import OptimizerOptions
 from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.experts import ExpertOptions
 from lightning_modules.diff2lip.loss_options import LossOptions

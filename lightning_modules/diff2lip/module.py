@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions, frozen
+from lightning_modules.adversarial import frozen
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.diffusion import Diffusion, DiffusionOptions, frame_noise, window_noise
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame

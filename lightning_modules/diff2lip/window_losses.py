@@ -7,12 +7,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_modules.adversarial import (
-    AdversarialModule,
-    AdversarialOptions,
-    HardwareOptions,
-    OptimizerOptions,
-)
+from lightning_modules.adversarial import AdversarialModule
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
 from lightning_modules.diff2lip.loss import perceptual_loss, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses

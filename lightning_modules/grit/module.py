@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.grit.loss import code_penalty, pixel_loss
 from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions
 from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of

@@ -8,13 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.adversarial import (
-    AdversarialOptions,
-    OptimizerOptions,
-    discriminator_losses,
-    frozen,
-    hyperbolic_decay,
-)
+from lightning_modules.adversarial import discriminator_losses, frozen, hyperbolic_decay
+from lightning_modules.adversarial_options import AdversarialOptions, OptimizerOptions
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.network import HeadNetwork, Latents, signed
 from lightning_modules.lsr.objective import Objective, scores_beside

@@ -10,12 +10,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightning_modules.adversarial import (
-    AdversarialModule,
-    AdversarialOptions,
-    HardwareOptions,
-    OptimizerOptions,
-)
+from lightning_modules.adversarial import AdversarialModule
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
 from lightning_modules.lsr.loss_options import LayoutLossOptions
 from lightning_modules.lsr.network import signed

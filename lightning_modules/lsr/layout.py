@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
 from lightning_modules.lsr.heads import EvaluationOptions, HeadModule
 from lightning_modules.lsr.loss import latent_penalty, segmentation_loss

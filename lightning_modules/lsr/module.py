@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions, frozen
+from lightning_modules.adversarial import frozen
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
 from lightning_modules.lsr.fine_tuning import FineTuningOptions, OwnShots, fine_tune, with_identity
 from lightning_modules.lsr.heads import EvaluationOptions, HeadModule, Person, evaluating

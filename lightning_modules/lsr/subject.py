@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
 from lightning_modules.lsr.fine_tuning import (
     FineTuningOptions,

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,18 +6,15 @@ from callbacks.run.finite_loss import FiniteLoss, NonFiniteLossError
 from lightning_modules import adversarial
 from lightning_modules.adversarial import (
     AdversarialModule,
-    AdversarialOptions,
-    HardwareOptions,
-    OptimizerOptions,
     discriminator_losses,
     final_decay,
     frozen,
     hyperbolic_decay,
     logits,
 )
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from networks.gan.conditions import one_hot
 from tests.lightning_modules.grit.cases import CLASSES, SIZE, batch_of, fit, grit, loader_of, weights_of
-from visionscapes.errors import UserError
 
 PLAIN = {"noise": False, "discriminator": "residual", "stddev_group": None}  # a sample does not depend on the others
 
@@ -263,39 +258,6 @@ def test_large_gradients_are_clipped():
     for ours, theirs in zip(clipped, free, strict=True):
         assert torch.equal(ours, theirs.clamp(-1e-3, 1e-3))
     assert max(float(each.abs().max()) for each in free) > 0.01
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"lr": 0.0}, "OptimizerOptions.lr is 0.0; it has to be above 0"),
-        ({"lr": float("nan")}, "OptimizerOptions.lr is nan; it has to be a finite number, above 0"),
-        ({"ema": 1.5}, "OptimizerOptions.ema is 1.5; it has to be at least 0 and below 1"),
-        ({"beta2": 1.0}, "OptimizerOptions.beta2 is 1.0; it has to be at least 0 and below 1"),
-        ({"accumulate": 0}, "OptimizerOptions.accumulate is 0; it has to be at least 1"),
-        ({"penalty_every": 0}, "AdversarialOptions.penalty_every is 0; it has to be at least 1"),
-        ({"r1": -1.0}, "AdversarialOptions.r1 is -1.0; it has to be at least 0"),
-        (
-            {"gan_loss": "wasserstein"},
-            "AdversarialOptions.gan_loss is 'wasserstein'; it has to be one of logistic, hinge, least_squares",
-        ),
-        ({"lambda_rec": -1.0}, "GRIT.lambda_rec is -1.0; it has to be at least 0"),
-    ],
-)
-def test_options_that_cannot_be(option, message):
-    with pytest.raises(UserError, match=re.escape(message)):
-        grit(**option)
-
-
-def test_groups_may_come_as_dictionaries_as_checkpoints_hold_them():
-    module = grit(adversarial={"r1": 3.0}, optimizer={"lr": 0.5, "ema": 0.9}, hardware={"channels_last": True})
-    assert module.adversarial == AdversarialOptions(r1=3.0)
-    assert grit(adversarial={"r2": 1.0}).adversarial == AdversarialOptions(
-        r1=10.0, r2=1.0
-    )  # what it leaves out is GRIT's
-    assert module.optimizer == OptimizerOptions(lr=0.5, ema=0.9)
-    assert module.memory_format == torch.channels_last
-    assert grit(hardware=HardwareOptions()).memory_format == torch.contiguous_format
 
 
 def test_logits_of_one_discriminator_and_of_several_scales():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.adversarial import AdversarialOptions, HardwareOptions, OptimizerOptions
+from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.grit.baselines.matching import MatchingOptions, MatchingTranslation, PatchDiscriminatorOptions
 from lightning_modules.grit.baselines.spade_network import (
     SPADEGenerator,

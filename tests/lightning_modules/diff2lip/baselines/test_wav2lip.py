@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_modules.adversarial import OptimizerOptions
+from lightning_modules.adversarial_options import OptimizerOptions
 from lightning_modules.diff2lip.baselines.wav2lip import BLACK, OnePassLosses, windows_of_clip
 from networks.audio import mel_start
 from tests.helpers.quiet_trainer import quiet_trainer
