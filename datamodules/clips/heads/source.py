@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.clips.faces.face_options import LARGEST, FaceOptions
@@ -134,8 +134,10 @@ def is_picture(path: Path) -> bool:
     try:
         with Image.open(path):
             return True
-    except Exception:  # Pillow's decoders raise whatever the bytes lead them to
+    except UnidentifiedImageError:
         return False
+    except Exception:  # it begins as a picture, or may not be read: who reads it as one is told what is wrong
+        return True
 
 
 @dataclass(frozen=True)

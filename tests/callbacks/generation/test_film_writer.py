@@ -54,5 +54,11 @@ def test_a_place_that_cannot_be_written(tmp_path):
         film(tmp_path / "file")
 
 
-def test_waiting_for_outputs_of_the_processor_does_nothing():
+def test_only_tensors_of_a_gpu_are_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     wait_for((torch.zeros(1), None, 3))
+    assert waited == []
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda tensor: True))
+    wait_for((None, torch.zeros(1), torch.zeros(1)))
+    assert waited == [torch.device("cpu")]  # once, wherever the first of them is

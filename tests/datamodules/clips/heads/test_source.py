@@ -178,3 +178,12 @@ def test_what_is_a_picture(tmp_path):
     assert not is_picture(tmp_path / "b")
     assert is_picture(tmp_path / "broken.JPG")
     assert not is_picture(tmp_path / "clip.MP4")
+
+
+def test_a_picture_without_suffix_that_is_too_large_is_told_as_a_picture(tmp_path, monkeypatch):
+    place = tmp_path / "huge"
+    Image.new("RGB", (64, 64)).save(place, "png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    assert is_picture(place)
+    with pytest.raises(UserError, match=r"cannot read the image .*huge.*exceeds limit"):
+        shots_of(str(place), 32, most=1, margin=MARGIN, faces=FaceOptions())
