@@ -46,10 +46,10 @@ def test_voxceleb2_comes_out_in_its_parts(tmp_path, capsys):
 
 
 def test_lrw_comes_out_in_its_parts_whatever_the_shards(tmp_path, capsys):
-    out = tmp_path / "out"
+    clips, out = make_lrw(tmp_path / "in"), tmp_path / "out"
     for number in (1, 2, 3):
-        assert run(make_lrw(tmp_path / "in"), "--out", out, "--crop", "fixed", "--shard", f"{number}/3") == 0
-    assert run(tmp_path / "in", "--out", out, "--crop", "fixed") == 0
+        assert run(clips, "--out", out, "--crop", "fixed", "--shard", f"{number}/3") == 0
+    assert run(clips, "--out", out, "--crop", "fixed") == 0
     assert "6 clips; 6 are prepared, 0 to do" in capsys.readouterr().out
     lengths = {row["name"]: row["frames"] for row in read_records(out / "manifest.csv")}
     assert len(lengths) == 6
