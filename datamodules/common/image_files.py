@@ -10,39 +10,61 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.image_kinds import PHONE_REMEDY, PHONE_SUFFIXES, can_read_phones
+from datamodules.common.inputs import UnlistedFolderError, described, files_below, printable, tell_left_out, wanted
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_objects, rank_and_world_size
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 ANY_TREE = "<root>/photo.jpg\n<root>/any/sub/folder/photo.png"
 NAME_ANOTHER = "Give the folder that holds the images as --data.init_args.root"
-COPY_SOME = f"Copy images into this one (files that end in {', '.join(IMAGE_SUFFIXES)})"
+COPY_SOME = "Copy images into this one (.jpg, .png, .webp, .tif or any other kind that Pillow reads)"
 REPLACE_OR_SKIP = (
     "Replace or remove the file, or leave out all that cannot be read with --data.init_args.skip_unreadable=true"
     " (offered for plain images, not for annotated ones)"
 )
+BOMB = "PIL.Image.MAX_IMAGE_PIXELS in Python"
 
 
 class UnreadableImageError(UserError):
-    """An image file that is missing, empty, broken, or of a kind whose pixel range is unknown."""
+    """An image file that is missing, empty, broken, or of a kind whose pixel range is unknown.
+
+    Attributes:
+        reason: what is wrong with it, without its name and without what to do; empty where only the message is known.
+    """
+
+    reason: str = ""
+
+    @classmethod
+    def of(cls, path: str | Path, reason: str, remedy: str) -> "UnreadableImageError":
+        """Return the error of a file.
+
+        Args:
+            path: of the file.
+            reason: what is wrong with it.
+            remedy: what to do, a sentence without its full stop.
+        """
+        error = cls(f"cannot read the image {printable(path)}: {reason}. {remedy}.")
+        error.reason = reason
+        return error
 
 
 def find_images(
     root: str | Path,
-    suffixes: Sequence[str] = IMAGE_SUFFIXES,
+    suffixes: Sequence[str] | None = None,
     *,
     name: str = "The image folder",
     expected: str = ANY_TREE,
     remedies: Sequence[str] = (NAME_ANOTHER, COPY_SOME),
 ) -> list[Path]:
-    """List the image files below a folder, sorted by path.
+    """List the image files below a folder, sorted by path, and tell how many files of other kinds are left out.
 
-    Sub-folders and links are followed, each folder once. Names that start with "." (``.DS_Store``, ``._x.jpg``) and
-    files with other suffixes are ignored; upper and lower case of the suffix are the same.
+    Sub-folders and links are followed, each folder once. Names that start with "." (``.DS_Store``, ``._x.jpg``) are
+    passed over; upper and lower case of the suffix are the same.
 
     Args:
         root: a folder, as a path that may start with ``~``.
-        suffixes: in lower case with their dot.
+        suffixes: in lower case with their dot; those of all pictures that can be read if None. What others there are is
+            told in this case alone.
         name: what is looked for, as the error names it.
         expected: the tree that should be there, as the error shows it.
         remedies: the ways out that the error names.
@@ -51,34 +73,24 @@ def find_images(
         DatasetNotFoundError: the folder is missing, is a file, cannot be listed, or holds no image.
     """
     root = Path(root).expanduser()
-    ways_out = list(remedies)
 
-    def not_found(missing: str) -> DatasetNotFoundError:
-        return DatasetNotFoundError(name=name, looked_in=root, expected=expected, remedies=ways_out, missing=missing)
-
-    def on_error(error: OSError) -> None:
-        ways_out.append(f"Make the folder {error.filename} readable, or move it away")
-        raise not_found(f"permission to list {error.filename} ({error.strerror})") from error
+    def not_found(missing: str, *more: str) -> DatasetNotFoundError:
+        return DatasetNotFoundError(
+            name=name, looked_in=root, expected=expected, remedies=[*remedies, *more], missing=missing
+        )
 
     if not root.is_dir():
         raise not_found("the folder itself" if not root.exists() else "a folder: this is a file")
-    images, others, seen = [], 0, set()
-    for folder, subfolders, files in os.walk(root, onerror=on_error, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        subfolders[:] = sorted(subfolder for subfolder in subfolders if not subfolder.startswith("."))
-        for file in files:
-            if not file.startswith("."):
-                image = os.path.splitext(file)[1].lower() in suffixes
-                others += not image
-                images += [os.path.join(folder, file)] if image else []
-    if not images:
-        found = f"it holds {others} other files" if others else "it is empty"
-        raise not_found(f"any file that ends in {', '.join(suffixes)} ({found})")
-    return [Path(image) for image in sorted(images)]
+    try:
+        found = files_below(root, suffixes)
+    except UnlistedFolderError as error:
+        raise not_found(str(error), f"Make the folder {error.folder} readable, or move it away") from error
+    if not found.paths:
+        phones = [PHONE_REMEDY] if any(suffix in PHONE_SUFFIXES for suffix in found.left_out) else []
+        raise not_found(f"{wanted(suffixes)} ({described(found.left_out)})", *phones)
+    if suffixes is None:
+        tell_left_out(root, found.left_out)
+    return found.paths
 
 
 def read_image(path: str | Path, *, upright: bool = False, remedy: str = REPLACE_OR_SKIP) -> Image.Image:
@@ -97,16 +109,33 @@ def read_image(path: str | Path, *, upright: bool = False, remedy: str = REPLACE
         UnreadableImageError: names the file, what is wrong and what to do.
     """
     try:
+        if not os.path.isfile(path):  # a pipe would wait for its writer
+            raise ValueError(_not_a_file(path))
         if os.path.getsize(path) == 0:
             raise ValueError("the file is empty")
+        can_read_phones()
         with Image.open(path) as image:
             image.load()
             return as_rgb(ImageOps.exif_transpose(image) if upright else image)
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, UnidentifiedImageError):
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else printable(error)
+        if isinstance(error, Image.DecompressionBombError):
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            reason = f"it is larger than Pillow decodes, {most:,} pixels"
+            remedy = f"Save it with fewer pixels, or, of a source that you trust, raise {BOMB}. {remedy}"
+        elif isinstance(error, UnidentifiedImageError):
             reason = "its content is not an image, or its beginning is damaged"
-        raise UnreadableImageError(f"cannot read the image {path}: {reason}. {remedy}.") from error
+            if os.path.splitext(path)[1].lower() in PHONE_SUFFIXES and not can_read_phones():
+                reason, remedy = "photographs of phones in this format take pillow-heif", f"{PHONE_REMEDY}. {remedy}"
+        raise UnreadableImageError.of(path, reason, remedy) from error
+
+
+def _not_a_file(path: str | Path) -> str:
+    if os.path.isdir(path):
+        return "Is a directory"
+    if os.path.islink(path) and not os.path.exists(path):
+        return f"it is a link to {printable(os.readlink(path))}, which is not there"
+    return "it is no file" if os.path.exists(path) else "No such file or directory"
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

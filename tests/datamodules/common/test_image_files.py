@@ -118,6 +118,40 @@ def break_file(kind: str, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UnreadableImageError, match=r"pipe\.jpg: it is no file"):
+        read_image(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(UnreadableImageError, match=r"link\.jpg: it is a link to .*gone\.jpg, which is not there"):
+        read_image(tmp_path / "link.jpg")
+
+
+def test_a_decompression_bomb_is_named_with_its_limit(tmp_path, monkeypatch):
+    path = save_photo(tmp_path / "x.png", 100, 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UnreadableImageError, match=r"x\.png: .* 2,000 pixels\. .*MAX_IMAGE_PIXELS") as error:
+        read_image(path)
+    assert "pixels" in error.value.reason
+    assert "skip_unreadable" not in error.value.reason
+
+
+def test_a_photograph_of_a_phone_that_is_not_read_says_what_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setattr("datamodules.common.image_files.can_read_phones", lambda: False)
+    with pytest.raises(UnreadableImageError, match=r"x\.heic.*pip install 'visionscapes\[heic\]'"):
+        read_image(tmp_path / "x.heic")
+
+
+def test_the_first_picture_of_several_is_read(tmp_path):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    for suffix in ["gif", "webp", "tif", "apng", "avif", "mpo"]:
+        first.save(tmp_path / f"x.{suffix}", save_all=True, append_images=[second])
+        red, _, blue = np.asarray(read_image(tmp_path / f"x.{suffix}"))[4, 4].tolist()
+        assert red > 200 > 55 > blue, suffix
+
+
 BROKEN = ["truncated jpeg", "truncated png", "float", "32 bit", "folder", "missing", "empty", "text", "header only"]
 
 
