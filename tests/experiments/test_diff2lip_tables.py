@@ -109,7 +109,7 @@ def test_runs_are_shared(scale, fits):
     assert sum(run.command == "fit" for run in runs) == fits
     plain = [run for run in runs if run.command == "fit" and run.configs[0].endswith("/diff2lip.yaml")]
     (full,) = [run for run in plain if not run.overrides]
-    halves = [run for run in plain if len(run.overrides) == 3 and ("trainer.max_epochs", 5) in run.overrides]
+    halves = [run for run in plain if len(run.overrides) == 3 and ("trainer.max_epochs", "5") in run.overrides]
     assert len(halves) == (scale == "embedded")  # ablations are held against a default of as many steps
     assert all({full, *halves} & set(grid.runs.values()) for grid in grids.values())
 
