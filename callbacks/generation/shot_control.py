@@ -12,10 +12,11 @@ from typing_extensions import override
 from callbacks.generation.comparison import SUBJECT
 from callbacks.generation.evaluation import generating, report
 from callbacks.generation.pictures import to_bytes
-from callbacks.results.presentation import LOWER, SHARE, Presentation
+from callbacks.results.presentation import LOWER, SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
 from metrics.estimate import Estimate, mean_estimate
 from metrics.region_colours import REGIONS, nearest_colours, region_colours
+from networks.identity import IdentityEmbedder, SmallIdentity
 from networks.reenacted import Reenacts, shot_numbers
 from visionscapes.checks import Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -23,6 +24,8 @@ from visionscapes.processes import gather_entries
 
 OWN, ANOTHER, TRUTH, CHANCE = "own shots", "another's shots", "truth", "chance"
 L1, NEARER, NAMED, NAMED_BY_PERSON = "L1", "own is nearer", "colours name", "colours but the background's name"
+TO_SOURCE, TO_DRIVER = "ID-SIM to the source", "ID-SIM to the driver"
+_SIMILARITY = MetricKind("higher", digits=".3f", errors=True)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class ControlledPerson:
     Attributes:
         own: L1 with the own shots, on the scale of 0 to 255.
         another: L1 with those of another person.
+        to_source: ID-SIM of the outputs with those to the shots, this person's pose driving the other.
+        to_driver: the same to the true pictures of this person.
         generated: (T, R, 3) colours of the regions of the output with the own shots; None without label maps.
         true: (T, R, 3) of the true pictures of the same targets.
         colours: (R, 3) of other true pictures of the person.
@@ -86,6 +91,8 @@ class ControlledPerson:
 
     own: float
     another: float
+    to_source: float
+    to_driver: float
     generated: Tensor | None
     true: Tensor | None
     colours: Tensor | None
@@ -100,6 +107,9 @@ class ShotControl(Callback):
 
     - "L1" with "own shots" and with "another's shots", those of the person before in the order of names, the last one's
       for the first, and the share of people for whom the "own is nearer".
+    - "ID-SIM to the source" and "ID-SIM to the driver" with "another's shots": there the person of the shots is
+      driven by somebody else (thesis 6.1.2.3), and the cosine of embeddings says whether the output is who the shots
+      show, or who is in the pictures that the drawings are of.
     - Where there are exact label maps, the share of targets in which the "colours name" the person among 16: the mean
       colours of skin, hair, lips, hat, clothes and background of the output, at the places where the true picture has
       them, are nearest to those of other true pictures of the same person; and the same without the background. Beside
@@ -110,22 +120,26 @@ class ShotControl(Callback):
         targets: of each person, at equal intervals; half of those that there are at most, for the others say what the
             person's colours are.
         candidates: people of whom one is to be named; all, if there are fewer.
+        embedder: of identities; None for the network of this repository, which knows drawn people.
 
     Raises:
         UserError: an option is out of its bounds; in the run, a module that has no ``reenact``.
     """
 
     protocol = "shot_control"
-    presentation = Presentation("Whether the person comes from the shots", SHARE, {L1: LOWER}, ranked=False)
+    presentation = Presentation(
+        "Whether the person comes from the shots", SHARE, {L1: LOWER, "ID-SIM": _SIMILARITY}, ranked=False
+    )
 
     def __init__(
         self,
         shots: PositiveInt = 4,
         targets: PositiveInt = 8,
         candidates: Annotated[int, Bounds(least=2)] = 16,
+        embedder: IdentityEmbedder | None = None,
     ):
         check_options(ShotControl, locals())
-        self.shots, self.targets, self.candidates = shots, targets, candidates
+        self.shots, self.targets, self.candidates, self.embedder = shots, targets, candidates, embedder
         self.results: list[Result] = []
         self._people: dict[str, ShownPerson] = {}
 
@@ -164,9 +178,10 @@ class ShotControl(Callback):
             return
         assert isinstance(pl_module, Reenacts)
         before = dict(zip(names, [names[-1], *names], strict=False))
+        judge = (SmallIdentity() if self.embedder is None else self.embedder).requires_grad_(False).eval()
         with generating(trainer):
             mine = {
-                name: controlled(pl_module, person, shots[before[name]], pl_module.device)
+                name: controlled(pl_module, person, shots[before[name]], judge.to(pl_module.device))
                 for name, person in self._people.items()
             }
         people = gather_entries(mine)
@@ -177,11 +192,16 @@ class ShotControl(Callback):
 
     def rows(self, people: list[ControlledPerson], size: int) -> list[Result]:
         """Return the rows of all people in the order of their names, S = size."""
-        own, another = (torch.tensor([getattr(each, key) for each in people]) for key in ("own", "another"))
+        own, another, to_source, to_driver = (
+            torch.tensor([getattr(each, key) for each in people])
+            for key in ("own", "another", "to_source", "to_driver")
+        )
         figures = {
             (L1, OWN): mean_estimate(own),
             (L1, ANOTHER): mean_estimate(another),
             (NEARER, OWN): mean_estimate((own < another).double()),
+            (TO_SOURCE, ANOTHER): mean_estimate(to_source),
+            (TO_DRIVER, ANOTHER): mean_estimate(to_driver),
         }
         coloured = [each for each in people if each.colours is not None]
         if len(coloured) > 1:
@@ -221,7 +241,7 @@ class ShotControl(Callback):
 
 
 def controlled(
-    module: Reenacts, person: ShownPerson, other: tuple[Tensor, Tensor], device: torch.device
+    module: Reenacts, person: ShownPerson, other: tuple[Tensor, Tensor], judge: IdentityEmbedder
 ) -> ControlledPerson:
     """Return what comes of a person.
 
@@ -229,17 +249,29 @@ def controlled(
         module: that reenacts.
         person: whom.
         other: shots and their drawings (K, 3, S, S) uint8 of another person.
-        device: of the module.
+        judge: of identities, on the device of the module.
     """
+    device = next(judge.parameters()).device
 
     def made(shots: Tensor, drawings: Tensor) -> Tensor:
         given = [each.to(device).float() / 255 for each in (shots, drawings, person.drawing)]
         labels = None if person.labels is None else person.labels.to(device)
         return to_bytes(module.reenact(*given, labels=labels).images).cpu()
 
+    def embedded(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=False):
+            return judge(images.to(device).float() / 255).cpu()
+
     outputs = [made(person.shots, person.shot_drawings), made(*other)]
     own, another = (float((each.double() - person.image.double()).abs().mean()) for each in outputs)
+    crossed = embedded(outputs[1])
+    controls = {
+        "own": own,
+        "another": another,
+        "to_source": float((crossed @ embedded(other[0]).T).mean()),
+        "to_driver": float((crossed * embedded(person.image)).sum(1).mean()),
+    }
     if person.true_labels is None:
-        return ControlledPerson(own, another, generated=None, true=None, colours=None)
+        return ControlledPerson(**controls, generated=None, true=None, colours=None)
     generated, true = (region_colours(each / 255, person.true_labels) for each in (outputs[0], person.image))
-    return ControlledPerson(own, another, generated=generated, true=true, colours=person.colours)
+    return ControlledPerson(**controls, generated=generated, true=true, colours=person.colours)

@@ -8,7 +8,7 @@ import yaml
 from callbacks import ReconstructionEvaluation
 from callbacks.generation.head_evaluation import ORACLE, UNMOVED
 from callbacks.generation.shot_control import ANOTHER as ANOTHERS
-from callbacks.generation.shot_control import L1, NAMED, NAMED_BY_PERSON, NEARER, OWN
+from callbacks.generation.shot_control import L1, NAMED, NAMED_BY_PERSON, NEARER, OWN, TO_DRIVER, TO_SOURCE
 from experiments.claims import CONSTANT, Verdict
 from experiments.loading import load_tables
 from experiments.records import ROOT
@@ -72,7 +72,7 @@ def test_printed_number(name, row, column, number):
 
 # (supported, of) by claim: where the printed numbers do not bear out what the text says, this says so.
 SUPPORT = {
-    "table_6_1": [(4, 4), None, (2, 2), None, (1, 1), *[None] * 7],
+    "table_6_1": [(4, 4), None, (2, 2), None, (1, 1), *[None] * 9],
     "table_6_2": [(1, 1), (10, 10), (6, 6), (2, 2), (3, 3), (5, 6), (12, 12), (6, 6)],  # NMKE: 0.042, 0.042
     "figure_6_6": [None] * 11,
     "section_6_1_1_2": [None] * 6,
@@ -200,7 +200,7 @@ def produced(run):
             layouts = ("layout accuracy", "layout mIoU", "oracle agreement")
             figures |= {(name, method) for name in layouts for method in methods}
     if "ShotControl" in callbacks:
-        figures |= {(L1, OWN), (L1, ANOTHERS), (NEARER, OWN)}
+        figures |= {(L1, OWN), (L1, ANOTHERS), (NEARER, OWN), (TO_SOURCE, ANOTHERS), (TO_DRIVER, ANOTHERS)}
         figures |= {(NAMED, OWN), (NAMED_BY_PERSON, OWN)} if drawn else set()
     return figures
 
@@ -212,10 +212,11 @@ def known_to_be_empty(name, scale, cell):
         of_controls = ("Own is nearer", "Colours name", "But the background's")
         if row.endswith("own shots"):
             return column not in ("L1", *of_controls)
+        crossed = ("To the source", "To the driver")
         if row.endswith("another's shots"):
-            return column != "L1"
+            return column not in ("L1", *crossed)
         fidelity = ("PSNR", "SSIM", "Feature distance", "Frechet distance") if row == "Source" else ()
-        return row in CITED or column in (*fidelity, *of_controls)
+        return row in CITED or column in (*fidelity, *of_controls, *crossed)
     if name == "section_6_1_1_2":
         labels, of_images = ("Accuracy", "mIoU"), ("L1", "ID-SIM", "NMKE")
         if row == "Oracle":

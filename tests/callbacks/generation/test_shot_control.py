@@ -5,7 +5,8 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.strategies import DDPStrategy
 
-from callbacks.generation.shot_control import NAMED, NAMED_BY_PERSON, ShotControl
+from callbacks.generation.shot_control import NAMED, NAMED_BY_PERSON, TO_DRIVER, TO_SOURCE, ShotControl
+from networks.identity import IdentityEmbedder
 from tests.callbacks.generation.cases import values
 from tests.helpers.processes import two_processes
 from tests.helpers.quiet_trainer import quiet_trainer
@@ -51,6 +52,30 @@ def test_what_makes_nothing_of_its_shots_is_found(tmp_path):
     assert found["L1", "own shots"] == found["L1", "another's shots"] > 0
     assert found["own is nearer", "own shots"] == 0
     assert found[NAMED, "own shots"] < 0.5 < found[NAMED, "truth"]
+
+
+class ByPlace(IdentityEmbedder):
+    """Embeds pictures of one person in one direction, found by their bytes."""
+
+    title = "exact"
+
+    def __init__(self):
+        super().__init__()
+        self.known = torch.nn.Parameter(
+            torch.stack([images_of(pictures(person)).float().mean((0, 1)).flatten() for person in range(4)])
+        )
+
+    def embed(self, images):
+        means = 255 * images.mean(1).flatten(1)
+        return torch.nn.functional.one_hot(torch.cdist(means, self.known).argmin(1), 4).float()
+
+
+def test_a_driver_does_not_become_the_person(tmp_path):
+    """With another's shots the other is to be seen, in the poses of the one whose drawings they are."""
+    found = values(measured(tmp_path, PerfectReenactor(), loader([1, 2, 3]), embedder=ByPlace()))
+    assert (found[TO_SOURCE, "another's shots"], found[TO_DRIVER, "another's shots"]) == (1, 0)
+    found = values(measured(tmp_path, Blind(), loader([1, 2, 3]), embedder=ByPlace()))
+    assert found[TO_SOURCE, "another's shots"] < 0.5
 
 
 def test_swapped_shots_are_found(tmp_path):
@@ -102,7 +127,7 @@ def test_without_label_maps_there_are_no_colours(tmp_path):
         del batch["true_labels"], batch["labels"]
         batches.append(batch)
     found = values(measured(tmp_path, PerfectReenactor(), torch.utils.data.DataLoader(batches, batch_size=None)))
-    assert {metric for metric, _ in found} == {"L1", "own is nearer"}
+    assert {metric for metric, _ in found} == {"L1", "own is nearer", TO_SOURCE, TO_DRIVER}
 
 
 def test_nobody_to_compare_with(tmp_path, capsys):
