@@ -1,8 +1,9 @@
-"""The one entry point: ``python cli.py fit | validate | test | predict --config FILE [--KEY VALUE ...]``.
+"""The one entry point: ``python cli.py fit | validate | test | predict | export --config FILE [--KEY VALUE ...]``.
 
 This file turns whatever happens into an exit status and, for mistakes of the user, into one line on stderr:
 0 done, 2 the user's input, 130 Ctrl-C, 143 SIGTERM (with a checkpoint), 1 a bug (with its traceback).
-``command_line.lightning_cli`` does the work, imported only when there is work: torch takes seconds to import.
+``command_line.lightning_cli`` does the work, and ``command_line.own_command_line`` that of subcommands of our own: both
+are imported only when there is work, for torch takes seconds to import.
 """
 
 import os
@@ -50,9 +51,9 @@ def main(args: list[str] | None = None) -> "CommandLine":
                 raise SystemExit(0)
             with quick_imports.no_garbage_collection():
                 quick_imports.import_lightning()
-                from command_line.lightning_cli import CommandLine
+                from command_line.own_command_line import command_line_of
 
-            return CommandLine(args)
+            return command_line_of(args)
     except UserError as error:
         raise SystemExit(_report(str(error))) from error
     except OSError as error:  # of a file that is read before there is a run

@@ -2,12 +2,14 @@
 
 import re
 import textwrap
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from command_line.errors.messages import did_you_mean
 from command_line.reading.configurations import config_files
 from command_line.reading.yaml_files import check_file
+from command_line.subcommands.table import OWN
 from visionscapes.bundled import configurations, find_configuration
 from visionscapes.errors import UserError
 
@@ -16,6 +18,7 @@ SUBCOMMANDS = {
     "validate": "run the validation data of a module",
     "test": "run the evaluation of a module",
     "predict": "write the features or images of a module for data of your own",
+    **{name: own.meaning for name, own in OWN.items()},
 }
 # (option, default, meaning). tests/command_line/test_help.py compares this list with the real parser.
 OPTIONS = {
@@ -105,7 +108,8 @@ def check_config(path: str) -> None:
 
 def overview() -> str:
     """Return the help of the command itself: subcommands, configurations, examples."""
-    commands = "\n".join(f"  {name:<10}{text}" for name, text in SUBCOMMANDS.items())
+    width = max(map(len, SUBCOMMANDS)) + 2
+    commands = "\n".join(f"  {name:<{width}}{text}" for name, text in SUBCOMMANDS.items())
     return "\n".join(
         [
             "usage: python cli.py SUBCOMMAND --config FILE [--config FRAGMENT ...] [--KEY VALUE ...]",
@@ -122,9 +126,9 @@ def options(subcommand: str) -> str:
     """Return the options of a subcommand that most runs need."""
     parts = [
         f"usage: python cli.py {subcommand} --config FILE [--config FRAGMENT ...] [--KEY VALUE ...]",
-        f"\n{SUBCOMMANDS[subcommand].capitalize()}.",
+        f"\n{SUBCOMMANDS[subcommand][0].upper()}{SUBCOMMANDS[subcommand][1:]}.",
     ]
-    for title, rows in OPTIONS.items():
+    for title, rows in _options_of(subcommand).items():
         parts.append(f"\n{title}")
         for option, default, meaning in rows:
             if option == "--test_after_fit" and subcommand != "fit":
@@ -132,7 +136,21 @@ def options(subcommand: str) -> str:
             text = textwrap.wrap(f"{meaning} [{default}]" if default else meaning, 80)
             head = f"  {option:<36}"
             parts += [head + text[0], *(" " * len(head) + line for line in text[1:])]
-    return "\n".join([*parts, "\nIn brackets the default. Examples", EXAMPLES])
+    examples = EXAMPLES
+    if subcommand in OWN:
+        examples = "\n".join(f"  {line}" for line in OWN[subcommand].examples)
+    return "\n".join([*parts, "\nIn brackets the default. Examples", examples])
+
+
+def _options_of(subcommand: str) -> Mapping[str, Sequence[tuple[str, str, str]]]:
+    """Return what the quick help of a subcommand lists; one of our own runs no trainer."""
+    if subcommand not in OWN:
+        return OPTIONS
+    own = OWN[subcommand]
+    run = [row for row in OPTIONS["What to run"] if "model" in own.builds or row[0] != "--ckpt_path"]
+    where = [row for row in OPTIONS["Where it writes"] if row[0] in ("--name", "--runs_dir")]
+    titles = ("What to run", f"What {subcommand} does", "Where it writes", "Inspect")
+    return dict(zip(titles, (run, own.options, where, OPTIONS["Inspect"]), strict=True))
 
 
 def _config_table() -> str:

@@ -8,40 +8,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import Namespace
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
-from callbacks.run.checkpoint_files import differences, newest_run, read_checkpoint
+from callbacks.run.checkpoint_files import differences, read_checkpoint
 from callbacks.run.checkpointing import Checkpointing
-from callbacks.run.resuming import checkpoint_to_resume, named_checkpoint, tidy_up
 from callbacks.run.run_log import RunLog
 from callbacks.run.run_record import RunRecord
 from command_line.errors.construction import Construction, of_file, of_library
 from command_line.errors.expected_warnings import silence_expected
 from command_line.errors.explanations import explain
 from command_line.errors.failures import end_ranks, explain_failure
-from command_line.errors.messages import group_options, groups_of, with_full_name
+from command_line.errors.messages import group_options, with_full_name
 from command_line.errors.refusals import explain_refusal
-from command_line.help import SUBCOMMANDS
 from command_line.reading.bundled_paths import read_bundled_paths
 from command_line.reading.configurations import config_files, is_bundled, located
 from command_line.reading.literals import PARSER_MODE, read_none_as_null
 from command_line.reading.named_classes import class_paths_in, import_named_classes
 from command_line.reading.old_names import model_of, notices, read_old_names
-from command_line.reading.values import check_values, with_classes_of_help, with_values, without_value
+from command_line.reading.values import check_chosen, check_values, with_classes_of_help, with_values, without_value
 from command_line.run.equipment import place_wandb, with_callbacks, with_plugins
 from command_line.run.job import Session, check_processes, is_rank_zero
 from command_line.run.method_checks import check_replaced_options, check_trains
 from command_line.run.run_folder import (
     INHERITED,
-    SAVED_CONFIG,
-    STARTED_FROM,
     ClaimedFolder,
     claim,
     close,
@@ -49,30 +44,18 @@ from command_line.run.run_folder import (
     scratch,
     withdraw,
 )
+from command_line.run.saved_config import SavedConfig
+from command_line.run.starting_point import newest_checkpoint_of, other_checkpoint, own_checkpoint
 from command_line.run.termination import Terminated, before_exit, raised_by_sigterm
 from command_line.run.trainer import HardwareTrainer
 from visionscapes.errors import UserError
-from visionscapes.files import lasting, write_text
+from visionscapes.files import lasting
 from visionscapes.search_path import taken_instead
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the loaders deal samples to ranks themselves, without padding
     "log_every_n_steps": 10,  # Lightning's 50 leaves short runs without a curve
 }
-
-
-class SavedConfig(SaveConfigCallback):
-    """Saves the configuration such that it starts a new run of the same kind."""
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any):
-        config = config.clone()
-        config.name, config.resume = None, False
-        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
-
-    @override
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file, whole or not at all."""
-        write_text(Path(trainer.default_root_dir) / SAVED_CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CommandLine(LightningCLI):
@@ -89,6 +72,7 @@ class CommandLine(LightningCLI):
     run_folder: Path
     checkpoint: Path | None = None
     _record: RunRecord
+    _method: str
 
     def __init__(self, args: list[str]):
         self._command = ["cli.py", *args]
@@ -120,7 +104,7 @@ class CommandLine(LightningCLI):
             trainer_class=HardwareTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
-            parser_kwargs=parser_kwargs | {name: dict(parser_kwargs) for name in SUBCOMMANDS},
+            parser_kwargs=parser_kwargs | {name: dict(parser_kwargs) for name in self.subcommands()},
             auto_configure_optimizers=False,
             args=args,
         )
@@ -184,42 +168,40 @@ class CommandLine(LightningCLI):
         Raises:
             UserError: options that contradict each other, or a checkpoint that cannot be used.
         """
-        if self._get(self.config, "trainer").default_root_dir is not None:
-            raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
-        for part in ("model", "data"):
-            chosen = self._get(self.config, part)
-            for group in groups_of(chosen.class_path) if chosen else ():
-                if (chosen.as_dict().get("init_args") or {}).get(group, {}) is None:
-                    raise UserError(
-                        f"--{part}.{group} is null: give some of its options, or leave it out for its defaults"
-                    )
+        check_chosen(self.config[self.config.subcommand])
         files = [Path(str(path)) for path in self._get(self.config, "config") or []]
-        method = method_of(files, self._get(self.config, "model").class_path)
+        named = self._get(self.config, "model") or self._get(self.config, "data")
+        self._method = method_of(files, named.class_path if named else str(self.subcommand))
         resume, given = self._get(self.config, "resume"), self._get(self.config, "ckpt_path")
-        runs = Path(self._get(self.config, "runs_dir")).resolve() / method
+        runs = Path(self._get(self.config, "runs_dir")).resolve() / self._method
         passing = bool(self._get(self.config, "trainer").fast_dev_run)
-        claimed = scratch() if passing else self._claim(method, bool(resume))
+        claimed = scratch() if passing else self._claim(self._method, bool(resume))
         self.run_folder = claimed.folder
         os.environ[INHERITED] = str(self.run_folder)
         self._closing.callback(close, claimed)
         before_exit(partial(close, claimed))
         self._closing.enter_context(lasting(self.run_folder))
-        self.checkpoint = self._own_checkpoint(whole=resume == "whole") if claimed.resume else None
+        if claimed.resume:
+            saving = self._get(self.config, "checkpoint")
+            trains = self.subcommand == "fit"
+            self.checkpoint = own_checkpoint(self.run_folder, whole=resume == "whole", trains=trains, saving=saving)
         goes_on = self.checkpoint is not None
         if claimed.resume and not goes_on:
             self._resumed_step = -1  # whatever an earlier session has logged will be trained again
         if given and not goes_on:
-            self.checkpoint = self._named_checkpoint(str(given), runs)
-        weights = self._model_arguments().get("weights")
-        if self.subcommand == "predict" and not self.checkpoint and not weights:
-            self.checkpoint = newest_run(runs)
-            if self.checkpoint:
-                _say(f"no --ckpt_path: using the newest run, {os.path.relpath(self.checkpoint)}")
+            self.checkpoint = other_checkpoint(str(given), runs)
+        has_weights = self.checkpoint or self._model_arguments().get("weights")
+        if self._takes_newest() and not has_weights:
+            self.checkpoint = newest_checkpoint_of(runs)
         self._begin_record()
         if self.checkpoint:
             self._look_at(read_checkpoint(self.checkpoint), goes_on)
-        elif self.subcommand != "fit" and not weights:
+        elif self.subcommand != "fit" and self._get(self.config, "model") and not has_weights:
             _say(f"note: no --ckpt_path, so {self.subcommand} uses the module as its configuration builds it")
+
+    def _takes_newest(self) -> bool:
+        """Whether the newest run of the method is meant where no checkpoint is named."""
+        return self.subcommand == "predict"
 
     def _claim(self, method: str, resume: bool) -> ClaimedFolder:
         return claim(
@@ -254,24 +236,9 @@ class CommandLine(LightningCLI):
     def _stepped(self) -> bool:
         return bool(self.trainer.global_step) or self.checkpoint is not None or self._resumed_step is not None
 
-    def _own_checkpoint(self, whole: bool) -> Path | None:
-        """Return the checkpoint that the run goes on from; the first process clears up after a killed session."""
-        found = checkpoint_to_resume(self.run_folder, whole=whole)
-        if self.subcommand != "fit" or not is_rank_zero(os.environ):
-            return found
-        saving = self._get(self.config, "checkpoint")
-        return tidy_up(self.run_folder, found, keep=saving.save_top_k, last=saving.save_last)
-
-    def _named_checkpoint(self, name: str, runs: Path) -> Path:
-        """Return the checkpoint of --ckpt_path: the same one on every rank, though another run may save meanwhile."""
-        if STARTED_FROM in os.environ and not is_rank_zero(os.environ):
-            return Path(os.environ[STARTED_FROM])
-        path = named_checkpoint(name, runs)
-        os.environ[STARTED_FROM] = str(path)
-        return path
-
     def _model_arguments(self) -> dict[str, Any]:
-        return self._get(self.config, "model").as_dict().get("init_args") or {}
+        model = self._get(self.config, "model")
+        return model.as_dict().get("init_args") or {} if model else {}
 
     def _look_at(self, checkpoint: Mapping[str, Any], goes_on: bool) -> None:
         self._first_step = checkpoint["global_step"]
@@ -292,7 +259,7 @@ class CommandLine(LightningCLI):
         construction = Construction()
         self.parser.add_instantiator(construction, object)
         try:
-            super().instantiate_classes()
+            self._construct()
         except Exception as error:
             reason = construction.explained(error)
             if not isinstance(reason, UserError):
@@ -302,6 +269,12 @@ class CommandLine(LightningCLI):
                 if chosen := self._get(self.config, part):
                     told = with_full_name(told, chosen.class_path)
             raise UserError(told) from error.__cause__
+        self._check_parts()
+
+    def _construct(self) -> None:
+        super().instantiate_classes()
+
+    def _check_parts(self) -> None:
         check_processes(os.environ, self.trainer.world_size)
         if self.subcommand == "fit":
             check_trains(self.model)

@@ -15,6 +15,7 @@ import yaml
 from command_line.errors.explanations import unknown_key, unknown_option
 from command_line.reading.configurations import config_files, located
 from command_line.reading.old_names import model_of
+from command_line.subcommands.table import OWN as OWN_SUBCOMMANDS
 from visionscapes.bundled import ROOT
 from visionscapes.errors import UserError
 from visionscapes.renamed_options import groups_of
@@ -69,11 +70,14 @@ def known_options(subcommand: str, trainer: ast.ClassDef | None = None) -> Itera
     """Yield the options of a subcommand as the parser calls them, those of single classes left out.
 
     Args:
-        subcommand: fit, validate, test or predict.
+        subcommand: fit, validate, test, predict, or one of our own.
         trainer: the class Trainer of Lightning; it is looked for if None.
     """
     yield from OWN
     trainer = trainer or _trainer()
+    if subcommand in OWN_SUBCOMMANDS:
+        yield from (option.removeprefix("--") for option, _, _ in OWN_SUBCOMMANDS[subcommand].options)
+        yield from ["ckpt_path"] * ("model" in OWN_SUBCOMMANDS[subcommand].builds)
     if trainer is not None:
         yield from (name for name in _arguments(trainer, subcommand) if name not in NOT_OFFERED)
         yield from (f"trainer.{name}" for name in _arguments(trainer, "__init__") if name != "self")

@@ -7,6 +7,7 @@ from typing import Any, get_origin
 from jsonargparse import Namespace
 
 from command_line.errors.explanations import EXAMPLES, annotation_of
+from command_line.errors.messages import groups_of
 from command_line.reading.old_names import class_path_of
 from command_line.reading.trainer_options import check_seed, check_trainer
 from visionscapes.errors import UserError
@@ -103,6 +104,24 @@ def check_values(config: Namespace, bare: list[str]) -> None:
             path = str(each.get("class_path")) if isinstance(each, Namespace | Mapping) else ""
             if path.startswith("pytorch_lightning.") and path.rpartition(".")[2] in BASES:
                 raise UserError(f"trainer.{option} has an entry that names no class: give it a class_path")
+
+
+def check_chosen(config: Namespace) -> None:
+    """Check what the classes are given whose options stand in groups, and where the trainer is to write.
+
+    Args:
+        config: of the subcommand, parsed.
+
+    Raises:
+        UserError: a whole group is null, or the trainer is given a folder.
+    """
+    if config.trainer.default_root_dir is not None:
+        raise UserError("trainer.default_root_dir is this run's own folder: choose it with --runs_dir and --name")
+    for part in ("model", "data"):
+        chosen = config.get(part)
+        for group in groups_of(chosen.class_path) if chosen else ():
+            if (chosen.as_dict().get("init_args") or {}).get(group, {}) is None:
+                raise UserError(f"--{part}.{group} is null: give some of its options, or leave it out for its defaults")
 
 
 def _check_nulls(value: Any, option: str) -> None:

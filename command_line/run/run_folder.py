@@ -127,12 +127,17 @@ def close(claimed: ClaimedFolder) -> None:
 
 def withdraw(folder: Path) -> None:
     """Empty a run folder in which nothing began: there is nothing in it but what describes the run."""
-    inside = sorted(folder.rglob("*"), reverse=True)  # what is in a folder before the folder
-    mine = [path for path in inside if path.is_dir() or (path.name in DESCRIPTIONS and path.parent == folder)]
-    if len(mine) == len([path for path in inside if path.name != LOCK]):
+    if describes_only(folder):
         with suppress(OSError):
-            for path in mine:
-                path.rmdir() if path.is_dir() else path.unlink()
+            for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+                if path.name != LOCK:
+                    path.rmdir() if path.is_dir() else path.unlink()
+
+
+def describes_only(folder: Path, besides: str = "") -> bool:
+    """Return whether a run folder has no file but those that say which run it is, and the one named ``besides``."""
+    files = [path for path in folder.rglob("*") if not path.is_dir() and path.name != LOCK]
+    return all(path.name in {*DESCRIPTIONS, besides} and path.parent == folder for path in files)
 
 
 def _named(session: Session, folder: Path, asked: bool, subcommand: str) -> ClaimedFolder:

@@ -8,7 +8,9 @@ import pytest
 import cli
 from command_line.help import OPTIONS, SUBCOMMANDS
 from command_line.lightning_cli import CommandLine
+from command_line.own_command_line import OwnCommandLine, command_line_of
 from command_line.reading.early import known_options, refuse_early
+from command_line.subcommands.table import OWN
 from visionscapes.bundled import ROOT
 from visionscapes.errors import UserError
 
@@ -70,9 +72,9 @@ def test_the_options_are_those_of_the_parser(subcommand, monkeypatch):
         self.found = self.options(subcommand)
         raise Stopped(self.found)
 
-    monkeypatch.setattr(CommandLine, "parse_arguments", stop)
+    monkeypatch.setattr(OwnCommandLine if subcommand in OWN else CommandLine, "parse_arguments", stop)
     with pytest.raises(Stopped) as caught:
-        CommandLine([subcommand])
+        command_line_of([subcommand])
     assert set(caught.value.args[0]) == set(known_options(subcommand))
 
 

@@ -1,0 +1,30 @@
+"""The configuration that a run saves."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
+from typing_extensions import override
+
+from command_line.run.run_folder import SAVED_CONFIG
+from visionscapes.files import write_text
+
+
+class SavedConfig(SaveConfigCallback):
+    """Saves the configuration such that it starts a new run of the same kind."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any):
+        config = config.clone()
+        config.name, config.resume = None, False
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file, whole or not at all."""
+        self.save_in(Path(trainer.default_root_dir))
+
+    def save_in(self, folder: Path) -> None:
+        """Write the file into a run folder, whole or not at all."""
+        write_text(folder / SAVED_CONFIG, self.parser.dump(self.config, skip_none=False))

@@ -1,0 +1,1 @@
+"""Subcommands of our own, beside those of Lightning's Trainer: a table, and a file for each."""
