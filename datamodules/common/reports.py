@@ -6,21 +6,33 @@ from pathlib import Path
 
 from datamodules.common.file_names import refuse_escape
 from visionscapes.errors import UserError
-from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 
 
+def report(message: str, *values: object) -> None:
+    """Say something about a data set that its user should know, once for all processes.
+
+    Args:
+        message: with a place for each of the values, as logging takes it.
+        values: that belong there.
+    """
+    from visionscapes.processes import is_first  # which imports torch: `sparse_annotations` starts without
+
+    if is_first():
+        log.warning(message, *values)
+
+
 def compare_count(name: str, things: str, found: int, published: int) -> None:
     """Warn, once for all processes, if there are more or fewer samples than the authors of the data set published."""
-    if found != published and is_first():
-        log.warning("%s has %d %s here, %d as published", name, found, things, published)
+    if found != published:
+        report("%s has %d %s here, %d as published", name, found, things, published)
 
 
 def report_left_out(name: str, count: int, things: str, of: int, reason: str) -> None:
     """Say, once for all processes, how many things a data set leaves out and why; nothing if none."""
-    if count and is_first():
-        log.warning("%s: left out %d of %d %s: %s", name, count, of, things, reason)
+    if count:
+        report("%s: left out %d of %d %s: %s", name, count, of, things, reason)
 
 
 def first_names(paths: Sequence[Path], root: Path, shown: int = 3) -> str:

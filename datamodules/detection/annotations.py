@@ -42,7 +42,7 @@ class AnnotatedImage:
         ignored: (N,) bool, crowd (COCO) or difficult (VOC): not trained on, neither hit nor miss in evaluation.
         removed: (N,) bool, taken away by a sparse split: never trained on, known for figures about the run only.
         areas: (N,) float32 in square pixels, of the mask if the data set states it, else of the box.
-        ids: (N,) int64, of the annotations.
+        ids: (N,) int64 or str, of the annotations.
         masks: compressed COCO RLE of every annotation, empty where it has no pixel, or None if masks were not asked
             for.
         negative: labels that were verified to be absent (LVIS).

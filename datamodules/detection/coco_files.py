@@ -2,9 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from datamodules.common.reports import report
 from datamodules.detection.coco_json import CocoAnnotations
+from visionscapes.errors import UserError
 
 
 def annotation_file(given: str | None, root: Path, usual: Sequence[str]) -> Path:
@@ -40,3 +47,39 @@ def absent_files(paths: Sequence[str]) -> list[Path]:
     folders = {os.path.dirname(path) for path in paths}
     found = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set() for folder in folders}
     return [Path(path) for path in paths if os.path.basename(path) not in found[os.path.dirname(path)]]
+
+
+def with_sizes(coco: CocoAnnotations, paths: Sequence[str]) -> CocoAnnotations:
+    """Return the annotations with the sizes of the picture files where the file does not say any, and tell it.
+
+    Args:
+        coco: the annotations.
+        paths: of the pictures, in their order.
+
+    Raises:
+        UserError: a picture whose size is needed cannot be read.
+    """
+    unknown = np.flatnonzero((coco.sizes < 1).any(1))
+    if not len(unknown):
+        return coco
+    sizes = coco.sizes.copy()
+    with ThreadPool(16) as threads:
+        sizes[unknown] = threads.map(picture_size, [Path(paths[place]) for place in unknown.tolist()], chunksize=64)
+    report(
+        '%s: %d of %d pictures have no "height" and "width"; those of the files are taken', coco.path, len(unknown),
+        len(sizes),
+    )  # fmt: skip
+    return replace(coco, sizes=sizes)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture without decoding it.
+
+    Raises:
+        UserError: the beginning of the file is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise UserError(f"cannot read the image {path} ({error}): replace the file") from error

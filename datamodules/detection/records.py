@@ -7,8 +7,10 @@ from typing import Any, overload
 
 import numpy as np
 
+from datamodules.common.reports import report
 from datamodules.common.run_length import compressed
 from datamodules.detection.annotations import AnnotatedImage, PictureFile, check_boxes
+from datamodules.detection.coco_files import with_sizes
 from datamodules.detection.coco_json import CocoAnnotations
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
 from visionscapes.errors import UserError, in_words
@@ -30,7 +32,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
     boxes: np.ndarray
     removed: np.ndarray
     paths: tuple[str, ...]
-    image_id: Callable[[int, Path], int | str]
+    image_id: Callable[[int | str, Path], int | str]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,7 +50,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
         size = (int(coco.sizes[picture, 0]), int(coco.sizes[picture, 1]))
         path = Path(self.paths[picture])
         return AnnotatedImage(
-            image_id=self.image_id(int(coco.image_ids[picture]), path),
+            image_id=self.image_id(coco.image_ids[picture].item(), path),
             read=PictureFile(path, size),
             size=size,
             boxes=self.boxes[here],
@@ -84,8 +86,12 @@ class CocoRecords(Sequence[AnnotatedImage]):
             return None
         masks = []
         for place in annotations:
+            segmentation = self.coco.segmentations[place]
+            if segmentation is None:
+                masks.append(empty_mask(size))
+                continue
             try:
-                mask, _ = compressed(self.coco.segmentations[place], *size)
+                mask, _ = compressed(segmentation, *size)
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
                     f"annotation {self.coco.ids[place]} in {self.coco.path} has no mask in COCO's format "
@@ -95,12 +101,12 @@ class CocoRecords(Sequence[AnnotatedImage]):
         return tuple(masks)
 
 
-def number_as_id(number: int, path: Path) -> int:
-    """Call a picture by the number that its annotations give it."""
+def number_as_id(number: int | str, path: Path) -> int | str:
+    """Call a picture by the id that its annotations give it."""
     return number
 
 
-def stem_as_id(number: int, path: Path) -> str:
+def stem_as_id(number: int | str, path: Path) -> str:
     """Call a picture by the name of its file without suffix."""
     return path.stem
 
@@ -112,7 +118,7 @@ def records(
     *,
     evaluated: bool,
     removed: np.ndarray | None = None,
-    image_id: Callable[[int, Path], int | str] = number_as_id,
+    image_id: Callable[[int | str, Path], int | str] = number_as_id,
 ) -> CocoRecords:
     """Return the records of all pictures after checking their boxes.
 
@@ -129,6 +135,7 @@ def records(
     """
     if not len(coco.ids):
         raise UserError(f"{coco.path} has pictures, but no annotation: give the file with the boxes")
+    coco = with_sizes(coco, paths)
     removed = np.zeros(len(coco.ids), bool) if removed is None else removed
     images = coco.images
 
@@ -136,6 +143,14 @@ def records(
         return f"annotation {coco.ids[place]} of {coco.files[images[place]]}"
 
     boxes, kept = check_boxes(coco.boxes, coco.sizes[images], "xywh", name, named, evaluated=evaluated)
+    if coco.segmentations is not None:
+        absent = np.flatnonzero(coco.segmentations.absent & kept & ~coco.ignored)
+        if len(absent):
+            effect = "they are misses of the masks" if evaluated else "their boxes are learnt, and no masks"
+            report(
+                "%s: %d of %d annotations have no mask (null, empty, or polygons of fewer than three corners), such as "
+                "%s: %s", name, len(absent), kept.sum(), named(int(absent[0])), effect,
+            )  # fmt: skip
     return CocoRecords(coco.only(kept), boxes[kept], removed[kept], paths=tuple(paths), image_id=image_id)
 
 

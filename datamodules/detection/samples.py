@@ -138,14 +138,15 @@ def truth_of(item: AnnotatedImage) -> dict[str, Any]:
 
     Returns:
         "boxes" (N, 4) float32 xyxy, "labels" (N,) int64, "ignored" (N,) bool, "areas" (N,) float32 px², "ids" (N,)
-        int64, "masks" N compressed RLE or None, and for LVIS "negative" and "not_exhaustive", tuples of labels.
+        int64 or a list of N str, "masks" N compressed RLE or None, and for LVIS "negative" and "not_exhaustive", tuples
+        of labels.
     """
     return {
         "boxes": torch.from_numpy(item.boxes),
         "labels": torch.from_numpy(item.labels),
         "ignored": torch.from_numpy(item.ignored),
         "areas": torch.from_numpy(item.areas),
-        "ids": torch.from_numpy(item.ids),
+        "ids": item.ids.tolist() if item.ids.dtype.kind == "U" else torch.from_numpy(item.ids),
         "masks": None if item.masks is None else list(item.masks),
         "negative": item.negative,
         "not_exhaustive": item.not_exhaustive,

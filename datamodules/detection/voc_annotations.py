@@ -9,11 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import compare_count, first_names, listed
 from datamodules.detection.annotations import check_boxes
+from datamodules.detection.coco_files import picture_size
 from datamodules.detection.coco_json import CocoAnnotations
 from visionscapes.errors import UserError
 
@@ -153,19 +153,6 @@ def voc_objects(annotation: Path) -> list[VOCObject]:
     return objects
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return height and width of a picture without decoding it.
-
-    Raises:
-        UserError: the beginning of the file is damaged.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise UserError(f"cannot read the image {path} ({error}): unpack the data set again") from error
-
-
 def _as_coco(root: Path, files: list[str], sizes: np.ndarray, found: list[list[VOCObject]]) -> CocoAnnotations:
     objects = [each for of_picture in found for each in of_picture]
     counts = np.array([len(of_picture) for of_picture in found], np.int64)
@@ -186,6 +173,7 @@ def _as_coco(root: Path, files: list[str], sizes: np.ndarray, found: list[list[V
         not_exhaustive=((),) * len(files),
         first=np.concatenate([[0], np.cumsum(counts)]),
         ids=np.arange(1, len(objects) + 1),
+        places=np.arange(len(objects)),
         labels=np.array([CLASSES.index(each.name) for each in objects], np.int64),
         boxes=boxes,
         areas=boxes[:, 2] * boxes[:, 3],

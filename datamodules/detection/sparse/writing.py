@@ -110,11 +110,10 @@ def table(annotations: Annotations, removed: NDArray[np.bool_]) -> list[str]:
     n_images = len(annotations.content["images"])
     had = np.bincount(annotations.images[free], minlength=n_images)
     left = np.bincount(annotations.images[free & ~removed], minlength=n_images)
-    of_class = np.bincount(annotations.labels[free], minlength=len(annotations.content["categories"]))
+    of_class = np.bincount(annotations.labels[free], minlength=len(annotations.classes))
     gone = np.bincount(annotations.labels[removed], minlength=len(of_class))
-    names = [str(category.get("name", category["id"])) for category in annotations.content["categories"]]
-    width = max(map(len, [*names, "all classes"]))
-    rows = [("all classes", free.sum(), removed.sum()), *zip(names, of_class, gone, strict=True)]
+    width = max(map(len, [*annotations.classes, "all classes"]))
+    rows = [("all classes", free.sum(), removed.sum()), *zip(annotations.classes, of_class, gone, strict=True)]
     return [
         f"crowds and difficult objects, kept and not counted below: {annotations.protected.sum()}",
         f"images without any annotation: {(had == 0).sum()} of {n_images} before, {(left == 0).sum()} after",

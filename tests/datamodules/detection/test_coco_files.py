@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
+from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths, with_sizes
 from datamodules.detection.coco_json import read_annotations
-from tests.helpers.replicas_detection import make_coco_detection, make_lvis
+from tests.helpers.replicas_detection import edit_json, make_coco_detection, make_lvis
 
 
 def test_a_file_is_looked_for_as_named_and_within_the_root(tmp_path, monkeypatch):
@@ -44,3 +44,15 @@ def test_absent_files_keep_their_order(tmp_path):
     (tmp_path / "a" / "2.jpg").touch()
     paths = [f"{tmp_path}/a/{name}.jpg" for name in np.array(["3", "2", "1"])] + [f"{tmp_path}/b/2.jpg"]
     assert [str(path) for path in absent_files(paths)] == [paths[0], paths[2], paths[3]]
+
+
+def test_sizes_that_the_file_does_not_say_are_those_of_the_pictures(tmp_path, caplog):
+    root = make_coco_detection(tmp_path)
+    path = root / "annotations" / "instances_train2017.json"
+    before = read_annotations(path)
+    paths = [f"{root}/train2017/{name}" for name in before.files]
+    assert with_sizes(before, paths) is before
+    edit_json(path, lambda content: [each.update(width=0) for each in content["images"][:2]])
+    after = with_sizes(read_annotations(path), paths)
+    assert after.sizes.tolist() == before.sizes.tolist()
+    assert 'instances_train2017.json: 2 of 4 pictures have no "height" and "width"' in caplog.text

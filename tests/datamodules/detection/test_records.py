@@ -80,14 +80,27 @@ def test_an_instance_without_any_pixel_has_an_empty_mask(path):
     assert rle.decode(record.masks[1]).shape == (40, 40)
 
 
-@pytest.mark.parametrize(
-    "segmentation", [None, 3, {"size": [3, 3], "counts": [9]}, {"counts": [1]}, [["a", 1, 2, 3, 4, 5]]]
-)
+@pytest.mark.parametrize("segmentation", [3, {"size": [3, 3], "counts": [9]}, {"counts": [1]}, [["a", 1, 2, 3, 4, 5]]])
 def test_a_mask_of_another_format_is_named_when_it_is_needed(path, segmentation):
     edit_json(path, lambda content: content["annotations"][0].update(segmentation=segmentation))
     assert len(of_file(path)[3].ids) == 1
     with pytest.raises(UserError, match=r"annotation 700 in .* has no mask in COCO's format .*with_masks=false"):
         of_file(path, with_masks=True)[3]
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "effect"), [(False, "their boxes are learnt, and no"), (True, "they are misses")]
+)
+def test_annotations_without_a_mask_are_counted_and_their_masks_are_empty(path, caplog, evaluated, effect):
+    from pycocotools import mask as rle
+
+    edit_json(path, lambda content: content["annotations"][1].update(segmentation=None))
+    found = of_file(path, with_masks=True, evaluated=evaluated)
+    assert [int(rle.area(mask)) > 0 for mask in found[0].masks] == [False, True, True]
+    assert len(found[0].boxes) == 3
+    counted = "2 of 6" if evaluated else "1 of 5"  # the other has no area, and is not trained on
+    assert f"COCO: {counted} annotations have no mask" in caplog.text
+    assert f"such as annotation 12 of 000000000009.jpg: {effect}" in caplog.text
 
 
 def test_records_survive_pickling_as_workers_need_them(path):
@@ -167,5 +180,5 @@ def test_pictures_without_any_annotation_at_all_are_an_error(path):
 
 def test_messages_name_annotation_and_picture(path):
     edit_json(path, lambda content: content["annotations"][1].update(bbox=[1, 1, float("nan"), 1]))
-    with pytest.raises(UserError, match=r"annotation 12 of 000000000009\.jpg: \[1\.0, 1\.0, nan, 1\.0\] in 64 x 40"):
+    with pytest.raises(UserError, match=r'annotation 12 .*: "bbox" is \[1\.0, 1\.0, nan, 1\.0\], which is not finite'):
         of_file(path)

@@ -7,12 +7,16 @@ import os
 import pytest
 from pycocotools.coco import COCO
 
+from datamodules.detection.coco_json import read_annotations as read_arrays
+from datamodules.detection.records import DrawnSplit, with_removed
 from datamodules.detection.sparse.reading import read_annotations
 from datamodules.detection.sparse.splits import choose_removed
 from datamodules.detection.sparse.writing import make_sparse, record_path
 from tests.datamodules.detection.sparse.cases import SPLITS, coco, failure, run, write
 from tests.helpers.full_disk import largest_file
 from visionscapes.errors import UserError
+
+BOX = {"bbox": [1, 2, 3, 4]}
 
 
 @pytest.mark.parametrize("words", SPLITS)
@@ -79,10 +83,10 @@ def test_arrays_give_the_same_split_as_the_file(source, tmp_path):
 def test_the_table_says_what_was_removed(tmp_path, capsys):
     content = coco(0)
     for number in range(10):  # ten cats, four of them in one image; three dogs alone in another; a crowd of dogs
-        content["annotations"].append({"id": number, "image_id": 100 if number < 4 else 99, "category_id": 3})
+        content["annotations"].append({"id": number, "image_id": 100 if number < 4 else 99, "category_id": 3, **BOX})
     for number in range(10, 14):
         crowd = {"iscrowd": 1} if number == 13 else {}
-        content["annotations"].append({"id": number, "image_id": 98, "category_id": 10, **crowd})
+        content["annotations"].append({"id": number, "image_id": 98, "category_id": 10, **BOX, **crowd})
     source = write(tmp_path / "in.json", content)
     assert run(source, tmp_path / "out.json", "--split", "1", "--percent", "100") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -115,7 +119,7 @@ def test_crowds_and_difficult_objects_stay_whatever_the_field(tmp_path, field):
 
 def test_an_image_with_one_box_keeps_it(tmp_path):
     content = coco(0)
-    content["annotations"] = [{"id": 5, "image_id": 100, "category_id": 3}]
+    content["annotations"] = [{"id": 5, "image_id": 100, "category_id": 3, **BOX}]
     source = write(tmp_path / "in.json", content)
     for name, words in enumerate([*SPLITS[1:], ["--split", "4", "--level", "extreme"]]):
         assert run(source, tmp_path / f"{name}.json", *words) == 0
@@ -172,3 +176,34 @@ def test_from_python_it_is_the_same(source, tmp_path, capsys):
     assert record_path(tmp_path / "a.json").read_bytes() == record_path(tmp_path / "b.json").read_bytes()
     with pytest.raises(UserError, match=r"b\.json exists"):
         make_sparse(source, tmp_path / "b.json", "3", percent=50)
+
+
+def uuid(number):
+    return f"f81d4fae-7dec-11d0-a765-{number:012x}"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: [each.pop("id") for each in content["annotations"]],
+        lambda content: [each.update(id=uuid(each["id"])) for each in content["annotations"]],
+        lambda content: [each.update(image_id=str(each["image_id"])) for each in content["annotations"]],
+        lambda content: [each.update(id=f"{each['id']}") for each in content["images"]],
+        lambda content: [each.update(id=float(each["id"])) for each in content["annotations"]],
+    ],
+    ids=["no ids", "UUIDs", "texts for numbers", "numbers for texts", "fractions that are whole"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_data_modules_read_what_is_written_of_the_same_files(tmp_path, spoil, encoding):
+    content = coco()
+    spoil(content)
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps(content), encoding=encoding)
+    assert run(source, tmp_path / "out.json", "--split", "3", "--percent", "50") == 0
+    sparse, full = (read_arrays(tmp_path / name) for name in ("out.json", "in.json"))
+    found, gone = with_removed(sparse, full)
+    record = json.loads((tmp_path / "out.removed.json").read_text())["removed"]
+    assert 10 < len(record) < 50
+    assert sorted(found.ids[gone].tolist()) == record
+    drawn = DrawnSplit("3", 50, None, seed=0).removed(full)
+    assert sorted(full.ids[drawn].tolist()) == record
