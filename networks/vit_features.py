@@ -113,13 +113,20 @@ class ViTFeatures(nn.Module):
         """Return the grid (h, w) for an image of this size in pixels.
 
         Raises:
-            UserError: the image is smaller than a patch.
+            UserError: the image is smaller than a patch, or the ViT takes another size only.
         """
         if min(height, width) < self.patch_size:
             raise UserError(
                 f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}: enlarge it"
             )
-        return (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
+        h, w = (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
+        fixed = None if self._plain or getattr(self.vit, "dynamic_img_size", False) else self.vit.patch_embed.img_size
+        if fixed is not None and tuple(fixed) != (h * self.patch_size, w * self.patch_size):
+            raise UserError(
+                f"this ViT takes images of {fixed[1]}x{fixed[0]} pixels only, not {width}x{height}; "
+                "resize them, or build it for another size with model_args: {img_size: ...}"
+            )
+        return h, w
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -135,13 +142,6 @@ class ViTFeatures(nn.Module):
         vit = self.vit
         if not self._plain:
             images = images[..., : h * self.patch_size, : w * self.patch_size]
-            fixed = None if getattr(vit, "dynamic_img_size", False) else vit.patch_embed.img_size
-            if fixed is not None and tuple(fixed) != tuple(images.shape[-2:]):
-                height, width = images.shape[-2:]
-                raise UserError(
-                    f"this ViT takes images of {fixed[1]}x{fixed[0]} pixels only, not {width}x{height}; "
-                    "resize them, or build it for another size with model_args: {img_size: ...}"
-                )
             maps = vit.forward_intermediates(images, indices=[blocks - 1], stop_early=True, intermediates_only=True)
             return maps[0].flatten(2).transpose(1, 2)
         projection = vit.patch_embed.proj

@@ -222,5 +222,6 @@ def name_in_table(path: str, root: str | Path | None) -> str:
 
 def root_of_data(trainer: Trainer) -> Path | None:
     """Return the folder of the data that are predicted, None if they have none."""
-    root = getattr(getattr(trainer, "datamodule", None), "root", None)
+    data = getattr(trainer, "datamodule", None)
+    root = getattr(data, "predict_root", getattr(data, "root", None))
     return None if root is None else Path(root)

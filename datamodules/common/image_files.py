@@ -29,10 +29,10 @@ class UnreadableImageError(UserError):
     """An image file that is missing, empty, broken, or of a kind whose pixel range is unknown.
 
     Attributes:
-        reason: what is wrong with it, without its name and without what to do; empty where only the message is known.
+        fault: the message without what to do; empty where only the message is known.
     """
 
-    reason: str = ""
+    fault: str = ""
 
     @classmethod
     def of(cls, path: str | Path, reason: str, remedy: str) -> "UnreadableImageError":
@@ -43,8 +43,9 @@ class UnreadableImageError(UserError):
             reason: what is wrong with it.
             remedy: what to do, a sentence without its full stop.
         """
-        error = cls(f"cannot read the image {printable(path)}: {reason}. {remedy}.")
-        error.reason = reason
+        fault = f"cannot read the image {printable(path)}: {reason}"
+        error = cls(f"{fault}. {remedy}.")
+        error.fault = fault
         return error
 
 

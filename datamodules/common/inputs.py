@@ -52,7 +52,7 @@ class UnlistedFolderError(Exception):
 
 
 def find_inputs(
-    given: Inputs,
+    given: Inputs | Path,
     suffixes: Sequence[str] | None = None,
     *,
     name: str = "The images",
@@ -86,7 +86,7 @@ def find_inputs(
             name=name, looked_in=place, expected=expected, remedies=[*ways_out, *more], missing=missing
         )
 
-    places = [given] if isinstance(given, str) else list(given)
+    places = [str(given)] if isinstance(given, str | Path) else list(given)
     if not places:
         raise not_found(".", "a name: the list is empty")
     found = []
@@ -141,7 +141,7 @@ def files_below(folder: str | Path, suffixes: Sequence[str] | None = None) -> Fo
 def tell_left_out(place: str | Path, left_out: Counter[str]) -> None:
     """Say once, on the first process, how many files of other kinds a place holds, by suffix; nothing if none."""
     if left_out and is_first():
-        _tell_once(str(place), tuple(sorted(left_out.items())))
+        _tell_once(str(place), os.path.abspath(place), tuple(sorted(left_out.items())))
 
 
 def described(left_out: Counter[str]) -> str:
@@ -154,6 +154,12 @@ def described(left_out: Counter[str]) -> str:
 def wanted(suffixes: Sequence[str] | None) -> str:
     """Return in words which files are looked for."""
     return "any image" if suffixes is None else f"any file that ends in {', '.join(suffixes)}"
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return the path of a file below a folder, or its whole path if it lies elsewhere, with "/" between folders."""
+    whole, above = Path(os.path.abspath(path)), os.path.abspath(root)
+    return (whole.relative_to(above) if whole.is_relative_to(above) else whole).as_posix()
 
 
 def by_suffix(counts: Counter[str]) -> str:
@@ -170,7 +176,7 @@ def printable(name: object) -> str:
 
 
 @cache
-def _tell_once(place: str, counts: tuple[tuple[str, int], ...]) -> None:
+def _tell_once(place: str, _absolute: str, counts: tuple[tuple[str, int], ...]) -> None:
     phones = Counter({suffix: count for suffix, count in counts if suffix in PHONE_SUFFIXES})
     others = Counter({suffix: count for suffix, count in counts if suffix not in PHONE_SUFFIXES})
     if others:

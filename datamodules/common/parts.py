@@ -1,6 +1,7 @@
 """A data set in parts: the loaders of training, validation, test and prediction, each made in one way."""
 
 from abc import ABC
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pytorch_lightning import LightningDataModule
@@ -60,7 +61,7 @@ class DataInParts(LightningDataModule, ABC):
         return self._in_order(self.test_set, self.eval_task)
 
     @override
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> Iterable:
         return self._in_order(self.predict_set, "predict")
 
     def _in_order(self, dataset: Dataset, task: str) -> DataLoader:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
+from datamodules.common.inputs import Inputs
 from datamodules.common.loading import check_global_batch, eval_loader, step_generator, train_loader
+from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.dense.davis import DAVIS2017
 from datamodules.dense.object_discovery import ObjectDiscoveryData
 from datamodules.dense.spair import SPair71k
@@ -31,7 +32,7 @@ from visionscapes.errors import UserError
 TASKS = ("images", "keypoints", "warps", "video", "discovery")
 
 
-class SceneWorld(LightningDataModule):
+class SceneWorld(PredictsFiles):
     """Rendered scenes and crops of photographs, with batches as the real data sets give them.
 
     Training batches are of task "images"; with ``views`` they also hold "views" (``datamodules.images.views.Views``).
@@ -54,9 +55,9 @@ class SceneWorld(LightningDataModule):
         frames: of every video.
         discoveries: scenes for "discovery".
         views: for self-supervised training that compares views of an image.
-        root: folder of images for ``predict``.
+        root: images for ``predict``: a folder, a file, a pattern such as "photos/**/*.jpg", or a list of these.
         predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
-        skip_unreadable: ``predict`` leaves out the files that cannot be read, see `ImageFolder`.
+        skip_unreadable: ``predict`` leaves out the files that cannot be used and says which, see `ImageFolder`.
 
     Raises:
         UserError: an unknown task, nothing to train on, or a size or batch size below 1; in ``setup``, no folder to
@@ -79,7 +80,7 @@ class SceneWorld(LightningDataModule):
         frames: PositiveInt = 8,
         discoveries: PositiveInt = 100,
         views: RandomViews | None = None,
-        root: str | None = None,
+        root: Inputs | None = None,
         predict_size: ImageSize | None = 224,
         skip_unreadable: bool = False,
     ):
@@ -102,10 +103,11 @@ class SceneWorld(LightningDataModule):
         size, world = self.image_size, self.seed + HELD_OUT_WORLD
         if stage == "predict":
             if self.root is None:
-                raise UserError("predict needs a folder of images: --data.init_args.root=<folder>")
-            folder = ImageFolder(self.root, predict_size=self.predict_size, skip_unreadable=self.skip_unreadable)
+                raise UserError("predict needs images: --data.init_args.root=<folder>, or a file, a pattern or a list")
+            folder = ImageFolder(self.root, predict_size=self.predict_size)
             folder.setup(stage)
-            self.predict_set = folder.predict_set
+            self.predict_set, self.predict_root = folder.predict_set, folder.predict_root
+            return
         if stage == "fit":
             check_global_batch(self.scenes + self.crops, self.batch_size)
             images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
@@ -139,10 +141,8 @@ class SceneWorld(LightningDataModule):
         return train | ({"validate": self.held_out_set} if "images" in self.tasks else {})
 
     @override
-    def predict_dataloader(self) -> DataLoader:
-        return eval_loader(
-            self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate, trainer=self.trainer
-        )
+    def predict_dataloader(self) -> UsableBatches:
+        return self.usable_batches(self.predict_set, collate_fn=FilesToPredict.collate, num_workers=self.num_workers)
 
     @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

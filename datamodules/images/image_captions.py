@@ -48,7 +48,8 @@ class ImageCaptions(ImageFolder):
     Pairs whose image is missing, or whose caption is empty, are left out, and it is said how many.
 
     Args:
-        root: the folder of the images, and of the captions unless ``captions`` has a whole path.
+        root: the folder of the images, and of the captions unless ``captions`` has a whole path. To predict, images
+            without captions will do, see `ImageFolder`.
         captions: the file: .tsv, .csv or .jsonl. Null takes captions.tsv, captions.csv or captions.jsonl, whichever
             there is. In a .tsv, quotes are ordinary characters.
         image_size: S, pixels.
@@ -108,6 +109,13 @@ class ImageCaptions(ImageFolder):
 
     @override
     def part_to_predict(self) -> LabelledFiles:
+        """Return the images that have a caption; of a ``root`` without captions, all images that it names."""
+        if self.captions_file is None and not any((self.root / name).is_file() for name in FILES):
+            return super().all_files()
+        return self.all_files()
+
+    @override
+    def all_files(self) -> LabelledFiles:
         """Return the images that have a caption."""
         file = self._file()
         pairs = list(read_captions(file, self.path_column, self.caption_column))
@@ -127,7 +135,7 @@ class ImageCaptions(ImageFolder):
         if not self.captions:
             found = f"any of the {first_names(absent, self.root)}" if absent else "a line with a caption"
             raise self._not_found(f"{found} ({file})")
-        return self.readable(LabelledFiles(sorted(self.captions)))
+        return LabelledFiles(sorted(self.captions))
 
     def _file(self) -> Path:
         if self.captions_file is not None:

@@ -1,6 +1,7 @@
 """Any folder of photographs: for training, for the held-out loss, and to be predicted."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
-from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from typing_extensions import override
 
-from datamodules.common.image_files import find_images, read_image, unreadable_images
+from datamodules.common.image_files import COPY_SOME, NAME_ANOTHER, read_image, unreadable_images
+from datamodules.common.inputs import Inputs, find_inputs, relative_name
 from datamodules.common.loading import eval_loader, step_generator, train_loader
+from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.images.views import RandomViews
 from visionscapes.checks import (
@@ -165,7 +167,7 @@ class FilesToPredict(Dataset):
         return {"task": "predict", **default_collate(samples)}
 
 
-class ImageFolder(LightningDataModule):
+class ImageFolder(PredictsFiles):
     """Every image below a folder, nested or not; sub-folders carry no meaning.
 
     Batches are {"task": "images", "image" (B,3,S,S) float32 in [0,1], "index" (B,) int64, the position in the sorted
@@ -177,7 +179,7 @@ class ImageFolder(LightningDataModule):
     on centre crops.
 
     Args:
-        root: the folder.
+        root: the folder; or one file, a pattern such as "photos/**/*.jpg", or a list of these.
         image_size: side S of the square images of training and validation, in pixels.
         batch_size: images per process.
         num_workers: loading processes per training process; 0 loads in the training process.
@@ -194,8 +196,9 @@ class ImageFolder(LightningDataModule):
         seed: of the order of training and of the held-out part.
         predict_size: length of the longer side in pixels when predicting; null keeps every image's own size, which
             for photographs of a camera means tens of thousands of tokens.
-        skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which.
-            If false, the first one ends the run.
+        skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which. To
+            predict, nothing is decoded beforehand, and what the network cannot take is left out as well. If false, the
+            first one ends the run.
 
     Raises:
         UserError: an argument out of its range.
@@ -206,7 +209,7 @@ class ImageFolder(LightningDataModule):
 
     def __init__(
         self,
-        root: str,
+        root: Inputs,
         image_size: ImageSize = 448,
         batch_size: PositiveInt = 64,
         num_workers: Workers = 2,
@@ -226,7 +229,9 @@ class ImageFolder(LightningDataModule):
         check_rising(type(self), crop_area=crop_area)
         if rand_augment is not None:
             timm_rand_augment(rand_augment, image_size)  # a typing error shows now, not after the files are listed
-        self.root = Path(root).expanduser()
+        self.given = root
+        self.root = Path(root).expanduser() if isinstance(root, str) else Path()
+        self.named_below = self.root  # where the names of files begin
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.color_jitter, self.crop, self.val_fraction, self.seed = color_jitter, crop, val_fraction, seed
         self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
@@ -235,20 +240,27 @@ class ImageFolder(LightningDataModule):
 
     def parts(self, training: bool = True) -> tuple[LabelledFiles, LabelledFiles]:
         """Return the parts of training and of validation; the former may be empty if ``training`` is false."""
-        paths = self.part_to_predict().paths
+        paths = self.readable(self.all_files()).paths
         held_out = self._held_out(paths)
         training_paths, held_out_paths = [p for p in paths if p not in held_out], [p for p in paths if p in held_out]
         return LabelledFiles(training_paths), LabelledFiles(held_out_paths)
 
+    def all_files(self) -> LabelledFiles:
+        """Return the files of both parts, whether they can be read or not."""
+        found = find_inputs(self.given, name="The image folder", remedies=(NAME_ANOTHER, COPY_SOME))
+        self.named_below = found.root or Path(os.sep)
+        return LabelledFiles(found.paths)
+
     def part_to_predict(self) -> LabelledFiles:
-        """Return the files that ``predict`` goes through."""
-        return self.readable(LabelledFiles(find_images(self.root)))
+        """Return the files that ``predict`` goes through, whether they can be read or not."""
+        return self.all_files()
 
     @override
     def setup(self, stage: str) -> None:
         self.skipped = []
         if stage == "predict":
             self.predict_set = FilesToPredict(self.part_to_predict().paths, self.predict_size, self.upright)
+            self.predict_root = self.named_below
             return
         train, val = self.parts(training=stage == "fit")
         if stage == "fit":
@@ -299,10 +311,8 @@ class ImageFolder(LightningDataModule):
         return parts | ({"validate": self.val_set} if len(self.val_set) else {})
 
     @override
-    def predict_dataloader(self) -> DataLoader:
-        return eval_loader(
-            self.predict_set, num_workers=self.num_workers, collate_fn=FilesToPredict.collate, trainer=self.trainer
-        )
+    def predict_dataloader(self) -> UsableBatches:
+        return self.usable_batches(self.predict_set, collate_fn=FilesToPredict.collate, num_workers=self.num_workers)
 
     @override
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -313,7 +323,7 @@ class ImageFolder(LightningDataModule):
 
     def _held_out(self, paths: Sequence[Path]) -> set[Path]:
         def place(path: Path) -> float:
-            key = f"{self.seed}/{path.relative_to(self.root).as_posix()}".encode(errors="surrogateescape")
+            key = f"{self.seed}/{relative_name(path, self.named_below)}".encode(errors="surrogateescape")
             return int.from_bytes(hashlib.sha256(key).digest()[:8]) / 2**64
 
         if self.val_fraction == 0 or len(paths) < 2:
@@ -335,14 +345,15 @@ class ImageFolder(LightningDataModule):
         if not bad:
             return part
         self.skipped += sorted(bad)
-        shown = [str(path.relative_to(self.root)) for path in sorted(bad)[:10]] + ["..."] * (len(bad) > 10)
+        shown = [relative_name(path, self.named_below) for path in sorted(bad)[:10]] + ["..."] * (len(bad) > 10)
+        below = self.named_below
         rank_zero_info(
-            f"Left out {len(bad)} of {len(part.paths)} images below {self.root} that cannot be read: {', '.join(shown)}"
+            f"Left out {len(bad)} of {len(part.paths)} images below {below} that cannot be read: {', '.join(shown)}"
         )
         kept = [position for position, path in enumerate(part.paths) if path not in bad]
         if not kept:
             raise UserError(
-                f"None of the {len(bad)} images below {self.root} can be read; the first is {shown[0]}. "
+                f"None of the {len(bad)} images below {below} can be read; the first is {shown[0]}. "
                 "Give another folder as --data.init_args.root"
             )
         labels = None if part.labels is None else [part.labels[position] for position in kept]

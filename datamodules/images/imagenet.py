@@ -44,7 +44,8 @@ class ImageNet(ImageFolder):
     the 1,000 if the devkit or Kaggle's list is there, else within its own training folders.
 
     Args:
-        root: see the error that a wrong one gives for the layouts.
+        root: see the error that a wrong one gives for the layouts. To predict, images of any other place will do, see
+            `ImageFolder`.
         image_size: see `ImageFolder`, as all that follow.
         batch_size: images per process.
         num_workers: loading processes per training process.
@@ -52,7 +53,7 @@ class ImageNet(ImageFolder):
         crop: "squash" | "center" | "random".
         seed: of the order of training.
         predict_size: length of the longer side when predicting (the validation images).
-        skip_unreadable: leave out files that cannot be read and say which.
+        skip_unreadable: leave out files that cannot be read and say which, see `ImageFolder`.
         crop_area: range of the random crop's share of the image.
         flip: mirror every second training image.
         rand_augment: policy of RandAugment for the training images.
@@ -102,6 +103,10 @@ class ImageNet(ImageFolder):
     @override
     def parts(self, training: bool = True) -> tuple[LabelledFiles, LabelledFiles]:
         """Return the official parts; that of training is looked for if it is wanted or has to number the classes."""
+        train, val = self._parts(training)
+        return self.readable(train) if training else train, self.readable(val)
+
+    def _parts(self, training: bool) -> tuple[LabelledFiles, LabelledFiles]:
         images = image_folder(self.root)
         classes = self._listed_classes()
         train = self._find(images / "train", "training") if training or not classes else []
@@ -109,13 +114,15 @@ class ImageNet(ImageFolder):
         rank = {wordnet_id: label for label, wordnet_id in enumerate(classes)}
         val = self._find(images / "val", "validation")
         class_of = folder_name if val[0].parent.name in rank else self._flat_labels()
-        parts = self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
-        return self.readable(parts[0]) if training else LabelledFiles([]), self.readable(parts[1])
+        labelled = self._labelled(train, folder_name, rank), self._labelled(val, class_of, rank)
+        return labelled if training else (LabelledFiles([]), labelled[1])
 
     @override
     def part_to_predict(self) -> LabelledFiles:
-        """Return the validation images."""
-        return self.parts(training=False)[1]
+        """Return the validation images; of a ``root`` that is no ImageNet, all images that it names."""
+        if not any((image_folder(self.root) / part).is_dir() for part in ("train", "val")):
+            return self.all_files()
+        return self._parts(training=False)[1]
 
     def _find(self, folder: Path, part: str) -> list[Path]:
         archives = sorted(folder.glob("*.tar")) if folder.is_dir() else []

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
-from datamodules.common.image_files import find_images
+from datamodules.common.image_files import COPY_SOME
+from datamodules.common.inputs import Inputs, find_inputs
 from datamodules.common.loading import eval_loader, train_loader
-from datamodules.sources.folders import SourceFiles, check_leaks, find_discovery_images, find_labelled, option, readable
+from datamodules.common.prediction import PredictsFiles, UsableBatches
+from datamodules.sources.folders import check_leaks, find_discovery_images, find_labelled, option
 from datamodules.sources.pictures import (
     Augment,
     PictureFiles,
@@ -52,7 +53,7 @@ class CollectedPictures:
     rounds: NDArray[np.int64]
 
 
-class SourceImages(LightningDataModule):
+class SourceImages(PredictsFiles):
     """Folders of pictures for open-world discovery (thesis chapter 4): labelled by source, and to be discovered.
 
     Below ``labelled`` there is one folder for each known source; labels are the places of their sorted names. Below
@@ -93,11 +94,11 @@ class SourceImages(LightningDataModule):
             worse.
         truth: whether the sub-folders of ``discovery`` name the sources; "auto" if no image lies outside of one.
         real: names of the real sources; if None, those named "real" or "real_...", as the authors name them.
-        root: folder of images for ``predict``.
+        root: images for ``predict``: a folder, a file, a pattern such as "photos/**/*.jpg", or a list of these.
         classes: which folders of ``labelled`` to take; all if None.
         discovery_classes: which folders of ``discovery`` to take; all if None.
-        skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which. If
-            false, the first one ends the run.
+        skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which. To
+            predict, nothing is decoded beforehand. If false, the first one ends the run.
         seed: of the order of training and of its augmentation.
 
     Raises:
@@ -118,7 +119,7 @@ class SourceImages(LightningDataModule):
         augment: Augment = "none",
         truth: bool | Literal["auto"] = "auto",
         real: list[str] | None = None,
-        root: str | None = None,
+        root: Inputs | None = None,
         classes: list[str] | None = None,
         discovery_classes: list[str] | None = None,
         skip_unreadable: bool = False,
@@ -136,7 +137,7 @@ class SourceImages(LightningDataModule):
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.arrivals = {arrival: _paths(folders) for arrival, folders in (arrivals or {}).items()}
         self.include_known, self.augment, self.known_truth, self.named_real = include_known, augment, truth, real
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = root
         self.chosen, self.discovery_chosen = _distinct(classes), _distinct(discovery_classes)
         self.skip_unreadable, self.seed = skip_unreadable, seed
         self._collected: CollectedPictures | None = None
@@ -246,14 +247,13 @@ class SourceImages(LightningDataModule):
         return self._in_order(PictureSamples(self._pictures.discovery), "discovery")
 
     @override
-    def predict_dataloader(self) -> DataLoader:
-        """Return the loader of the images below ``root``."""
-        return eval_loader(
+    def predict_dataloader(self) -> UsableBatches:
+        """Return the loader of the images that ``root`` names."""
+        return self.usable_batches(
             self.predict_set,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=Stacked("predict", ("path",)),
-            trainer=self.trainer,
         )
 
     def discovery_image(self, index: int) -> NDArray[np.uint8]:
@@ -282,16 +282,10 @@ class SourceImages(LightningDataModule):
 
     def _to_predict(self) -> PicturesToPredict:
         if self.root is None:
-            raise UserError(f"predict needs a folder of images: {option('root')}")
-        found = SourceFiles()
-        for path in find_images(self.root):
-            found.add(path, None, str(path))
-        if self.skip_unreadable:
-            found = readable(found, self.root)
-        if not found.paths:
-            raise UserError(
-                f"None of the images below {self.root} can be read: give another folder as {option('root')}"
-            )
+            raise UserError(f"predict needs images: {option('root')}, or a file, a pattern or a list of these")
+        remedies = [f"Give the images to be attributed as {option('root', '<folder, file or pattern>')}", COPY_SOME]
+        found = find_inputs(self.root, name="The set of images to be attributed", remedies=remedies)
+        self.predict_root = found.root
         return PicturesToPredict(PictureFiles(found.paths, self.image_size))
 
 

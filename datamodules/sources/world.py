@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from datamodules.common.inputs import Inputs
 from datamodules.common.loading import check_global_batch
 from datamodules.procedural.sources.sources import SETTINGS, is_real, render_source
 from datamodules.sources.images import LEAST_SIZE, CollectedPictures, SourceImages
@@ -71,7 +72,7 @@ class SourceWorld(SourceImages):
         arrivals: of folders, see `SourceImages`.
         truth: of folders, see `SourceImages`.
         real: of folders, see `SourceImages`.
-        root: folder of images for ``predict``.
+        root: images for ``predict``, see `SourceImages`.
         classes: of folders, see `SourceImages`.
         discovery_classes: of folders, see `SourceImages`.
         skip_unreadable: of folders, see `SourceImages`.
@@ -97,7 +98,7 @@ class SourceWorld(SourceImages):
         arrivals: dict[int, str | list[str]] | None = None,
         truth: bool | Literal["auto"] = "auto",
         real: list[str] | None = None,
-        root: str | None = None,
+        root: Inputs | None = None,
         classes: list[str] | None = None,
         discovery_classes: list[str] | None = None,
         skip_unreadable: bool = False,

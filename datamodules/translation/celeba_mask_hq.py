@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import read_image
+from datamodules.common.inputs import Inputs
 from datamodules.common.label_maps import (
     CELEBA_FLIP_PAIRS,
     CELEBA_MASK_NAMES,
@@ -97,9 +98,10 @@ class CelebAMaskHQ(TranslationData):
             are merged whenever a face is loaded, which takes about three times as long.
         partition: CelebA's list_eval_partition.txt; if None, the one in ``root``.
         flip: mirror every second training pair, at random, and exchange left and right eye, brow and ear.
-        labels: folder of label maps for ``predict``.
-        styles: folder of style images for ``predict``.
+        labels: label maps for ``predict``: a folder, a file, a pattern, or a list of these.
+        styles: style images for ``predict`` likewise.
         seed: of order and flips.
+        skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
 
     Raises:
         UserError: an option out of its range; in ``setup``, a damaged list.
@@ -119,15 +121,16 @@ class CelebAMaskHQ(TranslationData):
         merged: str | None = None,
         partition: str | None = None,
         flip: bool = False,
-        labels: str | None = None,
-        styles: str | None = None,
+        labels: Inputs | None = None,
+        styles: Inputs | None = None,
         seed: NonNegativeInt = 0,
+        skip_unreadable: bool = False,
     ):
         check_options(CelebAMaskHQ, locals())
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, skip_unreadable=skip_unreadable)
         self.root = Path(root).expanduser()
         self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)
-        self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
+        self.labels, self.styles = labels, styles
         self._faces: dict[Split, list[CelebAFace]] | None = None
 
     @override

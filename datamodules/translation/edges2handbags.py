@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.image_files import find_images, read_image
-from datamodules.translation.pairs import Split, TranslationData, condition_tensor, folder_or_none, image_tensor
+from datamodules.common.inputs import Inputs
+from datamodules.translation.pairs import Split, TranslationData, condition_tensor, image_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -86,9 +87,10 @@ class Edges2Handbags(TranslationData):
         num_workers: processes that load.
         channels: of the condition: 1 (grey) or 3 (RGB, as stored).
         flip: mirror every second training pair, at random, both halves alike.
-        conditions: folder of edge pictures for ``predict``.
-        styles: folder of style images for ``predict``.
+        conditions: edge pictures for ``predict``: a folder, a file, a pattern, or a list of these.
+        styles: style images for ``predict`` likewise.
         seed: of order and flips.
+        skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
 
     Raises:
         UserError: an option out of its range.
@@ -103,14 +105,23 @@ class Edges2Handbags(TranslationData):
         num_workers: Workers = 2,
         channels: Literal[1, 3] = 1,
         flip: bool = False,
-        conditions: str | None = None,
-        styles: str | None = None,
+        conditions: Inputs | None = None,
+        styles: Inputs | None = None,
         seed: NonNegativeInt = 0,
+        skip_unreadable: bool = False,
     ):
         check_options(Edges2Handbags, locals())
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, channels=channels)
+        super().__init__(
+            image_size,
+            batch_size,
+            num_workers,
+            flip=flip,
+            seed=seed,
+            channels=channels,
+            skip_unreadable=skip_unreadable,
+        )
         self.root = Path(root).expanduser()
-        self.conditions, self.styles = folder_or_none(conditions), folder_or_none(styles)
+        self.conditions, self.styles = conditions, styles
 
     @override
     def pairs(self, part: Split) -> SideBySide:

@@ -8,11 +8,12 @@ import torch
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from datamodules.common.inputs import Inputs
 from datamodules.common.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
 from datamodules.common.loading import check_global_batch
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from datamodules.translation.pairs import Split, TranslationData, folder_or_none
+from datamodules.translation.pairs import Split, TranslationData
 from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -86,8 +87,9 @@ class FaceWorld(TranslationData):
             places. The light does not tell: it comes from anywhere.
         seed: of the world, of the order of training and of flips.
         texture_draws: textures from which "texture_std" is estimated, at least 2; 0 leaves it out.
-        labels: folder of label maps (PNG) for ``predict``.
-        styles: folder of style images for ``predict``.
+        labels: label maps (PNG) for ``predict``: a folder, a file, a pattern, or a list of these.
+        styles: style images for ``predict`` likewise.
+        skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
 
     Raises:
         UserError: an option out of its range; in ``setup``, a folder that cannot be used, or one without the other.
@@ -107,15 +109,16 @@ class FaceWorld(TranslationData):
         flip: bool = False,
         seed: NonNegativeInt = 0,
         texture_draws: NonNegativeInt = 16,
-        labels: str | None = None,
-        styles: str | None = None,
+        labels: Inputs | None = None,
+        styles: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(FaceWorld, locals())
         if texture_draws == 1:
             raise UserError("FaceWorld.texture_draws is 1; a deviation takes at least 2, and 0 leaves it out")
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed)
+        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, skip_unreadable=skip_unreadable)
         self.images, self.test_images, self.texture_draws = images, test_images, texture_draws
-        self.labels, self.styles = folder_or_none(labels), folder_or_none(styles)
+        self.labels, self.styles = labels, styles
         self.rendered: dict[Split, RenderedFaces] = {}
 
     @override

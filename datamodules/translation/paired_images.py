@@ -9,7 +9,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from datamodules.common.image_files import COPY_SOME, find_images, read_image, unreadable_images
+from datamodules.common.image_files import read_image, unreadable_images
+from datamodules.common.inputs import Inputs
 from datamodules.common.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.common.reports import first_names
 from datamodules.translation.pairs import (
@@ -17,6 +18,7 @@ from datamodules.translation.pairs import (
     TranslationData,
     by_stem,
     condition_tensor,
+    find_pairs,
     folder_or_none,
     image_tensor,
     labels_tensor,
@@ -92,8 +94,8 @@ class PairedImages(TranslationData):
 
     Args:
         images: folder of the images.
-        labels: folder of the label maps; either it or ``conditions``.
-        conditions: folder of the condition pictures.
+        labels: folder of the label maps; either it or ``conditions``. A file, a pattern or a list will do as well.
+        conditions: folder of the condition pictures, likewise.
         classes: number of labels, at most 256; with ``labels`` only.
         image_size: side of the square images in pixels.
         batch_size: pairs a batch and process.
@@ -109,9 +111,9 @@ class PairedImages(TranslationData):
             [8, 9]] for those of CelebAMask-HQ.
         channels: of conditions: 1 (grey) or 3 (RGB).
         label_names: names of the labels, from 0 on.
-        styles: folder of style images for ``predict``.
+        styles: style images for ``predict``: a folder, a file, a pattern, or a list of these.
         skip_unreadable: decode every file once at the start, leave out pairs of which one cannot be read and say which.
-            If false, the first one ends the run.
+            To predict, nothing is decoded beforehand. If false, the first one ends the run.
         seed: of order and flips.
 
     Raises:
@@ -122,8 +124,8 @@ class PairedImages(TranslationData):
     def __init__(
         self,
         images: str,
-        labels: str | None = None,
-        conditions: str | None = None,
+        labels: Inputs | None = None,
+        conditions: Inputs | None = None,
         classes: Annotated[int, Bounds(least=1, most=MOST_CLASSES)] | None = None,
         image_size: ImageSize = 256,
         batch_size: PositiveInt = 16,
@@ -137,7 +139,7 @@ class PairedImages(TranslationData):
         flip_pairs: list[tuple[NonNegativeInt, NonNegativeInt]] | None = None,
         channels: Literal[1, 3] = 3,
         label_names: list[str] | None = None,
-        styles: str | None = None,
+        styles: Inputs | None = None,
         skip_unreadable: bool = False,
         seed: NonNegativeInt = 0,
     ):
@@ -152,7 +154,15 @@ class PairedImages(TranslationData):
             need = "give classes, the number of labels, with labels" if labels else "leave out classes with conditions"
             raise UserError(f"{need}: --data.init_args.classes={'<number>' if labels else 'null'}")
         self.classes = classes
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, channels=channels)
+        super().__init__(
+            image_size,
+            batch_size,
+            num_workers,
+            flip=flip,
+            seed=seed,
+            channels=channels,
+            skip_unreadable=skip_unreadable,
+        )
         _check_names(label_names, flip_pairs, classes)
         self.label_names = None if label_names is None else tuple(label_names)
         self.swapped = [(left, right) for left, right in flip_pairs or ()]
@@ -163,9 +173,9 @@ class PairedImages(TranslationData):
         _check_shares(self.val_share, self.test_share)
         source = labels if conditions is None else conditions
         assert source is not None
-        self.source, self.images = Path(source).expanduser(), Path(images).expanduser()
-        self.test_source, self.test_images = folder_or_none(tests[self.option]), folder_or_none(test_images)
-        self.styles, self.skip_unreadable = folder_or_none(styles), skip_unreadable
+        self.source, self.images = source, Path(images).expanduser()
+        self.test_source, self.test_images = tests[self.option], folder_or_none(test_images)
+        self.styles = styles
         self.skipped: list[Path] = []
         self._parts: dict[Split, list[PairedFiles]] | None = None
 
@@ -201,14 +211,13 @@ class PairedImages(TranslationData):
             parts["test"] = self._readable(self._matched(self.test_source, self.test_images, "test_"))
         return parts
 
-    def _matched(self, source: Path, images: Path, prefix: str = "") -> list[PairedFiles]:
+    def _matched(self, source: Inputs, images: Path, prefix: str = "") -> list[PairedFiles]:
         things = "label maps" if self.option == "labels" else "condition pictures"
         expected = TREE.format(option=f"{prefix}{self.option}", things=things).replace("<images>", f"<{prefix}images>")
         found = []
-        for folder, option, what in ((source, self.option, things), (images, "images", "images")):
-            remedies = (f"Give the folder of the {what} as --data.init_args.{prefix}{option}", COPY_SOME)
-            paths = find_images(folder, name=f"The folder of the {what}", expected=expected, remedies=remedies)
-            found.append(by_stem(paths, folder))
+        for given, option, what in ((source, self.option, things), (str(images), "images", "images")):
+            files = find_pairs(given, f"{prefix}{option}", what, expected)
+            found.append(by_stem(files.paths, given))
         sources, targets = found
         problems = [
             f"{len(alone)} {what} in {here} have no partner in {there} ({', '.join(alone[:SHOWN])}"

@@ -1,7 +1,9 @@
 """What the data sets of paired image translation share: samples, pairs to predict, and loaders."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +15,11 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
-from datamodules.common.image_files import COPY_SOME, find_images, read_image
+from datamodules.common.image_files import COPY_SOME, read_image
+from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, relative_name
 from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
 from datamodules.common.parts import DataInParts
+from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.common.resizing import squash, to_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
@@ -25,7 +29,8 @@ SUBJECTS = 10  # whose label maps and images are combined in thesis section 5.5.
 SOURCES_AND_STYLES = """
 <{option}>/a.png      ({things})
 <{option}>/b.png
-<styles>/c.jpg      (a single picture will do)
+<styles>/c.jpg
+or a single picture, a pattern in quotes such as 'styles/**/*.jpg', or a list of these, for either
 """
 
 
@@ -47,7 +52,7 @@ def labels_tensor(labels: np.ndarray, size: int) -> Tensor:
     return torch.from_numpy(resize_labels(labels, size))
 
 
-def by_stem(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
+def by_stem(paths: Sequence[Path], place: object) -> dict[str, Path]:
     """Return files by their names without suffix, sorted by these.
 
     Raises:
@@ -58,10 +63,30 @@ def by_stem(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
         if path.stem in found:
             raise UserError(
                 f"{found[path.stem]} and {path} have the same name up to folder and suffix, by which pairs are matched:"
-                f" rename or remove one of them in {folder}"
+                f" rename or remove one of them in {place}"
             )
         found[path.stem] = path
     return dict(sorted(found.items()))
+
+
+def names_of_their_own(found: FoundFiles) -> list[str]:
+    """Return a name for each file, its own without suffix, and where that is another file's too, more of its path.
+
+    Names that differ in upper and lower case only are one name, because they are one file on some machines.
+
+    Args:
+        found: the files.
+    """
+    shorter = [path.stem for path in found.paths]
+    longer = [relative_name(path, found.root or path.parent).strip("/").replace("/", "-") for path in found.paths]
+    counts = Counter(name.casefold() for name in shorter)
+    names = [long if counts[short.casefold()] > 1 else short for short, long in zip(shorter, longer, strict=True)]
+    taken, distinct = set[str](), []
+    for name in names:
+        candidates = chain([name], (f"{name}-{number}" for number in count(2)))
+        distinct.append(next(each for each in candidates if each.casefold() not in taken))
+        taken.add(distinct[-1].casefold())
+    return distinct
 
 
 class Mirrored(Dataset):
@@ -93,32 +118,35 @@ class PairsToPredict(Dataset):
     Samples hold "labels" (S, S) uint8 or "condition" (C, S, S) float32 in [0, 1], "style" (3, S, S) float32 RGB in
     [0, 1], and "name", "<name of the label map>__<name of the style>". All pairs of a label map follow each other.
 
+    Attributes:
+        files: number of label maps and style images.
+        root: the folder of the label maps; None if they have none in common.
+
     Args:
-        labels: folder of the label maps, or of the condition pictures if ``classes`` is None.
-        styles: folder of the style images; one is enough.
+        labels: the label maps, or the condition pictures if ``classes`` is None: a folder, a file, a pattern, or a list
+            of these.
+        styles: the style images likewise; one is enough.
         image_size: S in pixels; all pictures are squashed to squares.
         classes: number of labels; None for condition pictures.
         channels: C, 1 or 3; of condition pictures.
 
     Raises:
-        DatasetNotFoundError: a folder is missing or holds no image.
-        UserError: two files of a folder have one name; when a sample is read, a file that cannot be used.
+        DatasetNotFoundError: there is no such file, or a folder holds no image.
+        UserError: when a sample is read, a file that cannot be used.
     """
 
-    def __init__(self, labels: Path, styles: Path, image_size: int, classes: int | None, channels: int = 3):
+    def __init__(
+        self, labels: Inputs | Path, styles: Inputs | Path, image_size: int, classes: int | None, channels: int = 3
+    ):
         self.image_size, self.classes, self.channels = image_size, classes, channels
         option, things = ("conditions", "condition pictures") if classes is None else ("labels", "label maps")
         expected = SOURCES_AND_STYLES.format(option=option, things=things)
-
-        def files(folder: Path, option: str, things: str) -> list[tuple[str, Path]]:
-            point = f"Give the folder of the {things} as --data.init_args.{option}"
-            paths = find_images(
-                folder, name=f"The folder of the {things}", expected=expected, remedies=(point, COPY_SOME)
-            )
-            return list(by_stem(paths, folder).items())
-
-        self.sources = files(labels, option, things)
-        self.styles = files(styles, "styles", "style images")
+        found = find_pairs(labels, option, things, expected)
+        self.root = found.root
+        self.sources = list(zip(names_of_their_own(found), found.paths, strict=True))
+        found = find_pairs(styles, "styles", "style images", expected)
+        self.styles = list(zip(names_of_their_own(found), found.paths, strict=True))
+        self.files = len(self.sources) + len(self.styles)
 
     def __len__(self) -> int:
         return len(self.sources) * len(self.styles)
@@ -160,7 +188,7 @@ class AllPairs(Dataset):
         return {**kept, "style": style["image"], "name": f"{source['name']}__{style['name']}"}
 
 
-class TranslationData(DataInParts):
+class TranslationData(DataInParts, PredictsFiles):
     """Base of the data sets of pairs, each an image and the label map or condition picture that it was made from.
 
     Batches of training, validation and test: {"task": "translation", "image" (B, 3, S, S) float32 RGB in [0, 1],
@@ -182,6 +210,7 @@ class TranslationData(DataInParts):
         flip: mirror every second training pair, at random.
         seed: of order and flips.
         channels: C, 1 or 3.
+        skip_unreadable: whether ``predict`` passes over files that cannot be used, and says which.
 
     Raises:
         UserError: an option out of its range.
@@ -200,9 +229,11 @@ class TranslationData(DataInParts):
         flip: bool,
         seed: NonNegativeInt,
         channels: Literal[1, 3] = 3,
+        skip_unreadable: bool = False,
     ):
         check_options(TranslationData, locals())
         super().__init__(batch_size, num_workers, seed)
+        self.skip_unreadable = skip_unreadable
         self.image_size, self.flip, self.channels = image_size, flip, channels
 
     @abstractmethod
@@ -228,13 +259,23 @@ class TranslationData(DataInParts):
             self.test_set = self.pairs("test")
         if stage == "predict":
             self.predict_set = self.samples_to_predict()
+            self.predict_root = getattr(self.predict_set, "root", None)
 
-    def combined(self, sources: Path | None, styles: Path | None) -> Dataset:
-        """Return all pairs of two folders; of the first ten test pairs if both are None (thesis section 5.5.4).
+    @override
+    def predict_dataloader(self) -> UsableBatches:
+        return self.usable_batches(
+            self.predict_set,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=Stacked("predict"),
+        )
+
+    def combined(self, sources: Inputs | None, styles: Inputs | None) -> Dataset:
+        """Return all pairs of two sets of files; of the first ten test pairs if both are None (thesis section 5.5.4).
 
         Args:
-            sources: folder of label maps or condition pictures.
-            styles: folder of style images.
+            sources: label maps or condition pictures: a folder, a file, a pattern, or a list of these.
+            styles: style images likewise.
 
         Raises:
             UserError: only one is given, or see `PairsToPredict`.
@@ -244,10 +285,26 @@ class TranslationData(DataInParts):
         if sources is None or styles is None:
             option = "conditions" if self.classes is None else "labels"
             raise UserError(
-                f"predict combines two folders, and only one is given: give both --data.init_args.{option} and"
+                f"predict combines two sets of files, and only one is given: give both --data.init_args.{option} and"
                 " --data.init_args.styles, or none to combine the first test pairs"
             )
         return PairsToPredict(sources, styles, self.image_size, classes=self.classes, channels=self.channels)
+
+
+def find_pairs(given: Inputs | Path, option: str, things: str, expected: str) -> FoundFiles:
+    """Return one side of pairs.
+
+    Args:
+        given: a folder, a file, a pattern, or a list of these.
+        option: by which it is given.
+        things: what the files are, in the plural.
+        expected: the tree that should be there, as the error shows it.
+
+    Raises:
+        DatasetNotFoundError: there is no such file, or a folder holds no image.
+    """
+    point = f"Give the {things} as --data.init_args.{option}: a folder, a file, a pattern, or a list of these"
+    return find_inputs(given, name=f"The folder of the {things}", expected=expected, remedies=(point, COPY_SOME))
 
 
 def folder_or_none(folder: str | None) -> Path | None:

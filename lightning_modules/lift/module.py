@@ -102,6 +102,14 @@ class LiFT(LightningModule):
         """Return the lifted features (B, C, 2h, 2w) of ``batch["image"]``."""
         return Lifted(self.backbone, self.block)(batch["image"])
 
+    def check_image(self, height: int, width: int) -> None:
+        """Check that an image of this size in pixels has features.
+
+        Raises:
+            UserError: it is smaller than a patch of the ViT, or of a size that this ViT does not take.
+        """
+        self.backbone.grid(height, width)
+
     def lift(self, features: Tensor, image: Tensor) -> Tensor:
         """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""
         return self.block(features, self.backbone.normalise(image))

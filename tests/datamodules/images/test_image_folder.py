@@ -240,9 +240,8 @@ def test_skipping_leaves_out_exactly_the_broken_images_and_says_so_once(tmp_path
     assert "bad0.jpg" in message
     assert message.endswith("...")
     assert len(list(data.train_dataloader())) == 3
-    assert [path.name for path in folder(tmp_path, "predict", skip_unreadable=True).predict_set.paths] == [
-        path.name for path in sorted(good)
-    ]
+    batches = list(folder(tmp_path, "predict", skip_unreadable=True).predict_dataloader())
+    assert [batch["path"] for batch in batches] == [[str(path)] for path in sorted(good)]
 
 
 def test_a_folder_of_broken_images_only_is_an_error(tmp_path):

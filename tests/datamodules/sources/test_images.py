@@ -222,12 +222,15 @@ def test_prediction_goes_through_any_folder(root, tmp_path):
     assert batch["task"] == "predict"
     assert batch["image"].shape == (2, 3, 8, 8)
     assert batch["path"] == [str(tmp_path / "a" / "y.jpg"), str(tmp_path / "x.png")]
-    with pytest.raises(UserError, match="predict needs a folder"):
+    with pytest.raises(UserError, match="predict needs images"):
         SourceImages("nowhere", "nowhere").setup("predict")
     (tmp_path / "bad").mkdir()
     (tmp_path / "z.png").rename(tmp_path / "bad" / "z.png")
-    with pytest.raises(UserError, match="None of the images below"):
-        SourceImages("", "", root=str(tmp_path / "bad"), skip_unreadable=True).setup("predict")
+    data = SourceImages("", "", root=str(tmp_path / "bad"), skip_unreadable=True, num_workers=0)
+    data.setup("predict")
+    assert list(data.predict_dataloader()) == []
+    with pytest.raises(UserError, match="None of the 1 files can be used"):
+        data.teardown("predict")
 
 
 def test_two_workers_deal_what_none_does(root):

@@ -131,7 +131,7 @@ def test_a_world_predicts_a_folder(tmp_path):
     data.setup("predict")
     (batch,) = data.predict_dataloader()
     assert batch["image"].shape == (1, 3, 64, 64)
-    with pytest.raises(UserError, match="predict needs a folder"):
+    with pytest.raises(UserError, match="predict needs images"):
         SourceWorld().setup("predict")
 
 

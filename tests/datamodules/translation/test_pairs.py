@@ -17,7 +17,6 @@ from datamodules.translation.pairs import (
 )
 from tests.helpers.image_files import pixels, save_photo
 from tests.helpers.replicas_translation import make_label_map
-from visionscapes.errors import UserError
 
 
 def make_folders(root, labels=("b", "a"), styles=("2.png", "10.png", "deep/7.jpg")):
@@ -85,10 +84,20 @@ def test_an_empty_or_missing_folder_is_an_error_with_a_remedy(tmp_path, folder, 
         PairsToPredict(tmp_path / "labels", tmp_path / "styles", 8, 4)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
-    labels, styles = make_folders(tmp_path, styles=("x.png", "deep/x.jpg"))
-    with pytest.raises(UserError, match=r"x\.jpg and .*x\.png have the same name"):
-        PairsToPredict(labels, styles, 8, 4)
+def test_files_of_one_name_get_names_of_their_own(tmp_path):
+    labels, styles = make_folders(tmp_path, styles=("x.png", "deep/x.jpg", "X.png", "y.png"))
+    pairs = PairsToPredict(labels, styles, 8, 4)
+    assert [name for name, _ in pairs.styles] == ["X.png", "deep-x.jpg", "x.png-2", "y"]
+    assert [path.name for _, path in pairs.styles] == ["X.png", "x.jpg", "x.png", "y.png"]
+
+
+def test_either_side_may_be_a_file_a_pattern_or_a_list(tmp_path):
+    labels, styles = make_folders(tmp_path, labels=("a", "b", "c"), styles=("x.png", "y.png"))
+    pairs = PairsToPredict(str(labels / "[ab].png"), str(styles / "y.png"), 8, 4)
+    assert [pairs[index]["name"] for index in range(len(pairs))] == ["a__y", "b__y"]
+    pairs = PairsToPredict([str(labels / "c.png"), str(labels / "a.png")], str(styles), 8, 4)
+    assert [pairs[index]["name"] for index in range(len(pairs))] == ["c__x", "c__y", "a__x", "a__y"]
+    assert (pairs.files, pairs.root) == (4, labels)
 
 
 def test_images_are_resized_as_torchvision_does_with_antialiasing():
