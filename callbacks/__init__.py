@@ -8,6 +8,7 @@ from visionscapes.exports import lazy_exports
 EXPORTS = {
     "COCOEvaluation": "callbacks.detection.coco_evaluation",
     "DetectionPicture": "callbacks.detection.detection_picture",
+    "DetectionWriter": "callbacks.detection.detection_writer",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",
     "MinedBoxPicture": "callbacks.detection.mined_box_picture",
     "ProposalRecall": "callbacks.detection.proposal_recall",

@@ -15,9 +15,13 @@ from networks.detection.samples import learns_masks, predictions_of, preprocess,
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 
+CATEGORIES = "categories"  # in checkpoints
+
 
 class Detector(LightningModule):
     """Trains any detector of mmdet on batches of ``datamodules.detection.samples``, without mmengine's Runner.
+
+    Checkpoints keep the names of the classes, so that predictions have them where the training data are not at hand.
 
     Args:
         config: of the detector: "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py" for one of mmdet's collection, or
@@ -32,6 +36,10 @@ class Detector(LightningModule):
         warmup_steps: over which the rate rises linearly from a thousandth of ``lr``.
         milestones: steps at which the rate is divided by 10; along a cosine to 1 % over the training if None.
         clip: largest norm of the gradient; no limit if None.
+
+    Attributes:
+        categories: {"id", "name"} of every label as the training data have them; none before training, and of
+            checkpoints that did not keep them.
 
     Raises:
         UserError: a configuration that is not there or cannot be built, weights that do not fit, ``lr`` not positive.
@@ -56,6 +64,7 @@ class Detector(LightningModule):
         self.save_hyperparameters()
         self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
         self.warmup_steps, self.milestones, self.clip = warmup_steps, milestones, clip
+        self.categories: list[dict[str, Any]] = []
         self.detector = self.build(config, overrides, num_classes, weights, backbone_weights)
 
     def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
@@ -71,8 +80,19 @@ class Detector(LightningModule):
 
     @override
     def on_fit_start(self) -> None:
-        """Check that detector and data agree on the number of classes."""
+        """Check that detector and data agree on the number of classes, and learn what these are called."""
         self._check_classes()
+        known = getattr(getattr(self.trainer, "datamodule", None), "categories", None)
+        self.categories = list(known or self.categories)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.categories:
+            checkpoint[CATEGORIES] = self.categories
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.categories = list(checkpoint.get(CATEGORIES, []))
 
     @override
     def on_validation_start(self) -> None:
@@ -147,7 +167,17 @@ class Detector(LightningModule):
         return summed(self.detector.loss(inputs, samples))
 
     def inputs(self, batch: dict[str, Any], training: bool) -> tuple[Tensor, list[Any]]:
-        """Return a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples."""
+        """Return a batch as the detector takes it: pictures (B, 3, H, W) and mmdet's samples.
+
+        Raises:
+            UserError: it is not a batch of pictures to detect objects in.
+        """
+        if "size" not in batch:
+            raise UserError(
+                f"{type(self).__name__} detects objects in pictures that come with their sizes, which these data do "
+                "not give: name your pictures as --data.init_args.pictures of a datamodule for detection, such as "
+                "--data=datamodules.DetectionScenes"
+            )
         samples = to_samples(batch, with_masks=learns_masks(self.detector))
         return preprocess(self.detector, batch["image"], samples, training)
 

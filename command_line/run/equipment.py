@@ -11,6 +11,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
 from pytorch_lightning.plugins import CheckpointIO, LayerSync
 
+from callbacks.detection.detection_writer import DetectionWriter
 from callbacks.run.averaged_weights import AveragedWeights
 from callbacks.run.checkpointing import SafeCheckpointIO
 from callbacks.run.configured_optimizer import ConfiguredOptimizer
@@ -53,7 +54,7 @@ def with_callbacks(
         reconfigured: whether it goes on from a checkpoint of other options.
     """
     standard: list[Callback] = [record, ReproducibleSteps(), FrozenFeatures(), FiniteLoss(), AveragedWeights()]
-    standard += [KnownMonitors(), StageFiles(), GlobalBatch(*recipe_batch(list(files)))]
+    standard += [KnownMonitors(), StageFiles(), DetectionWriter(), GlobalBatch(*recipe_batch(list(files)))]
     if reconfigured:
         standard.append(ConfiguredOptimizer())
     if progress and not any(isinstance(each, ProgressBar) for each in chosen):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -13,6 +13,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.prediction import Inputs, categories_in
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import (
@@ -80,6 +81,9 @@ class COCODetection(DetectionDataModule):
         test_size: shorter side in pixels of pictures to evaluate on.
         with_masks: whether training batches and the truth hold "masks".
         second_view: draws "second_view", for methods that compare two views of a picture.
+        pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
+            evaluated if None.
+        skip_unreadable: leave out pictures to predict that cannot be read, and say which.
 
     Raises:
         UserError: a number out of its range; in ``setup``, an unknown class, damaged annotations, or boxes that cannot
@@ -113,6 +117,8 @@ class COCODetection(DetectionDataModule):
         test_size: PictureSide = 800,
         with_masks: bool = False,
         second_view: SecondView | None = None,
+        pictures: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(COCODetection, locals())
         super().__init__(
@@ -124,6 +130,8 @@ class COCODetection(DetectionDataModule):
             test_size=test_size,
             with_masks=with_masks,
             second_view=second_view,
+            pictures=pictures,
+            skip_unreadable=skip_unreadable,
         )
         if train_images_count is not None and train_images_percent is not None:
             raise UserError("train_images_count and train_images_percent are both given: set one of them to null")
@@ -139,11 +147,13 @@ class COCODetection(DetectionDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only.
+        """Read the annotations; those to train on for "fit" only, and none where pictures of the user are predicted.
 
         Raises:
             UserError: the files define different categories.
         """
+        if self.finds_pictures(stage):
+            return
         if self.val is None:
             self.val = self._records("val")
             self.classes = self.val.coco.classes
@@ -164,6 +174,10 @@ class COCODetection(DetectionDataModule):
     def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.val or ()
 
+    @override
+    def read_categories(self) -> list[dict[str, Any]]:
+        return self.categories or categories_in(self._annotation_file("val"))
+
     @property
     def known(self) -> list[int]:
         """Labels of the classes that are annotated in training, after ``setup``."""
@@ -177,7 +191,7 @@ class COCODetection(DetectionDataModule):
         return sorted(set(range(len(self.classes))) - set(self.known))
 
     def _records(self, part: Literal["train", "val"]) -> CocoRecords:
-        path = annotation_file(self.given[part], self.root, [f"annotations/instances_{part}{self.year}.json"])
+        path = self._annotation_file(part)
         if not path.is_file():
             raise self._not_found(path)
         coco = read_annotations(path, self.with_masks)
@@ -194,6 +208,9 @@ class COCODetection(DetectionDataModule):
         if absent:
             raise self._not_found(first_names(absent, self.root))
         return records(coco, paths, f"COCO {part}{self.year}", evaluated=part == "val", removed=removed)
+
+    def _annotation_file(self, part: Literal["train", "val"]) -> Path:
+        return annotation_file(self.given[part], self.root, [f"annotations/instances_{part}{self.year}.json"])
 
     def _subset(self, coco: CocoAnnotations) -> CocoAnnotations:
         there, count = len(coco.image_ids), self.train_images_count

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pytorch_lightning import LightningDataModule
@@ -11,6 +11,14 @@ from typing_extensions import override
 
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
+from datamodules.detection.prediction import (
+    EvaluatedPictures,
+    FoundPictures,
+    Inputs,
+    PicturesToDetect,
+    collate_to_detect,
+    find_pictures,
+)
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveInt, Workers, check_options
@@ -22,7 +30,8 @@ class DetectionDataModule(LightningDataModule, ABC):
     """Base of the data sets of annotated pictures; batches are described in ``datamodules.detection.samples``.
 
     Subclasses name their ``classes`` and read the records of their pictures; no picture is opened before it is needed.
-    Pictures without any annotation are trained on like all others.
+    Pictures without any annotation are trained on like all others. ``predict`` goes through ``pictures``, for which no
+    annotation is read, or else through those that are evaluated; see ``datamodules.detection.prediction``.
 
     Args:
         batch_size: pictures a batch and process.
@@ -33,12 +42,17 @@ class DetectionDataModule(LightningDataModule, ABC):
         test_size: shorter side in pixels of pictures to evaluate on.
         with_masks: whether training batches hold "masks".
         second_view: draws "second_view", for methods that compare two views of a picture.
+        pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; the pictures that
+            are evaluated if None.
+        skip_unreadable: leave out pictures to predict that cannot be read, and say which; else the first one ends the
+            run.
 
     Raises:
         UserError: a size below 2, a batch size below 1.
     """
 
     classes: tuple[str, ...]
+    category_ids: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -50,12 +64,16 @@ class DetectionDataModule(LightningDataModule, ABC):
         test_size: PictureSide,
         with_masks: bool,
         second_view: SecondView | None,
+        pictures: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(DetectionDataModule, locals())
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_sizes, self.longest, self.test_size = list(train_sizes), longest, test_size
         self.with_masks, self.second_view = with_masks, second_view
+        self.pictures, self.skip_unreadable = pictures, skip_unreadable
+        self.found: FoundPictures | None = None
 
     @abstractmethod
     def training_images(self) -> Sequence[AnnotatedImage]:
@@ -68,6 +86,27 @@ class DetectionDataModule(LightningDataModule, ABC):
     def repeats(self) -> np.ndarray | None:
         """Return how often each training picture is gone through in an epoch; None for once."""
         return None
+
+    @property
+    def categories(self) -> list[dict[str, Any]]:
+        """Number and name of every class by label, {"id", "name"} as in COCO's files; none before they are known."""
+        ids = self.category_ids or range(1, len(self.classes) + 1)
+        return [{"id": number, "name": name} for number, name in zip(ids, self.classes, strict=True)]
+
+    def read_categories(self) -> list[dict[str, Any]]:
+        """Return ``categories``, if need be from annotations that are not read otherwise; none where there are none."""
+        return self.categories
+
+    def finds_pictures(self, stage: str) -> bool:
+        """Find the user's own pictures where they are what is to be done, and return whether they are.
+
+        Raises:
+            UserError: there is none, or none that can be read.
+        """
+        if stage != "predict" or self.pictures is None:
+            return False
+        self.found = find_pictures(self.pictures, skip_unreadable=self.skip_unreadable)
+        return True
 
     @override
     def train_dataloader(self) -> DataLoader:
@@ -90,9 +129,7 @@ class DetectionDataModule(LightningDataModule, ABC):
 
     @override
     def val_dataloader(self) -> DataLoader:
-        samples = EvaluationSamples(
-            self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
-        )
+        samples = self._evaluation_samples()
         return eval_loader(
             samples, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, trainer=self.trainer
         )
@@ -101,3 +138,29 @@ class DetectionDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader:
         """Return the same loader as for validation."""
         return self.val_dataloader()
+
+    @override
+    def predict_dataloader(self) -> DataLoader:
+        """Return the loader of ``pictures``, or of those that are evaluated; batches of task "detect"."""
+        return eval_loader(
+            EvaluatedPictures(self._evaluation_samples()) if self.found is None else self._own_samples(self.found),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate_to_detect,
+            trainer=self.trainer,
+        )
+
+    def _evaluation_samples(self) -> EvaluationSamples:
+        return EvaluationSamples(
+            self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
+        )
+
+    def _own_samples(self, found: FoundPictures) -> PicturesToDetect:
+        return PicturesToDetect(
+            found.paths,
+            self.test_size,
+            self.longest,
+            root=found.root,
+            second_view=self.second_view,
+            seed=self.seed,
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -13,6 +13,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.prediction import Inputs, categories_in
 from datamodules.detection.records import CocoRecords, records
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import Among, AnyInt, PositiveInt, PositiveShare, Workers, check_options
@@ -55,6 +56,9 @@ class LVISDetection(DetectionDataModule):
         test_size: shorter side in pixels of pictures to evaluate on.
         with_masks: whether training batches and the truth hold "masks".
         second_view: draws "second_view", for methods that compare two views of a picture.
+        pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
+            evaluated if None.
+        skip_unreadable: leave out pictures to predict that cannot be read, and say which.
 
     Raises:
         UserError: a number out of its range; in ``setup``, damaged annotations, or boxes that cannot be right.
@@ -79,6 +83,8 @@ class LVISDetection(DetectionDataModule):
         test_size: PictureSide = 800,
         with_masks: bool = False,
         second_view: SecondView | None = None,
+        pictures: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(LVISDetection, locals())
         super().__init__(
@@ -90,6 +96,8 @@ class LVISDetection(DetectionDataModule):
             test_size=test_size,
             with_masks=with_masks,
             second_view=second_view,
+            pictures=pictures,
+            skip_unreadable=skip_unreadable,
         )
         self.root, self.repeat_threshold = Path(root).expanduser(), repeat_threshold
         self.given = {"train": train_annotations, "val": val_annotations}
@@ -98,11 +106,13 @@ class LVISDetection(DetectionDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only.
+        """Read the annotations; those to train on for "fit" only, and none where pictures of the user are predicted.
 
         Raises:
             UserError: the files define different categories.
         """
+        if self.finds_pictures(stage):
+            return
         if self.val is None:
             self.val = self._records("val")
             coco = self.val.coco
@@ -136,9 +146,16 @@ class LVISDetection(DetectionDataModule):
         chance = np.random.default_rng(derived_seed(self.seed)).random(len(factors))
         return np.floor(factors + chance).astype(np.int64)
 
-    def _records(self, part: Literal["train", "val"]) -> CocoRecords:
+    @override
+    def read_categories(self) -> list[dict[str, Any]]:
+        return self.categories or categories_in(self._annotation_file("val"))
+
+    def _annotation_file(self, part: Literal["train", "val"]) -> Path:
         name = f"lvis_v1_{part}.json"
-        path = annotation_file(self.given[part], self.root, [f"annotations/{name}", name])
+        return annotation_file(self.given[part], self.root, [f"annotations/{name}", name])
+
+    def _records(self, part: Literal["train", "val"]) -> CocoRecords:
+        path = self._annotation_file(part)
         if not path.is_file():
             raise self._not_found(path)
         coco = read_annotations(path, self.with_masks)

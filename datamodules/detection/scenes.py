@@ -17,6 +17,7 @@ from typing_extensions import override
 from datamodules.common.loading import check_global_batch
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.prediction import Inputs
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd
@@ -76,6 +77,9 @@ class DetectionScenes(DetectionDataModule):
         train_sizes: shorter sides in pixels, one of which is drawn for every picture; the scenes' own if None.
         with_masks: whether batches hold "masks".
         second_view: draws "second_view", for methods that compare two views.
+        pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
+            evaluated if None.
+        skip_unreadable: leave out pictures to predict that cannot be read, and say which.
 
     Raises:
         UserError: a number below its least, or a split without its percent or level, or the other way round.
@@ -101,6 +105,8 @@ class DetectionScenes(DetectionDataModule):
         train_sizes: list[Annotated[PictureSide, Among(1)]] | None = None,
         with_masks: bool = False,
         second_view: SecondView | None = None,
+        pictures: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(DetectionScenes, locals())
         sizes = [image_size] if train_sizes is None else train_sizes
@@ -114,6 +120,8 @@ class DetectionScenes(DetectionDataModule):
             test_size=image_size,
             with_masks=with_masks,
             second_view=second_view,
+            pictures=pictures,
+            skip_unreadable=skip_unreadable,
         )
         check_rising(DetectionScenes, objects=objects)
         if split is not None:
@@ -129,7 +137,9 @@ class DetectionScenes(DetectionDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Render the scenes and draw the split."""
+        """Render the scenes and draw the split; none where pictures of the user are predicted."""
+        if self.finds_pictures(stage):
+            return
         scenes, test_scenes, unlabelled = self.counts
         if stage == "fit" and not self.train:
             check_global_batch(scenes + unlabelled, self.batch_size)

@@ -18,6 +18,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.prediction import Inputs
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
@@ -61,6 +62,9 @@ class VOCDetection(DetectionDataModule):
         longest: most pixels of the longer side.
         test_size: shorter side in pixels of pictures to evaluate on.
         second_view: draws "second_view", for methods that compare two views of a picture.
+        pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
+            evaluated if None.
+        skip_unreadable: leave out pictures to predict that cannot be read, and say which.
 
     Raises:
         UserError: a set is not written as year and split, or a number below 1; in ``setup``, damaged annotations, boxes
@@ -89,6 +93,8 @@ class VOCDetection(DetectionDataModule):
         longest: PictureSide = 1333,
         test_size: PictureSide = 800,
         second_view: SecondView | None = None,
+        pictures: Inputs | None = None,
+        skip_unreadable: bool = False,
     ):
         check_options(VOCDetection, locals())
         super().__init__(
@@ -100,6 +106,8 @@ class VOCDetection(DetectionDataModule):
             test_size=test_size,
             with_masks=False,
             second_view=second_view,
+            pictures=pictures,
+            skip_unreadable=skip_unreadable,
         )
         if full_annotations is not None and train_annotations is None:
             raise UserError("full_annotations is given without train_annotations, the part of it to train on")
@@ -113,11 +121,13 @@ class VOCDetection(DetectionDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Read the annotations; those to train on for "fit" only.
+        """Read the annotations; those to train on for "fit" only, and none where pictures of the user are predicted.
 
         Raises:
             UserError: a picture is in two sets to train on.
         """
+        if self.finds_pictures(stage):
+            return
         if self.val is None:
             self.val = self._records(read_sets(self.root, self.sets["val"]), evaluated=True)
         if stage == "fit" and not self.train:
