@@ -166,9 +166,14 @@ class DetectionWriter(PredictionWriter):
                 }
             lines.write(json.dumps(entry | {"file_name": name}).encode() + b"\n")
         certain = labels[scores >= self.min_score].tolist()
-        rank = rank_and_world_size()[0]
         return Written(
-            image_id, size, rank, start, lines.tell(), dict(Counter(labels.tolist())), dict(Counter(certain))
+            image_id,
+            size,
+            rank=rank_and_world_size()[0],
+            start=start,
+            stop=lines.tell(),
+            counts=dict(Counter(labels.tolist())),
+            certain=dict(Counter(certain)),
         )
 
     def _objects(self, found: Mapping[str, Any]) -> list[Drawn]:
@@ -178,7 +183,7 @@ class DetectionWriter(PredictionWriter):
             if score >= self.min_score:
                 name = self._category(label)["name"]
                 mask = None if masks is None else masks[row]
-                objects.append(Drawn(box, label, name, f"{shortened(name)} {score:.2f}", mask))
+                objects.append(Drawn(box, label, name, text=f"{shortened(name)} {score:.2f}", mask=mask))
         return objects
 
     def _note(self, found: Mapping[str, Any]) -> str:
@@ -235,7 +240,7 @@ def categories_of(trainer: Trainer, pl_module: LightningModule) -> list[dict[str
     if known:
         return list(known)
     number = getattr(pl_module, "num_classes", None)
-    data = getattr(trainer, "datamodule", None)
+    data: Any = getattr(trainer, "datamodule", None)
     read = data.read_categories() if hasattr(data, "read_categories") else []
     if read and number in (None, len(read)):
         return list(read)

@@ -84,7 +84,7 @@ def as_jpeg(picture: Image.Image, most: int = LARGEST_PNG) -> bytes:
     while True:
         for quality in QUALITY:
             buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+            picture.save(buffer, "JPEG", quality=quality, subsampling=0)  # optimize fails on noise
             if buffer.tell() <= most:
                 return buffer.getvalue()
         if max(picture.size) <= 64:
@@ -105,7 +105,7 @@ def font(size: int) -> Any:
     """Return a font with the letters of most alphabets, ``size`` pixels high."""
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _colour_of(each: Drawn) -> Colour:

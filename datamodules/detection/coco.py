@@ -8,12 +8,13 @@ import numpy as np
 from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.inputs import Inputs
 from datamodules.common.reports import compare_count, first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
-from datamodules.detection.prediction import Inputs, categories_in
+from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import (

@@ -9,12 +9,11 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from datamodules.common.inputs import FoundFiles, Inputs
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.prediction import (
     EvaluatedPictures,
-    FoundPictures,
-    Inputs,
     PicturesToDetect,
     collate_to_detect,
     find_pictures,
@@ -73,7 +72,7 @@ class DetectionDataModule(LightningDataModule, ABC):
         self.train_sizes, self.longest, self.test_size = list(train_sizes), longest, test_size
         self.with_masks, self.second_view = with_masks, second_view
         self.pictures, self.skip_unreadable = pictures, skip_unreadable
-        self.found: FoundPictures | None = None
+        self.found: FoundFiles | None = None
 
     @abstractmethod
     def training_images(self) -> Sequence[AnnotatedImage]:
@@ -155,7 +154,7 @@ class DetectionDataModule(LightningDataModule, ABC):
             self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
         )
 
-    def _own_samples(self, found: FoundPictures) -> PicturesToDetect:
+    def _own_samples(self, found: FoundFiles) -> PicturesToDetect:
         return PicturesToDetect(
             found.paths,
             self.test_size,

@@ -11,11 +11,10 @@ A batch has task "detect" and is one of ``datamodules.detection.samples`` withou
     "name"           B x str, path below the folder of the pictures, with forward slashes
 """
 
-import glob
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,60 +24,46 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.common.image_files import find_images, read_image, unreadable_images
-from datamodules.common.reports import first_names, report_left_out
+from datamodules.common.image_files import read_image, unreadable_images
+from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, printable
+from datamodules.common.reports import report_left_out
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.samples import EvaluationSamples, Sample, collate, resize, resized_size
 from datamodules.detection.second_view import SecondView
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
-Inputs = str | list[str]
-REMEDIES = ("Name another file, folder or pattern as --data.init_args.pictures",)
+REPLACE_OR_SKIP = (
+    "Replace or remove the file, or leave out all that cannot be read with --data.init_args.skip_unreadable=true"
+)
 MOST_DIGITS = 18  # of a name that is taken for a number; more do not fit into 64 bits
 
 
-@dataclass(frozen=True)
-class FoundPictures:
-    """The pictures to predict.
-
-    Attributes:
-        paths: of the files, at least one.
-        root: folder that they were found in, None if they were named one by one.
-    """
-
-    paths: list[Path]
-    root: Path | None
-
-
-def find_pictures(given: Inputs, *, skip_unreadable: bool) -> FoundPictures:
-    """Return the pictures that a user names. Collective.
+def find_pictures(given: Inputs, *, skip_unreadable: bool) -> FoundFiles:
+    """Return the pictures that a user names; say which of them are left out. Collective.
 
     Args:
         given: a file, a folder, a pattern, or a list of these.
-        skip_unreadable: leave out those that cannot be read, and say which.
+        skip_unreadable: leave out those that cannot be read.
 
     Raises:
         UserError: there is none, or none that can be read.
     """
-    found, root = [], None
-    for each in [given] if isinstance(given, str) else given:
-        path = Path(each).expanduser()
-        if path.is_dir():
-            root = path
-            found += find_images(path, name="The pictures to predict", remedies=REMEDIES)
-        elif path.is_file():
-            found.append(path)
-        else:
-            found += sorted(Path(one) for one in glob.glob(str(path)))
-    if not found:
-        raise UserError(f"{given} is no picture")
-    bad = unreadable_images(found) if skip_unreadable else []
-    report_left_out("pictures", len(bad), "files", len(found), f"cannot be read ({first_names(bad, Path('.'))})")
-    kept = [path for path in found if path not in set(bad)]
-    if not kept:
-        raise UserError("none")
-    return FoundPictures(kept, root)
+    found = find_inputs(given, name="The pictures to detect objects in", option="pictures")
+    if not skip_unreadable:
+        return found
+    broken = unreadable_images(found.paths)
+    if len(broken) == len(found.paths):
+        read_image(found.paths[0], upright=True, remedy="No other picture can be read either: name other files")
+    folder = found.root or Path(".")
+    report_left_out("pictures to detect objects in", len(broken), "files", len(found.paths), named(broken, folder))
+    left_out = set(broken)
+    return replace(found, paths=[path for path in found.paths if path not in left_out])
+
+
+def named(broken: Sequence[Path], folder: Path) -> str:
+    """Return in words that some files below a folder cannot be read, and which."""
+    return f"cannot be read: {', '.join(printable(os.path.relpath(path, folder)) for path in broken)}"
 
 
 def categories_in(path: Path) -> list[dict[str, Any]]:
@@ -122,7 +107,7 @@ class PicturesToDetect(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample:
-        image = read_image(self.paths[index], upright=True)
+        image = read_image(self.paths[index], upright=True, remedy=REPLACE_OR_SKIP)
         sample = as_sample(image, self.size, self.longest, second_view=self.second_view, seed=self.seed)
         return sample | {"image_id": self.image_ids[index], "name": self.names[index]}
 

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
+from datamodules.common.inputs import Inputs
 from datamodules.common.loading import check_global_batch
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
-from datamodules.detection.prediction import Inputs
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd

@@ -13,12 +13,12 @@ import numpy as np
 from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.inputs import Inputs
 from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
-from datamodules.detection.prediction import Inputs
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots

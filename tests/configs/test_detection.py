@@ -10,10 +10,20 @@ import json
 import math
 
 import pytest
+import torch
 import yaml
 
 import cli
-from tests.helpers.replicas_detection import make_coco_detection, make_lvis, make_voc_detection
+from callbacks.detection.detection_writer import COMPANION
+from datamodules.detection.scenes import NAMES
+from tests.helpers.image_files import save_photo, save_photos, truncate
+from tests.helpers.replicas_detection import (
+    COCO_CATEGORIES,
+    COCO_SIZES,
+    make_coco_detection,
+    make_lvis,
+    make_voc_detection,
+)
 from tests.helpers.runs import ROOT
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -125,3 +135,67 @@ def test_lvis(tmp_path, monkeypatch):
     )
     assert run.trainer.global_step == 2
     assert set(figures(run, "lvis")) >= {"AP", "APr", "APc", "APf"}
+
+
+def predicted(folder, *words):
+    run = cli.main(["predict", f"--runs_dir={folder / 'runs'}", *QUIET, *words])
+    return tuple(json.loads((run.run_folder / name).read_text()) for name in ("detections.json", COMPANION))
+
+
+@pytest.mark.parametrize("model", ["SparseDet", "Detector", "TwoViewDetector"])
+def test_detections_in_own_pictures(model, tmp_path, capsys):
+    words = ["--config=configs/sparsedet.yaml", f"--model={model}", *SCENES]
+    fit(tmp_path, *words, "--test_after_fit=false")
+    photos = tmp_path / "photos"
+    save_photos(photos, 3)
+    truncate(save_photo(photos / "broken.jpg"))
+    words = [*words, "--ckpt_path=last", f"--data.pictures={photos}"]
+    found, companion = predicted(tmp_path, *words, "--data.skip_unreadable=true")
+    numbered = {each["id"]: each["file_name"] for each in companion["images"]}
+    assert numbered == {0: "bucket0/000.png", 1: "bucket1/001.png", 2: "bucket0/002.png"}
+    assert all(numbered[each["image_id"]] == each["file_name"] for each in found)
+    assert [each["name"] for each in companion["categories"]] == list(NAMES)
+    assert "3 pictures, " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        predicted(tmp_path, *words)
+    error = capsys.readouterr().err
+    assert "broken.jpg" in error
+    assert "--data.init_args.skip_unreadable=true" in error
+
+
+def test_own_pictures_where_the_training_data_are_not(tmp_path, monkeypatch):
+    """Names and numbers of the classes come out of the checkpoint."""
+    make_coco_detection(tmp_path / "there")
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "there"))
+    config = "configs/paper/detector_coco.yaml"
+    words = [f"--config={config}", overrides(config, TINY), *SMALL, "--model.init_args.num_classes=3"]
+    fit(tmp_path, *words, "--test_after_fit=false")
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "elsewhere"))
+    photo = save_photo(tmp_path / "photo.jpg")
+    found, companion = predicted(tmp_path, *words, "--ckpt_path=last", f"--data.pictures={photo}")
+    assert companion["categories"] == [{"id": number, "name": name} for number, name in COCO_CATEGORIES.items()]
+    assert {each["category_id"] for each in found} <= set(COCO_CATEGORIES)
+
+
+def test_detections_in_the_pictures_that_are_evaluated(tmp_path, monkeypatch):
+    """With their numbers and masks, as they would be handed in; the checkpoint is one of before names were kept."""
+    make_coco_detection(tmp_path)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    config = "configs/paper/detector_coco.yaml"
+    masks = "--model.init_args.config=mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+    words = [f"--config={config}", masks, overrides(config, TINY | TINY_MASKS), *SMALL, "--data.with_masks=true"]
+    words += ["--model.init_args.num_classes=3"]
+    run = fit(tmp_path, *words, "--test_after_fit=false")
+    path = run.run_folder / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["categories"]
+    torch.save(checkpoint, path)
+    found, companion = predicted(tmp_path, *words, f"--ckpt_path={path}")
+    assert [(each["id"], each["file_name"]) for each in companion["images"]] == [
+        (139, "000000000139.jpg"),
+        (285, "000000000285.jpg"),
+    ]
+    assert companion["categories"] == [{"id": number, "name": name} for number, name in COCO_CATEGORIES.items()]
+    for each in found:
+        height, width = each["segmentation"]["size"]
+        assert (width, height) == COCO_SIZES[each["image_id"]]

@@ -3,11 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning import Callback
 from safetensors.torch import save_file
 
+from datamodules import SecondView
+from datamodules.detection.prediction import batch_of
 from lightning_modules import Detector
 from lightning_modules.detector import summed
+from tests.helpers.image_files import pixels
 from tests.helpers.small_detectors import C4, CASCADE, FCOS, FPN, MASKS, ONE, RETINA, SMALL, TWO
 from tests.lightning_modules.sparsedet.cases import Batches, batch, gradients, module, trainer
 from visionscapes.errors import UserError
@@ -311,3 +315,36 @@ def test_loading_from_a_checkpoint(tmp_path):
     again = Detector.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
     torch.testing.assert_close(again.state_dict(), found.state_dict())
     assert again.hparams == found.hparams
+
+
+def test_checkpoints_keep_the_names_of_the_classes():
+    found, checkpoint = module("Detector"), {}
+    found.on_save_checkpoint(checkpoint)
+    assert checkpoint == {}
+    found.categories = [{"id": 3, "name": "car"}]
+    found.on_save_checkpoint(checkpoint)
+    other = module("SparseDet")
+    other.on_load_checkpoint(checkpoint)
+    assert other.categories == [{"id": 3, "name": "car"}]
+    other.on_load_checkpoint({})  # of an earlier version
+    assert other.categories == []
+
+
+def test_data_without_sizes_are_told_how_to_name_pictures():
+    with pytest.raises(UserError, match=r"--data\.init_args\.pictures"):
+        module("Detector").predict_step({"task": "predict", "image": torch.zeros(1, 3, 64, 64)}, 0)
+
+
+@pytest.mark.parametrize("kind", ["Detector", "SparseDet"])
+def test_pictures_from_python_give_what_the_data_give(kind):
+    found = module(kind).eval()
+    views = {"second_view": SecondView()} if kind == "SparseDet" else {}
+    pictures = [Image.fromarray(pixels(90, 60)), Image.fromarray(pixels(40, 200))]
+    together = batch_of(pictures, 64, 128, **views)
+    with torch.no_grad():
+        first, second = found.predict_step(together, 0)
+        alone = found.predict_step(batch_of(pictures[:1], 64, 128, **views), 0)[0]
+    assert first["boxes"][:, 3].max() <= 90
+    assert second["boxes"][:, 2].max() <= 200
+    assert len(first["boxes"]) > 0
+    assert alone["boxes"].shape[1] == 4

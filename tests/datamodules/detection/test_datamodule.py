@@ -8,6 +8,7 @@ from pycocotools import mask as rle
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.second_view import SecondView
+from tests.helpers.image_files import save_photos
 from visionscapes.errors import UserError
 
 
@@ -216,3 +217,25 @@ def test_bad_options_are_named(options, message):
 def test_fewer_pictures_than_a_batch_are_an_error():
     with pytest.raises(UserError, match="lower batch_size"):
         Squares(count=3).train_dataloader()
+
+
+def test_pictures_to_predict_are_the_users_or_those_that_are_evaluated(tmp_path):
+    data = Squares()
+    assert not data.finds_pictures("predict")
+    batches = list(data.predict_dataloader())
+    assert [batch["task"] for batch in batches] == ["detect"] * 2
+    numbers = [number for batch in batches for number in batch["image_id"]]
+    assert numbers == [each.image_id for each in data.evaluation_images()]
+    save_photos(tmp_path, 3)
+    data = Squares(pictures=str(tmp_path))
+    assert data.finds_pictures("predict")
+    assert not data.finds_pictures("test")
+    names = [name for batch in data.predict_dataloader() for name in batch["name"]]
+    assert names == ["bucket0/000.png", "bucket0/002.png", "bucket1/001.png"]
+
+
+def test_categories_are_numbered_from_1_where_the_data_do_not_say():
+    data = Squares()
+    assert data.categories == data.read_categories() == [{"id": 1, "name": "square"}]
+    data.category_ids = (7,)
+    assert data.categories == [{"id": 7, "name": "square"}]
