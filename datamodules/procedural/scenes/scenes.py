@@ -55,12 +55,12 @@ class SceneObject:
         points = []
         for point, p in zip(self.object_class.keypoints.values(), _owners(self.class_index), strict=True):
             centre = np.array(self.object_class.parts[p].centre)
-            points.append(centre + _rotation(self.bends[p]) @ (point - centre))
+            points.append(centre + rotation(self.bends[p]) @ (point - centre))
         return np.array(points)
 
     def to_pixels(self, size: int) -> tuple[Float, Float]:
         """Return the (2, 2) matrix and the (2,) offset that map the object's frame to pixels of a ``size`` image."""
-        turn = _rotation(self.turn)
+        turn = rotation(self.turn)
         matrix = turn @ np.diag([self.stretch, 1.0]) * self.scale * size
         return matrix, np.array(self.centre) * size
 
@@ -84,12 +84,7 @@ class Scene:
     @property
     def boxes(self) -> NDArray[np.float32]:
         """(N, 4) xyxy pixels, half-open, around what is visible; all zero for an object wholly hidden."""
-        boxes = np.zeros((len(self.objects), 4), np.float32)
-        for n in range(len(self.objects)):
-            rows, columns = np.nonzero(self.instances == n + 1)
-            if len(rows):
-                boxes[n] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-        return boxes
+        return visible_boxes(self.instances, len(self.objects))
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -239,14 +234,40 @@ def background(rng: np.random.Generator, size: int) -> Float:
     return np.clip(halves[0] * (1 - below) + halves[1] * below, 0, 1)
 
 
-def compose(canvas: Float, objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Scene:
-    """Paint objects over a background (size, size, 3) float in [0, 1], then light and sensor noise."""
+def visible_boxes(instances: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """Return (count, 4) xyxy pixels, half-open, around what is visible of each of ``count`` objects, zero of none.
+
+    Args:
+        instances: of a `Scene`.
+        count: N.
+    """
+    boxes = np.zeros((count, 4), np.float32)
+    for n in range(count):
+        rows, columns = np.nonzero(instances == n + 1)
+        if len(rows):
+            boxes[n] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return boxes
+
+
+def painted(canvas: Float, objects: tuple[SceneObject, ...]) -> tuple[Float, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Paint objects over a background (size, size, 3) float in [0, 1].
+
+    Returns:
+        The picture, and "instances" and "parts" of `Scene`.
+    """
     size = canvas.shape[0]
     canvas = canvas.copy()
     instances, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
     for n, item in enumerate(objects, 1):
         for p, part in enumerate(item.object_class.parts):
             _paint(canvas, instances, parts, item, part, n, p)
+    return canvas, instances, parts
+
+
+def compose(canvas: Float, objects: tuple[SceneObject, ...], rng: np.random.Generator) -> Scene:
+    """Paint objects over a background (size, size, 3) float in [0, 1], then light and sensor noise."""
+    size = canvas.shape[0]
+    canvas, instances, parts = painted(canvas, objects)
     light = 1 + 0.15 * (_gradient(size, rng.uniform(0, 2 * np.pi)))
     canvas = canvas * light[..., None] + rng.normal(0, 0.015, canvas.shape)
     image = (canvas.clip(0, 1) * 255).round().astype(np.uint8)
@@ -259,7 +280,7 @@ def _paint(
     """Paint one part in place and mark its pixels."""
     size = canvas.shape[0]
     matrix, offset = item.to_pixels(size)
-    own = _rotation(part.turn + item.bends[p])
+    own = rotation(part.turn + item.bends[p])
     centre = matrix @ np.array(part.centre) + offset
     reach = np.abs(matrix @ own) @ np.array(part.radii) + 2
     low = np.clip(np.floor(centre - reach), 0, size).astype(int)
@@ -286,7 +307,7 @@ def _owners(class_index: int) -> list[int]:
     """Return for every keypoint of a class the part on top of which it sits (or which it is closest to)."""
     parts, owners = CLASSES[class_index].parts, []
     for point in CLASSES[class_index].keypoints.values():
-        depths = [float(_inside(part, *(_rotation(-part.turn) @ np.subtract(point, part.centre)))) for part in parts]
+        depths = [float(_inside(part, *(rotation(-part.turn) @ np.subtract(point, part.centre)))) for part in parts]
         within = [p for p, depth in enumerate(depths) if depth > 0]
         owners.append(within[-1] if within else int(np.argmax(depths)))
     return owners
@@ -330,7 +351,7 @@ def _gradient(size: int, direction: float) -> Float:
     return (np.cos(direction) * ramp[None] + np.sin(direction) * ramp[:, None]) / np.sqrt(2)
 
 
-def _rotation(degrees: float) -> Float:
+def rotation(degrees: float) -> Float:
     """Rotation by ``degrees``, clockwise on screen where y points down."""
     angle = np.deg2rad(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -1,0 +1,79 @@
+"""What draws the objects of a layout anew into a picture: the interface of grounded inpainters (thesis 7.2.2)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor, nn
+
+Verdict = Literal["right", "wrong class", "missing"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A picture and the objects that are to be drawn anew in it; N objects.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB.
+        boxes: (N, 4) float32 xyxy in pixels.
+        names: N names of their classes, which are the prompts of the boxes.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What became of a layout, where the inpainter knows it: no inpainter of photographs does.
+
+    Attributes:
+        verdicts: N, of the objects that were asked for.
+        low_quality: whether the whole picture was spoilt.
+        extra_boxes: (E, 4) float32 xyxy pixels, of objects that nobody asked for.
+        extra_names: E names of their classes.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    low_quality: bool
+    extra_boxes: Tensor
+    extra_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inpainted:
+    """What an inpainter made of a layout.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB, of the layout's size.
+        repainted: (N,) bool, which objects were drawn anew; the others are as they were.
+        prompt: for the whole picture, empty where the inpainter takes none.
+        truth: what is known of the result.
+    """
+
+    image: Tensor
+    repainted: Tensor
+    prompt: str = ""
+    truth: Truth | None = field(default=None)
+
+
+class GroundedInpainter(nn.Module, ABC):
+    """Base of what draws objects of given classes into given boxes of a picture.
+
+    Attributes:
+        title: what it is called beside what it made.
+    """
+
+    title: str
+
+    @abstractmethod
+    def inpaint(self, layout: Layout, seed: int) -> Inpainted:
+        """Draw all objects of a layout anew; the same bytes for the same layout and seed, whatever was drawn before."""
+
+
+def picture_prompt(names: Sequence[str]) -> str:
+    """Return the prompt of a whole picture, "a dog, a dog and a cat": every instance is named (thesis 7.2.2)."""
+    words = [f"a {name}" for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
