@@ -4,6 +4,7 @@ from visionscapes.exports import lazy_exports
 
 EXPORTS = {
     "AtLargerImage": "networks.dense",
+    "GLIGENInpainter": "networks.gligen",
     "SmallIdentity": "networks.identity",
     "SyncNetwork": "networks.sync_network",
     "Upsampled": "networks.dense",

@@ -72,6 +72,10 @@ class GroundedInpainter(nn.Module, ABC):
     def inpaint(self, layout: Layout, seed: int) -> Inpainted:
         """Draw all objects of a layout anew; the same bytes for the same layout and seed, whatever was drawn before."""
 
+    @abstractmethod
+    def ignores_boxes(self, layout: Layout, seed: int) -> bool:
+        """Return whether the boxes of a layout change nothing, as in a pipeline whose parts for boxes were lost."""
+
 
 def picture_prompt(names: Sequence[str]) -> str:
     """Return the prompt of a whole picture, "a dog, a dog and a cat": every instance is named (thesis 7.2.2)."""

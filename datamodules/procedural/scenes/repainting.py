@@ -108,6 +108,11 @@ class SceneInpainter(GroundedInpainter):
         result = torch.from_numpy((image.clip(0, 1) * 255).round().astype(np.uint8)).permute(2, 0, 1).contiguous()
         return Inpainted(result, torch.ones(len(boxes), dtype=torch.bool), picture_prompt(layout.names), truth)
 
+    @override
+    def ignores_boxes(self, layout: Layout, seed: int) -> bool:
+        without = Layout(layout.image, layout.boxes[:0], ())
+        return torch.equal(self.inpaint(layout, seed).image, self.inpaint(without, seed).image)
+
     def _verdict(self, rng: np.random.Generator) -> Verdict:
         draw = rng.uniform()
         if draw < self.faults.missing:

@@ -134,6 +134,11 @@ def test_a_box_over_the_whole_picture_has_nothing_around_it():
     assert made.image.double().std() > 10
 
 
+def test_boxes_matter():
+    assert not SceneInpainter().ignores_boxes(layout(), 0)
+    assert SceneInpainter().ignores_boxes(Layout(layout().image, layout().boxes[:0], ()), 0)
+
+
 def test_unknown_classes_and_impossible_shares_are_refused():
     unknown = Layout(layout().image, layout().boxes[:1], ("zebra",))
     with pytest.raises(UserError, match=r"no class 'zebra', but fish, car.*networks\.GLIGENInpainter"):
