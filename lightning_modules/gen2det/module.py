@@ -7,7 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector import Detector
-from lightning_modules.gen2det.background import Ignored, Normalizer, background_ignored, check_heads
+from lightning_modules.gen2det.loss import Ignored, Normalizer, background_ignored, check_heads
 from lightning_modules.gen2det.masks import check_masks, masks_left_out
 from visionscapes.checks import PositiveInt, Share, check_options
 from visionscapes.errors import UserError

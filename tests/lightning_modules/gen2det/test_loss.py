@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_modules.gen2det.background import background_ignored, check_heads, foreground_scores
+from lightning_modules.gen2det.loss import background_ignored, check_heads, foreground_scores
 from lightning_modules.gen2det.masks import masks_left_out
 from lightning_modules.sparsedet.baselines import Detector
 from networks.detection.federated_loss import FederatedLoss
