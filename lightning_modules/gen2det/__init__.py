@@ -1,1 +1,0 @@
-"""Gen2Det: detectors trained on generated pictures too (thesis chapter 7)."""
