@@ -89,14 +89,13 @@ class SceneInpainter(GroundedInpainter):
         extra = [_anywhere(rng, width / side, height / side) for _ in range(rng.poisson(self.faults.extra))]
         # The largest is painted first, or it would hide what stands behind it.
         order = sorted([*objects, *extra], key=lambda item: -item.scale)
-        canvas = np.zeros((side, side, 3))
-        canvas[:height, :width] = without_objects(layout.image.permute(1, 2, 0).numpy(), boxes, rng)
-        canvas, instances, _ = painted(canvas, tuple(order))
+        empty = np.zeros((side, side, 3))
+        empty[:height, :width] = without_objects(layout.image.permute(1, 2, 0).numpy(), boxes, rng)
+        canvas, instances, _ = painted(empty, tuple(order))
         canvas[instances > 0] += rng.normal(0, NOISE, canvas[instances > 0].shape)
         low_quality = bool(rng.uniform() < self.faults.low_quality)
-        image = canvas[:height, :width]
-        if low_quality:
-            image = spoilt(image, rng)
+        whole = canvas[:height, :width]
+        image = spoilt(whole, rng) if low_quality else whole
         shown = visible_boxes(instances[:height, :width], len(order))
         places = [next(k for k, item in enumerate(order) if item is each) for each in extra]
         truth = Truth(
@@ -181,18 +180,21 @@ def without_objects(
         boxes: (N, 4) xyxy pixels.
         rng: random numbers of the grain, which smooth colours would lack.
     """
-    hidden = np.zeros(picture.shape[:2], np.uint8)
+    height, width = picture.shape[0], picture.shape[1]
+    hidden = np.zeros((height, width), np.uint8)
     for x1, y1, x2, y2 in boxes:
         hidden[max(int(y1), 0) : int(np.ceil(y2)), max(int(x1), 0) : int(np.ceil(x2))] = 1
-    reduced = max(1, max(hidden.shape) // REDUCED)  # filling takes time by the pixel, and what is filled in is smooth
-    size = (max(1, hidden.shape[1] // reduced), max(1, hidden.shape[0] // reduced))
+    reduced = max(1, max(height, width) // REDUCED)  # filling takes time by the pixel, and what is filled in is smooth
+    size = (max(1, width // reduced), max(1, height // reduced))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     holes = cv2.resize(hidden, size, interpolation=cv2.INTER_NEAREST)
     if holes.all():  # nothing is left to fill with
         filled = np.broadcast_to(picture.mean((0, 1)), picture.shape)
     else:
         filled = cv2.resize(
-            cv2.inpaint(small, holes, 3, cv2.INPAINT_TELEA), hidden.shape[::-1], interpolation=cv2.INTER_CUBIC
+            cv2.inpaint(small, holes, 3, cv2.INPAINT_TELEA),
+            (width, height),
+            interpolation=cv2.INTER_CUBIC,
         )
     grain = rng.normal(0, 0.03, picture.shape)
     return np.where(hidden[..., None] > 0, filled / 255 + grain, picture / 255)
