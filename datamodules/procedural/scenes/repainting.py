@@ -101,11 +101,11 @@ class SceneInpainter(GroundedInpainter):
         truth = Truth(
             tuple(verdicts),
             low_quality,
-            torch.from_numpy(shown[places].reshape(-1, 4)),
-            tuple(item.object_class.name for item in extra),
+            extra_boxes=torch.from_numpy(shown[places].reshape(-1, 4)),
+            extra_names=tuple(item.object_class.name for item in extra),
         )
         result = torch.from_numpy((image.clip(0, 1) * 255).round().astype(np.uint8)).permute(2, 0, 1).contiguous()
-        return Inpainted(result, torch.ones(len(boxes), dtype=torch.bool), picture_prompt(layout.names), truth)
+        return Inpainted(result, torch.ones(len(boxes), dtype=torch.bool), picture_prompt(layout.names), truth=truth)
 
     @override
     def ignores_boxes(self, layout: Layout, seed: int) -> bool:
