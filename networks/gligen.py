@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
-from networks.inpainting import GroundedInpainter, Inpainted, Layout, picture_prompt
+from networks.inpainting import GroundedInpainter, Inpainted, PictureLayout, picture_prompt
 from visionscapes.checks import NonNegativeFloat, PositiveInt, PositiveShare, check_options
 from visionscapes.errors import UserError
 
@@ -67,7 +67,7 @@ class GLIGENInpainter(GroundedInpainter):
         return int(self.vae.config.sample_size)
 
     @override
-    def inpaint(self, layout: Layout, seed: int) -> Inpainted:
+    def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
         boxes = layout.boxes.float()
         chosen = self.drawable(boxes, layout.image.shape[-2:])
         prompt = picture_prompt(layout.names)
@@ -84,7 +84,7 @@ class GLIGENInpainter(GroundedInpainter):
         return Inpainted(image, chosen, prompt)
 
     @override
-    def ignores_boxes(self, layout: Layout, seed: int) -> bool:
+    def ignores_boxes(self, layout: PictureLayout, seed: int) -> bool:
         """Return whether a picture comes out the same when boxes are never told, as where their layers were lost."""
         square, scale = letterboxed(layout.image, self.side)
         chosen = self.drawable(layout.boxes.float(), layout.image.shape[-2:])

@@ -11,7 +11,7 @@ Verdict = Literal["right", "wrong class", "missing"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class PictureLayout:
     """A picture and the objects that are to be drawn anew in it; N objects.
 
     Attributes:
@@ -69,11 +69,11 @@ class GroundedInpainter(nn.Module, ABC):
     title: str
 
     @abstractmethod
-    def inpaint(self, layout: Layout, seed: int) -> Inpainted:
+    def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
         """Draw all objects of a layout anew; the same bytes for the same layout and seed, whatever was drawn before."""
 
     @abstractmethod
-    def ignores_boxes(self, layout: Layout, seed: int) -> bool:
+    def ignores_boxes(self, layout: PictureLayout, seed: int) -> bool:
         """Return whether the boxes of a layout change nothing, as in a pipeline whose parts for boxes were lost."""
 
 

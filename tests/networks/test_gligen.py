@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from networks.gligen import MOST_BOXES, GLIGENInpainter, inside, letterboxed, restored
-from networks.inpainting import Layout
+from networks.inpainting import PictureLayout
 from tests.helpers.tiny_gligen import SIDE, write_gligen
 from visionscapes.errors import UserError
 
@@ -28,7 +28,7 @@ def picture(height=64, width=96):
 
 
 def layout(boxes=BOXES, **size):
-    return Layout(picture(**size), boxes, tuple("dog" for _ in boxes))
+    return PictureLayout(picture(**size), boxes, tuple("dog" for _ in boxes))
 
 
 def test_boxes_are_repainted_and_the_rest_stays(inpainter):
@@ -53,7 +53,7 @@ def test_a_seed_decides_everything_and_leaves_the_random_numbers_of_others_alone
 
 
 def test_names_matter(inpainter):
-    other = Layout(layout().image, BOXES, ("dog", "cat"))
+    other = PictureLayout(layout().image, BOXES, ("dog", "cat"))
     assert not torch.equal(inpainter.inpaint(layout(), 0).image, inpainter.inpaint(other, 0).image)
 
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from datamodules.procedural.scenes.object_classes import CLASSES, ObjectPart
 from datamodules.procedural.scenes.scenes import SceneObject, painted, rotation, sample_object, visible_boxes
-from networks.inpainting import GroundedInpainter, Inpainted, Layout, Truth, Verdict, picture_prompt
+from networks.inpainting import GroundedInpainter, Inpainted, PictureLayout, Truth, Verdict, picture_prompt
 from visionscapes.checks import Bounds, Share, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
@@ -66,7 +66,7 @@ class SceneInpainter(GroundedInpainter):
             )
 
     @override
-    def inpaint(self, layout: Layout, seed: int) -> Inpainted:
+    def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
         """Draw all objects anew, see `GroundedInpainter.inpaint`.
 
         Raises:
@@ -108,8 +108,8 @@ class SceneInpainter(GroundedInpainter):
         return Inpainted(result, torch.ones(len(boxes), dtype=torch.bool), picture_prompt(layout.names), truth=truth)
 
     @override
-    def ignores_boxes(self, layout: Layout, seed: int) -> bool:
-        without = Layout(layout.image, layout.boxes[:0], ())
+    def ignores_boxes(self, layout: PictureLayout, seed: int) -> bool:
+        without = PictureLayout(layout.image, layout.boxes[:0], ())
         return torch.equal(self.inpaint(layout, seed).image, self.inpaint(without, seed).image)
 
     def _verdict(self, rng: np.random.Generator) -> Verdict:

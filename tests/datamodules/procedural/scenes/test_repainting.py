@@ -8,7 +8,7 @@ from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_cro
 from datamodules.procedural.scenes.object_classes import CLASSES
 from datamodules.procedural.scenes.repainting import Faults, SceneInpainter, extents, fitted, without_objects
 from datamodules.procedural.scenes.scenes import painted, sample_object, visible_boxes
-from networks.inpainting import Layout
+from networks.inpainting import PictureLayout
 from visionscapes.errors import UserError
 
 SIZE = 128
@@ -19,7 +19,7 @@ def layout(index=0, objects=(3, 6)):
     scene = render_crowd(7, index, SIZE, Crowd(objects))
     kept = recognisable(scene)
     names = tuple(CLASSES[label].name for label in scene.labels[kept])
-    return Layout(torch.from_numpy(scene.image).permute(2, 0, 1), torch.from_numpy(scene.boxes[kept]), names)
+    return PictureLayout(torch.from_numpy(scene.image).permute(2, 0, 1), torch.from_numpy(scene.boxes[kept]), names)
 
 
 def inside(layout):
@@ -121,7 +121,7 @@ def test_low_quality_has_little_contrast():
 @pytest.mark.parametrize(("height", "width"), [(60, 130), (130, 60), (31, 33)])
 def test_any_shape_of_picture(height, width):
     image = torch.full((3, height, width), 90, dtype=torch.uint8)
-    given = Layout(image, torch.tensor([[5.0, 5.0, 25.0, 28.0]]), ("car",))
+    given = PictureLayout(image, torch.tensor([[5.0, 5.0, 25.0, 28.0]]), ("car",))
     made = SceneInpainter(Faults(extra=3)).inpaint(given, 0)
     assert made.image.shape == image.shape
     edge = torch.tensor([width, height, width, height])
@@ -130,17 +130,17 @@ def test_any_shape_of_picture(height, width):
 
 def test_a_box_over_the_whole_picture_has_nothing_around_it():
     image = torch.full((3, 40, 40), 90, dtype=torch.uint8)
-    made = SceneInpainter().inpaint(Layout(image, torch.tensor([[0.0, 0.0, 40.0, 40.0]]), ("fish",)), 0)
+    made = SceneInpainter().inpaint(PictureLayout(image, torch.tensor([[0.0, 0.0, 40.0, 40.0]]), ("fish",)), 0)
     assert made.image.double().std() > 10
 
 
 def test_boxes_matter():
     assert not SceneInpainter().ignores_boxes(layout(), 0)
-    assert SceneInpainter().ignores_boxes(Layout(layout().image, layout().boxes[:0], ()), 0)
+    assert SceneInpainter().ignores_boxes(PictureLayout(layout().image, layout().boxes[:0], ()), 0)
 
 
 def test_unknown_classes_and_impossible_shares_are_refused():
-    unknown = Layout(layout().image, layout().boxes[:1], ("zebra",))
+    unknown = PictureLayout(layout().image, layout().boxes[:1], ("zebra",))
     with pytest.raises(UserError, match=r"no class 'zebra', but fish, car.*networks\.GLIGENInpainter"):
         SceneInpainter().inpaint(unknown, 0)
     with pytest.raises(UserError, match="more than 1 together"):
