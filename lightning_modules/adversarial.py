@@ -116,7 +116,8 @@ class AdversarialModule(GroupedOptions):
         Raises:
             UserError: nothing was trained or loaded.
         """
-        if self.trainer.ckpt_path is None and not self.hparams.get("weights") and self.trainer.global_step == 0:
+        fresh = self.trainer.ckpt_path is None and self.trainer.global_step == 0 and not self.loaded
+        if fresh and not self.hparams.get("weights"):
             weights = ", or weights, --model.weights <file>" if "weights" in self.hparams else ""
             raise UserError(
                 f"this {type(self).__name__} is untrained: train it first (fit), or give a checkpoint, "
@@ -163,6 +164,7 @@ class AdversarialModule(GroupedOptions):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["penalties"] = {name: value.cpu() for name, value in self._penalties.items()}
 
     @override

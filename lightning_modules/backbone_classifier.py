@@ -1,21 +1,23 @@
 """A detector's backbone learns to name the class of a picture, so that the detector does not start from nothing."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
+from lightning_modules.detector_config import kept_config, with_config
+from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from networks.detection.build import build_detector
 from visionscapes.checks import Bounds, NonNegativeFloat, NonNegativeInt, PositiveFloat, check_options
 
 
-class BackboneClassifier(LightningModule):
+class BackboneClassifier(Method):
     """Trains the backbone that a detector's configuration names, and a linear layer on its pooled last features.
 
     What ImageNet is to the detectors of the thesis (3.3.3), ``datamodules.SubjectWorld`` is to those of the embedded
@@ -33,6 +35,9 @@ class BackboneClassifier(LightningModule):
         UserError: an option is out of its bounds.
     """
 
+    takes = "datamodules.images.given.GivenSquares"
+    gives = "probabilities of the classes (classes,) float32"
+
     def __init__(
         self,
         config: str,
@@ -46,6 +51,7 @@ class BackboneClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         detector: Any = build_detector(config, overrides)
+        self._kept_config = kept_config(config)
         self.backbone, self.preprocessor = detector.backbone, detector.data_preprocessor
         with torch.no_grad():
             self.backbone.eval()
@@ -73,9 +79,29 @@ class BackboneClassifier(LightningModule):
             self.accuracy(self(batch["image"]), batch["label"])
             self.log("val/accuracy", self.accuracy, prog_bar=True, on_epoch=True, add_dataloader_idx=False)
 
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the probabilities (B, classes) of the classes of ``batch["image"]``."""
+        return self(batch["image"]).float().softmax(1)
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
+        return list(self.predict_step(batch, 0))
+
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the backbone alone, for ``backbone_weights`` of a detector."""
         return self.backbone.state_dict()
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the content of the configuration, whose file may be gone when the checkpoint is used."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[MADE_OF] |= self._kept_config
+
+    @classmethod
+    @override
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+        return with_config(options, made_of)
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -1,24 +1,26 @@
 """A detector of mmdet's collection, trained in the plain way; the base of the methods that train one otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_modules.detector_config import kept_config, with_config
+from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.build import build_detector, set_progress
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.results import DetectedObjects
 
 CATEGORIES = "categories"  # in checkpoints
 
 
-class Detector(LightningModule):
+class Detector(Method):
     """Trains any detector of mmdet on batches of ``datamodules.detection.samples``, without mmengine's Runner.
 
     Checkpoints keep the names of the classes, so that predictions have them where the training data are not at hand.
@@ -45,6 +47,9 @@ class Detector(LightningModule):
         UserError: a configuration that is not there or cannot be built, weights that do not fit, ``lr`` not positive.
     """
 
+    takes = "datamodules.detection.given.GivenScenes"
+    gives = "DetectedObjects: boxes, scores, labels and names"
+
     def __init__(
         self,
         config: str,
@@ -66,6 +71,7 @@ class Detector(LightningModule):
         self.warmup_steps, self.milestones, self.clip = warmup_steps, milestones, clip
         self.categories: list[dict[str, Any]] = []
         self.detector = self.build(config, overrides, num_classes, weights, backbone_weights)
+        self._kept_config = kept_config(config)
 
     def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
         """Return the detector that this method trains."""
@@ -87,6 +93,9 @@ class Detector(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what classes are called, and the content of the configuration, whose file may be gone one day."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[MADE_OF] |= self._kept_config
         if self.categories:
             checkpoint[CATEGORIES] = self.categories
 
@@ -136,6 +145,12 @@ class Detector(LightningModule):
         """
         inputs, samples = self.inputs(batch, training=False)
         return predictions_of(self.detector.predict(inputs, samples, rescale=True))
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[DetectedObjects]:
+        """Return the objects of every picture; ``batch["classes"]`` has names of classes if the module knows none."""
+        classes = [each["name"] for each in self.categories] or batch.get("classes")
+        return [_as_objects(found, classes) for found in self.predict_step(batch, 0)]
 
     def proposals(self, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
         """Return the region proposals, in pixels of the original pictures.
@@ -189,6 +204,11 @@ class Detector(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         return loss
 
+    @classmethod
+    @override
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+        return with_config(options, made_of)
+
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         parameters = [each for each in self.parameters() if each.requires_grad]
@@ -230,6 +250,12 @@ class Detector(LightningModule):
                 f"the detector tells {self.num_classes} classes apart, the data have {len(classes)}: give "
                 f"--model.init_args.num_classes={len(classes)}"
             )
+
+
+def _as_objects(found: Mapping[str, Any], classes: Sequence[str] | None) -> DetectedObjects:
+    labels = found["labels"].tolist()
+    names = [f"class {label}" if classes is None else classes[label] for label in labels]
+    return DetectedObjects(found["boxes"], found["scores"], found["labels"], names=names, masks=found.get("masks"))
 
 
 def summed(losses: Mapping[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:

@@ -3,19 +3,19 @@
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from lightning_modules.method import Method
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from metrics.verification import Verification
 from networks.identity import SmallIdentity
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, check_options
 
 
-class FaceIdentity(LightningModule):
+class FaceIdentity(Method):
     """Trains ``networks.identity.SmallIdentity``: two pictures of a person are to be nearer than those of two people.
 
     The loss is InfoNCE (van den Oord et al., 2018) among the people of a batch, from either picture to the others.
@@ -31,6 +31,9 @@ class FaceIdentity(LightningModule):
     Raises:
         UserError: an option is out of its bounds.
     """
+
+    takes = "datamodules.images.given.GivenSquares"
+    gives = "an embedding (D,) float32 of unit length; pictures of one person have a cosine near 1"
 
     def __init__(
         self,
@@ -77,6 +80,15 @@ class FaceIdentity(LightningModule):
         for name, value in self.verification.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "AUC")
         self.verification.reset()
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the embeddings (B, D) of the faces in ``batch["image"]``."""
+        return self(batch["image"])
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
+        return list(self.predict_step(batch, 0).float())
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the network alone, for ``networks.identity.SmallIdentity``."""

@@ -13,8 +13,9 @@ from lightning_modules.adversarial import AdversarialModule, frozen
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from networks.companion import Companion
 from networks.gan.conditions import one_hot
-from networks.generated import Generated
+from networks.generated import Generated, to_unit_range
 from visionscapes.errors import UserError
+from visionscapes.results import Translation
 
 
 class Translated(NamedTuple):
@@ -49,6 +50,9 @@ class PairedTranslation(AdversarialModule):
     Raises:
         UserError: a value out of its range.
     """
+
+    takes = "datamodules.translation.given.GivenPairs"
+    gives = "Translation: image and its parts"
 
     def __init__(
         self,
@@ -128,6 +132,22 @@ class PairedTranslation(AdversarialModule):
         return self.generate(batch)
 
     test_step = predict_step = validation_step
+
+    @override
+    def default_inputs(self) -> dict[str, Any]:
+        channels = {} if self.classes is not None else {"channels": self.condition_channels}
+        return {"image_size": self.hparams["image_size"], "classes": self.classes, **channels}
+
+    @override
+    def answers(self, batch: Mapping[str, Any]) -> list[Translation]:
+        """Return the image of every condition; ``batch["seed"]``, if it is there, decides the noise."""
+        seed = batch.get("seed")
+        noise = None if seed is None else torch.Generator().manual_seed(seed)
+        image, parts = self.generate(dict(batch), noise)
+        return [
+            Translation(shown, {name: part[at].float() for name, part in parts.items()})
+            for at, shown in enumerate(to_unit_range(image))
+        ]
 
     def condition(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return I^A as the networks see it, (B, C, S, S).

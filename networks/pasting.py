@@ -1,15 +1,42 @@
 """Generated mouths put back into the frames that they were made for, at the frames' own resolution."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.dubbed import Dubbed
 from networks.turning import reach, turned_picture
 
 CUBIC = -0.5  # Keys' kernel, which keeps straight lines straight
 AROUND = 2  # pixels around what has weight, for cubic interpolation, in which the weight is 0
+
+FEATHER = 0.12  # width of the soft edge, as a share of the shorter side of what is generated
+
+
+def pasted(batch: Mapping[str, Any], outputs: Dubbed, feather: float = FEATHER) -> list[NDArray[np.uint8]]:
+    """Return the frames of a chunk with their new mouths, new arrays; those without a face are as they were.
+
+    Args:
+        batch: with "frames", "found", "fade", "boxes" and "roll".
+        outputs: of the module.
+        feather: width of the soft edge, as a share of the shorter side of what is generated.
+    """
+    rolls = batch["roll"].cpu()
+    boxes = outputs.region.in_pixels_of(outputs.faces.shape[-1]).in_frame(batch["boxes"].cpu(), rolls)
+    found, fade, roll = batch["found"].tolist(), batch["fade"].tolist(), rolls.tolist()
+    frames = []
+    for at, frame in enumerate(batch["frames"]):
+        new: Tensor = torch.from_numpy(frame.copy())
+        if found[at]:
+            paste(new, outputs.patches[at], outputs.mask[at], boxes[at], roll=roll[at], fade=fade[at], feather=feather)
+        frames.append(new.numpy())
+    return frames
 
 
 def paste(

@@ -55,6 +55,7 @@ class ViTFeatures(nn.Module):
         dim: number of channels C.
         patch_size: in pixels.
         stride: in pixels.
+        options: all of the arguments, with which another one like this can be made.
 
     Raises:
         UserError: timm has no such model or cannot fetch or build it, it is no plain vision transformer, the weights do
@@ -78,6 +79,17 @@ class ViTFeatures(nn.Module):
     ):
         check_options(ViTFeatures, locals())
         super().__init__()
+        self.options: dict[str, Any] = {
+            "model": model,
+            "weights": weights,
+            "layer": layer,
+            "facet": facet,
+            "stride": stride,
+            "position_embedding": position_embedding,
+            "model_args": model_args,
+            "mean": mean,
+            "std": std,
+        }
         self.vit = create_vit(model, weights, model_args or {})
         depth = len(self.vit.blocks)
         if not -depth <= layer < depth:

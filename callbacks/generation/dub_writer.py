@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from pytorch_lightning import LightningModule
-from torch import Tensor
 from typing_extensions import override
 
 from callbacks.generation.film_writer import DRAWN, FilmWriter, PredictedFilm
 from networks.dubbed import Dubbed
-from networks.pasting import paste
+from networks.pasting import FEATHER, pasted
 from visionscapes.checks import Bounds, check_options
 from visionscapes.media.video_writer import Preset
 
@@ -51,7 +48,7 @@ class DubWriter(FilmWriter):
         side_by_side: bool = False,
         crf: Annotated[int, Bounds(least=0, most=51)] = 14,
         preset: Preset = "veryfast",
-        feather: Feather = 0.12,
+        feather: Feather = FEATHER,
     ):
         check_options(DubWriter, locals())
         super().__init__()
@@ -91,26 +88,6 @@ class DubWriter(FilmWriter):
         frames, dubbed = (sum(each[key] for each in records.values()) for key in ("frames", "dubbed"))
         drawn = f"; {DRAWN}" if first["knows_drawn_faces_only"] else ""
         return f"{len(records)} videos, {dubbed} of {frames} frames dubbed{drawn}: {folder}"
-
-
-def pasted(batch: Mapping[str, Any], outputs: Dubbed, feather: float) -> list[NDArray[np.uint8]]:
-    """Return the frames of a chunk with their new mouths, new arrays; those without a face are as they were.
-
-    Args:
-        batch: with "frames", "found", "fade", "boxes" and "roll".
-        outputs: of the module.
-        feather: width of the soft edge, as a share of the shorter side of what is generated.
-    """
-    rolls = batch["roll"].cpu()
-    boxes = outputs.region.in_pixels_of(outputs.faces.shape[-1]).in_frame(batch["boxes"].cpu(), rolls)
-    found, fade, roll = batch["found"].tolist(), batch["fade"].tolist(), rolls.tolist()
-    frames = []
-    for at, frame in enumerate(batch["frames"]):
-        new: Tensor = torch.from_numpy(frame.copy())
-        if found[at]:
-            paste(new, outputs.patches[at], outputs.mask[at], boxes[at], roll=roll[at], fade=fade[at], feather=feather)
-        frames.append(new.numpy())
-    return frames
 
 
 def steps_of(module: Any) -> int | None:

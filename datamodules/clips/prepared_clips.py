@@ -3,10 +3,11 @@
 import os
 import tempfile
 from collections import Counter
+from importlib import import_module
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -225,6 +226,11 @@ class Clips(ClipFolder):
             seed=seed,
         )
         self.face_size, self.windows, self.apart, self.rounds = face_size, windows, apart, rounds
+
+    @property
+    def inputs(self) -> Any:
+        """How videos are prepared that a user gives in Python, as `predict` does it; by this very class."""
+        return import_module("datamodules.clips.given").GivenClips(self.face_size, self.faces)
 
     @override
     def setup(self, stage: str) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from datamodules.clips.given import GivenClips
 from datamodules.clips.rendering import render
 from datamodules.clips.talking_clips import TalkingClip, talking_clip
 from datamodules.clips.windows import SyncWindows, WholeClips
@@ -101,6 +102,11 @@ class TalkingWorld(DataInParts):
                 f"{type(self).__name__}.seconds is {seconds}; {windows} windows whose starts are {apart} frame(s) apart"
                 f" take at least {least / FRAME_RATE}"
             )
+
+    @property
+    def inputs(self) -> Any:
+        """How videos are prepared that a user gives in Python: as those of `Clips`."""
+        return GivenClips(self.face_size)
 
     def clips(self, part: str) -> list[TalkingClip]:
         """Return the clips of a part, "train", "val" or "test"; they are rendered once."""

@@ -50,12 +50,26 @@ def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
         if isinstance(error, UnidentifiedImageError):
             reason = "it is empty, its content is not an image, or its beginning is damaged"
         raise UnreadableImageError(f"cannot read the label map {path}: {reason}. Replace or remove the file") from error
+    return labels_of_image(image, classes, path)
+
+
+def labels_of_image(image: Image.Image, classes: int, name: str | Path) -> NDArray[np.uint8]:
+    """Return the labels (H, W) of a loaded image, see `read_labels`.
+
+    Args:
+        image: of any mode.
+        classes: number of labels, at most 256.
+        name: what errors call it.
+
+    Raises:
+        UserError: it is no label map, or holds labels outside of the range.
+    """
     if image.format in ("JPEG", "MPO"):
         raise UserError(
-            f"{path} is a JPEG, whose compression changes labels at every edge: write label maps as PNG, from the"
+            f"{name} is a JPEG, whose compression changes labels at every edge: write label maps as PNG, from the"
             " originals"
         )
-    return _in_range(_single_channel(image, path), classes, path)
+    return labels_in_range(_single_channel(image, name), classes, name)
 
 
 def _single_channel(image: Image.Image, path: str | Path) -> NDArray[np.integer]:
@@ -79,7 +93,17 @@ def _single_channel(image: Image.Image, path: str | Path) -> NDArray[np.integer]
     return colours[..., 0]
 
 
-def _in_range(values: NDArray[np.integer], classes: int, path: str | Path) -> NDArray[np.uint8]:
+def labels_in_range(values: NDArray[np.integer], classes: int, path: str | Path) -> NDArray[np.uint8]:
+    """Return labels (H, W) as bytes.
+
+    Args:
+        values: integers.
+        classes: number of labels, at most 256.
+        path: what errors call them.
+
+    Raises:
+        UserError: a label is outside of 0 to classes - 1.
+    """
     if values.min() >= 0 and values.max() < classes:
         return values.astype(np.uint8)
     found = np.unique(values).tolist()

@@ -55,6 +55,15 @@ def shorter_side_to(
     return image.resize((longer, size) if width > height else (size, longer), resample)
 
 
+def at_longer_side(image: Image.Image, longer_side: int | None) -> Image.Image:
+    """Return an image with its longer side of so many pixels and its aspect ratio kept; as it is if None."""
+    if longer_side is None:
+        return image
+    scale = longer_side / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
 def letterbox(image: Image.Image, size: int) -> tuple[Image.Image, Placement]:
     """Resize so that the longer side has ``size`` pixels, and centre the image on a black square.
 

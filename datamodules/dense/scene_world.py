@@ -13,6 +13,7 @@ from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.dense.davis import DAVIS2017
 from datamodules.dense.object_discovery import ObjectDiscoveryData
 from datamodules.dense.spair import SPair71k
+from datamodules.images.given import GivenPhotographs
 from datamodules.images.image_folder import FilesToPredict, ImageFiles, ImageFolder
 from datamodules.images.views import RandomViews
 from datamodules.procedural.scenes.photographs import render_crop, render_warp
@@ -134,6 +135,11 @@ class SceneWorld(PredictsFiles):
     @override
     def test_dataloader(self) -> dict[str, DataLoader]:
         return self._loaders(self.tasks)
+
+    @property
+    def inputs(self) -> GivenPhotographs:
+        """How pictures are prepared that a user gives in Python, as `predict` does it."""
+        return GivenPhotographs(self.predict_size)
 
     def repeated_images(self) -> dict[str, Dataset]:
         """Return the images of "train" and "validate", which are the same in every epoch; views are drawn besides."""

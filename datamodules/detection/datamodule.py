@@ -12,6 +12,7 @@ from typing_extensions import override
 from datamodules.common.inputs import FoundFiles, Inputs
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.detection.annotations import AnnotatedImage
+from datamodules.detection.given import GivenScenes
 from datamodules.detection.prediction import (
     EvaluatedPictures,
     PicturesToDetect,
@@ -95,6 +96,17 @@ class DetectionDataModule(LightningDataModule, ABC):
     def read_categories(self) -> list[dict[str, Any]]:
         """Return ``categories``, if need be from annotations that are not read otherwise; none where there are none."""
         return self.categories
+
+    @property
+    def inputs(self) -> GivenScenes:
+        """How pictures are prepared that a user gives in Python, as `predict` does it."""
+        return GivenScenes(
+            self.test_size,
+            self.longest,
+            classes=[each["name"] for each in self.read_categories()] or None,
+            second_view=None if self.second_view is None else dict(vars(self.second_view)),
+            seed=self.seed,
+        )
 
     def finds_pictures(self, stage: str) -> bool:
         """Find the user's own pictures where they are what is to be done, and return whether they are.

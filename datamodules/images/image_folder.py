@@ -18,7 +18,8 @@ from datamodules.common.image_files import COPY_SOME, NAME_ANOTHER, read_image, 
 from datamodules.common.inputs import Inputs, find_inputs, relative_name
 from datamodules.common.loading import eval_loader, step_generator, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
-from datamodules.common.resizing import squash, to_tensor
+from datamodules.common.resizing import at_longer_side, squash, to_tensor
+from datamodules.images.given import GivenPhotographs
 from datamodules.images.views import RandomViews
 from visionscapes.checks import (
     AnyInt,
@@ -154,11 +155,7 @@ class FilesToPredict(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_image(self.paths[index], upright=self.upright)
-        if self.longer_side is not None:
-            scale = self.longer_side / max(image.size)
-            width, height = (max(1, round(side * scale)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = at_longer_side(read_image(self.paths[index], upright=self.upright), self.longer_side)
         return {"image": to_tensor(image), "path": str(self.paths[index])}
 
     @staticmethod
@@ -303,6 +300,11 @@ class ImageFolder(PredictsFiles):
         return {f"images@{self.image_size}": loader}
 
     test_dataloader = val_dataloader
+
+    @property
+    def inputs(self) -> GivenPhotographs:
+        """How pictures are prepared that a user gives in Python, as `predict` does it."""
+        return GivenPhotographs(self.predict_size, self.upright)
 
     def repeated_images(self) -> dict[str, Dataset]:
         """Return the parts whose images are the same in every epoch: "train" only without augmentation."""

@@ -16,6 +16,7 @@ from datamodules.common.inputs import Inputs, find_inputs
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.sources.folders import check_leaks, find_discovery_images, find_labelled, option
+from datamodules.sources.given import GivenSources
 from datamodules.sources.pictures import (
     Augment,
     PictureFiles,
@@ -259,6 +260,11 @@ class SourceImages(PredictsFiles):
     def discovery_image(self, index: int) -> NDArray[np.uint8]:
         """Return a discovery image as the network sees it, (S, S, 3) uint8 RGB."""
         return self._pictures.discovery[index]
+
+    @property
+    def inputs(self) -> GivenSources:
+        """How images are prepared that a user gives in Python, as `predict` does it."""
+        return GivenSources(self.image_size)
 
     @property
     def _pictures(self) -> CollectedPictures:

@@ -24,12 +24,28 @@ class Pictures(Protocol):
     def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
 
 
-class PictureFiles:
-    """Image files: the shorter side is resized to S, bilinear and antialiased, and the middle cut out.
+def middle_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Return an RGB image (size, size, 3): its shorter side resized, bilinear and antialiased, and the middle cut out.
 
-    Images smaller than S are enlarged, as the authors' transform does it. The thesis (section 4.3.1) says "resized and
+    Smaller images are enlarged, as the authors' transform does it. The thesis (section 4.3.1) says "resized and
     center cropped"; bilinear is the default of torchvision's transform that the official code calls. Only the square
     is resized, so that a very long image costs no more memory than another.
+
+    Args:
+        image: of any size.
+        size: in pixels.
+    """
+    width, height = image.size
+    longer = int(size * max(width, height) / min(width, height))
+    new_width, new_height = (longer, size) if width > height else (size, longer)
+    left, top = round((new_width - size) / 2), round((new_height - size) / 2)  # torchvision's rounding
+    across, along = width / new_width, height / new_height
+    box = (left * across, top * along, (left + size) * across, (top + size) * along)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+class PictureFiles:
+    """Image files, each as a `middle_square`.
 
     Args:
         paths: of the files.
@@ -43,14 +59,8 @@ class PictureFiles:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        image = read_image(self.paths[index])  # as stored: no EXIF turn, like torchvision's folder of images
-        size, (width, height) = self.size, image.size
-        longer = int(size * max(width, height) / min(width, height))
-        new_width, new_height = (longer, size) if width > height else (size, longer)
-        left, top = round((new_width - size) / 2), round((new_height - size) / 2)  # torchvision's rounding
-        across, along = width / new_width, height / new_height
-        box = (left * across, top * along, (left + size) * across, (top + size) * along)
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+        # As stored: no EXIF turn, like torchvision's folder of images.
+        return middle_square(read_image(self.paths[index]), self.size)
 
 
 class PictureSamples(Dataset):

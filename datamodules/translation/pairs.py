@@ -7,9 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -17,10 +15,11 @@ from typing_extensions import override
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, read_image
 from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, relative_name
-from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
+from datamodules.common.label_maps import flip_labels, read_labels
 from datamodules.common.parts import DataInParts
 from datamodules.common.prediction import PredictsFiles, UsableBatches
-from datamodules.common.resizing import squash, to_tensor
+from datamodules.translation.given import GivenPairs
+from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -32,24 +31,6 @@ SOURCES_AND_STYLES = """
 <styles>/c.jpg
 or a single picture, a pattern in quotes such as 'styles/**/*.jpg', or a list of these, for either
 """
-
-
-def image_tensor(image: Image.Image, size: int) -> Tensor:
-    """Return an RGB image, squashed to a square, as (3, size, size) float32 in [0, 1]; bicubic and antialiased."""
-    return to_tensor(squash(image, size, Image.Resampling.BICUBIC))
-
-
-def condition_tensor(image: Image.Image, size: int, channels: int) -> Tensor:
-    """Return an RGB image, squashed to a square, as (channels, size, size) float32 in [0, 1]; 1 channel is its luma."""
-    if channels == 3:
-        return image_tensor(image, size)
-    grey = squash(image.convert("L"), size, Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(grey))[None].float() / 255
-
-
-def labels_tensor(labels: np.ndarray, size: int) -> Tensor:
-    """Return a label map (H, W), squashed to a square, as (size, size) uint8; nearest neighbours."""
-    return torch.from_numpy(resize_labels(labels, size))
 
 
 def by_stem(paths: Sequence[Path], place: object) -> dict[str, Path]:
@@ -247,6 +228,11 @@ class TranslationData(DataInParts, PredictsFiles):
     @abstractmethod
     def samples_to_predict(self) -> Dataset:
         """Return what ``predict`` goes through."""
+
+    @property
+    def inputs(self) -> GivenPairs:
+        """How pictures are prepared that a user gives in Python, as `predict` does it."""
+        return GivenPairs(self.image_size, self.classes, self.channels)
 
     @override
     def setup(self, stage: str) -> None:

@@ -11,7 +11,9 @@ from typing_extensions import override
 from lightning_modules.diff2lip.window_losses import WindowLosses
 from lightning_modules.diff2lip.windows import Frames
 from networks.dubbed import Dubbed
+from networks.pasting import pasted
 from visionscapes.errors import UserError
+from visionscapes.results import MadeVideo
 
 ReferenceFrame = Literal["input", "first"]
 
@@ -51,6 +53,31 @@ class DubbingModule(WindowLosses):
     def region(self) -> Any:
         """The part of a face that the generator sees."""
         return self.view.region
+
+    takes = "datamodules.clips.dubbing.given.GivenVideos"
+    gives = "MadeVideo: the frames with their new mouths, and the sound"
+
+    @override
+    def default_inputs(self) -> dict[str, Any]:
+        return {"face_size": self.face_size}
+
+    @override
+    def answers(self, batch: Mapping[str, Any]) -> list[MadeVideo]:
+        """Return the frames of a chunk of a video with their new mouths."""
+        frames = pasted(batch, self.predict_step(dict(batch), 0))
+        notes = ["the network knows drawn faces only: real ones will not look right"] * bool(self.trained_on_drawn)
+        return [
+            MadeVideo(
+                torch.stack([torch.from_numpy(frame) for frame in frames]),
+                batch["time"],
+                batch["found"],
+                rate=batch["rate"],
+                steady=batch["steady"],
+                sound=batch["audio"],
+                pixel_aspect=batch["pixel_aspect"],
+                notes=notes,
+            )
+        ]
 
     @property
     def purpose(self) -> str:

@@ -22,6 +22,7 @@ from visionscapes.errors import UserError
 from visionscapes.options import group_of
 from visionscapes.processes import from_first, gather_objects, overwrite_by_first
 from visionscapes.progress import track
+from visionscapes.results import Attribution
 from visionscapes.seeding import derived_seed
 
 
@@ -54,6 +55,9 @@ class GANDiscovery(GroupedOptions):
     """
 
     _class_counts: Tensor
+
+    takes = "datamodules.sources.given.GivenSources"
+    gives = "Attribution: source, distance, margin and probability"
 
     def __init__(
         self,
@@ -293,6 +297,21 @@ class GANDiscovery(GroupedOptions):
         logits = self.network.logits(features)
         return self.attributor(features.float().cpu().numpy(), logits.float().cpu().numpy())
 
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[Attribution]:
+        """Return where every image comes from.
+
+        Raises:
+            UserError: no round has ended.
+        """
+        self.on_predict_start()
+        found = self.predict_step(batch, 0)
+        figures = (found[key].tolist() for key in ("distance", "margin", "probability"))
+        return [
+            Attribution(name, distance, margin=margin, probability=probability)
+            for name, distance, margin, probability in zip(found["name"], *figures, strict=True)
+        ]
+
     # ``test`` attributes the discovery images as if they were new: images the rounds have never seen may be given.
     on_test_start = on_predict_start
     test_step = predict_step
@@ -302,6 +321,7 @@ class GANDiscovery(GroupedOptions):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the rounds have found."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["discovery"] = {
             "names": self._names,
             "finished": self.finished,

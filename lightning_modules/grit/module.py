@@ -49,6 +49,8 @@ class GRIT(PairedTranslation):
         UserError: a value out of its range, or both or none of ``classes`` and ``condition_channels``.
     """
 
+    only_to_train = {"vgg_weights": None}  # noqa: RUF012 (read only)
+
     def __init__(
         self,
         classes: PositiveInt | None = 19,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 from typing_extensions import override
 
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
+from lightning_modules.method import Method
 from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
 from networks.frozen import Frozen
@@ -23,7 +23,7 @@ from visionscapes.errors import UserError
 Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-class LiFT(LightningModule):
+class LiFT(Method):
     """Trains a LiFT block to predict, from the features of a shrunken image, those of the image itself (Eq. 8.1).
 
     Batches are dictionaries with "task" "images" and "image" (B, 3, H, W) float32 RGB in [0, 1], and "frozen" where
@@ -43,6 +43,10 @@ class LiFT(LightningModule):
     Raises:
         UserError: ``lr`` is not positive, or ``weights`` cannot be read or does not fit.
     """
+
+    takes = "datamodules.images.given.GivenPhotographs"
+    gives = "lifted features (C, 2h, 2w) float32, twice as fine as the ViT's grid"
+    given_networks = ("backbone",)
 
     def __init__(
         self,
@@ -75,7 +79,8 @@ class LiFT(LightningModule):
         Raises:
             UserError: nothing was trained or loaded.
         """
-        if self.trainer.ckpt_path is None and self.hparams["weights"] is None and self.trainer.global_step == 0:
+        fresh = self.trainer.ckpt_path is None and self.trainer.global_step == 0 and not self.loaded
+        if fresh and self.hparams["weights"] is None:
             raise UserError(
                 "this LiFT block is untrained: train one first (python cli.py fit --config configs/lift.yaml), or give "
                 "--ckpt_path <checkpoint> or --model.weights <file>"
@@ -109,6 +114,10 @@ class LiFT(LightningModule):
             UserError: it is smaller than a patch of the ViT, or of a size that this ViT does not take.
         """
         self.backbone.grid(height, width)
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
+        return list(self.predict_step(batch, 0).float())
 
     def lift(self, features: Tensor, image: Tensor) -> Tensor:
         """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""
@@ -162,6 +171,7 @@ class LiFT(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen backbone out; keep its fingerprint."""
+        super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith("backbone.")}
         checkpoint["backbone"] = fingerprint(self.backbone)

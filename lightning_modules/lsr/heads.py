@@ -19,6 +19,7 @@ from networks.companion import Companion
 from networks.reenacted import Reenacted, method_name, shot_numbers
 from visionscapes.checks import Among, Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.results import MadeVideo
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class HeadModule(AdversarialModule):
         fine_tuned: whether the network was trained for one person.
     """
 
+    takes = "datamodules.clips.heads.given.GivenHeads"
+    gives = "MadeVideo: the person of the source in the poses of the driver"
     trained_on_drawn: bool | None = None
     fine_tuned = False
     _person: "Person | None" = None  # the last that was met in prediction
@@ -225,6 +228,27 @@ class HeadModule(AdversarialModule):
         if self._person is None or self._person.source != batch["source"]:
             self._person = self.meet_source(batch)
         return self._person.reenacted(unit(batch["drawing"]))
+
+    @override
+    def default_inputs(self) -> dict[str, Any]:
+        return {"image_size": self.image_size}
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[MadeVideo]:
+        """Return a part of a driving sequence with the person of the photographs."""
+        images = self.predict_step(batch, 0).images
+        drawn = ["the network knows drawn faces only: real ones will not look right"] * bool(self.trained_on_drawn)
+        return [
+            MadeVideo(
+                (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1),
+                batch["time"],
+                batch["found"],
+                rate=batch["rate"],
+                steady=batch["steady"],
+                sound=batch["audio"],
+                notes=[*batch["notes"], *batch["warnings"], *drawn],
+            )
+        ]
 
     def meet_source(self, batch: Mapping[str, Any]) -> Person:
         """Return the person of a batch of prediction, fine-tuned on if it asks so."""

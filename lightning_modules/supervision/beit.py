@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import torch
 from lightly.models.utils import random_block_mask
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.seed import isolate_rng
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.visual_tokens import VisualTokens
-from lightning_modules.supervision.vit import MEAN, STD, require_native_size
+from lightning_modules.supervision.vit import MEAN, STD, KeptViT, ViTSupervision, require_native_size
 from networks.vit_features import create_vit
 from visionscapes.checks import (
     Bounds,
@@ -33,7 +32,7 @@ from visionscapes.errors import UserError
 from visionscapes.processes import overwrite_by_first
 
 
-class BEiT(LightningModule):
+class BEiT(ViTSupervision):
     """Trains a ViT to name the visual tokens of the blocks of a picture that a mask token hides from it.
 
     Batches are dictionaries with "image" (B, 3, S, S) float32 RGB in [0, 1], S the ViT's own image size. Mask token and
@@ -59,6 +58,8 @@ class BEiT(LightningModule):
         UserError: no block of ``min_block`` patches fits ``mask_ratio`` of the grid, or the ViT does not end in a
             norm; in training, images of another size than the ViT's.
     """
+
+    given_networks = ("tokenizer",)
 
     def __init__(
         self,
@@ -138,6 +139,10 @@ class BEiT(LightningModule):
         finally:
             hook.remove()
         return tokens[:, self.vit.num_prefix_tokens :].unflatten(1, self.grid)
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.vit, self.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the ViT alone, as ``networks.vit_features.create_vit`` names them."""

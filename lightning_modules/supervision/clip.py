@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import torch
 from lightly.utils import dist
 from open_clip.transformer import QuickGELU, TextTransformer
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +16,7 @@ from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.captions import PAD, load_tokenizer
-from lightning_modules.supervision.vit import TrainableViT
+from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import (
     Bounds,
     NonNegativeFloat,
@@ -33,7 +32,7 @@ from visionscapes.errors import UserError
 MAX_LOGIT_SCALE = math.log(100)  # "to prevent scaling the logits by more than 100", CLIP 2.5
 
 
-class CLIP(LightningModule):
+class CLIP(ViTSupervision):
     """Trains a ViT so that a picture finds its caption in the batch, and a caption its picture.
 
     Batches are dictionaries with "image" (B, 3, S, S) in [0, 1] and "caption", a list of B strings. The picture is
@@ -132,6 +131,10 @@ class CLIP(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         self.log("train/logit_scale", self.logit_scale.exp().detach(), batch_size=len(images))
         return loss
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.network.vit, self.network.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""

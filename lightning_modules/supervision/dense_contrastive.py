@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from lightly.loss import NTXentLoss
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,11 +16,11 @@ from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.supervision.compared_views import compared_views
-from lightning_modules.supervision.vit import TrainableViT
+from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 
 
-class DenseContrastive(LightningModule):
+class DenseContrastive(ViTSupervision):
     """Trains a ViT so that its patch features agree between two views of a place and differ between places.
 
     Batches are dictionaries with "views" (``datamodules.images.views.Views`` of two images).
@@ -71,6 +70,10 @@ class DenseContrastive(LightningModule):
         loss = self.contrast(*(features.flatten(0, 1) for features in seen))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(places))
         return loss
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.network.vit, self.network.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""

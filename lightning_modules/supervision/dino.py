@@ -6,7 +6,6 @@ import torch
 from lightly.loss import DINOLoss
 from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
@@ -14,7 +13,7 @@ from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart, half_cosine
 from lightning_modules.supervision.compared_views import compared_views
-from lightning_modules.supervision.vit import TrainableViT
+from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import (
     Bounds,
     NonNegativeFloat,
@@ -27,7 +26,7 @@ from visionscapes.checks import (
 )
 
 
-class DINO(LightningModule):
+class DINO(ViTSupervision):
     """Trains a ViT to predict, from small crops of a picture, what its own running average says of large ones.
 
     Batches are dictionaries with "views" (``datamodules.images.views.Views``), two large ones first.
@@ -137,6 +136,10 @@ class DINO(LightningModule):
             return
         decay = half_cosine(self.weight_decay, self.last_weight_decay, self._progress())
         optimizer.param_groups[0]["weight_decay"] = decay
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.teacher.vit, self.teacher.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the teacher's ViT alone, for ``networks.ViTFeatures``."""

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import torch
 from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVisionTransformerTIMM
 from lightly.models.utils import get_at_index, normalize_mean_var, patchify, random_token_mask, set_at_index
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +12,7 @@ from torchvision.transforms import Normalize
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
-from lightning_modules.supervision.vit import MEAN, STD, require_native_size
+from lightning_modules.supervision.vit import MEAN, STD, KeptViT, ViTSupervision, require_native_size
 from networks.vit_features import create_vit
 from visionscapes.checks import (
     Bounds,
@@ -28,7 +27,7 @@ from visionscapes.checks import (
 from visionscapes.errors import UserError
 
 
-class MAE(LightningModule):
+class MAE(ViTSupervision):
     """Trains a ViT on the few patches of a picture that it is shown, so that a small decoder can paint the others.
 
     Batches are dictionaries with "image" (B, 3, S, S) float32 RGB in [0, 1], S the ViT's own image size. Positions are
@@ -134,6 +133,10 @@ class MAE(LightningModule):
         tokens = self.decoder.mask_token.to(seen.dtype).expand(len(seen), self.decoder.sequence_length, -1)
         decoded = self.decoder(set_at_index(tokens, shown, seen))
         return self.paint(get_at_index(decoded, hidden))
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.encoder.vit, self.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the ViT alone, without decoder, as ``networks.vit_features.create_vit`` names them."""

@@ -9,7 +9,6 @@ import torch
 from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import update_momentum
 from lightly.utils import dist
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,11 +16,17 @@ from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, half_cosine
 from lightning_modules.supervision.compared_views import compared_views
-from lightning_modules.supervision.vit import TrainableViT, fix_positions, hold_patch_embedding
+from lightning_modules.supervision.vit import (
+    KeptViT,
+    TrainableViT,
+    ViTSupervision,
+    fix_positions,
+    hold_patch_embedding,
+)
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, check_options
 
 
-class MoCo(LightningModule):
+class MoCo(ViTSupervision):
     """Trains a ViT so that a view of a picture is found by another view of it, as its own running average encodes it.
 
     Batches are dictionaries with "views" (``datamodules.images.views.Views``), of which the first two are compared.
@@ -89,6 +94,10 @@ class MoCo(LightningModule):
         loss = info_nce(query_1, key_2, self.temperature) + info_nce(query_2, key_1, self.temperature)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(views[0]))
         return loss
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.network.vit, self.network.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the trained ViT alone, not its average's, for ``networks.ViTFeatures``."""

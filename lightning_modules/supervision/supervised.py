@@ -7,7 +7,6 @@ After Steiner et al., "How to train your ViT? Data, augmentation, and regulariza
 from typing import Annotated, Any
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from timm.data.mixup import Mixup
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
-from lightning_modules.supervision.vit import TrainableViT
+from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import (
     Bounds,
     NonNegativeFloat,
@@ -29,7 +28,7 @@ from visionscapes.checks import (
 from visionscapes.errors import UserError
 
 
-class Supervised(LightningModule):
+class Supervised(ViTSupervision):
     """Trains a ViT and a linear layer on its class token to name the class of a picture.
 
     Batches are dictionaries with "image" (B, 3, S, S) in [0, 1] and "label" (B,) in [0, classes). In validation,
@@ -106,6 +105,10 @@ class Supervised(LightningModule):
             return
         self.accuracy(self(batch["image"]), batch["label"])
         self.log("val/accuracy", self.accuracy, on_epoch=True, batch_size=len(batch["label"]), add_dataloader_idx=False)
+
+    @override
+    def kept_vit(self) -> KeptViT:
+        return KeptViT(self.network.vit, self.network.normalise)
 
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the ViT alone, for ``networks.ViTFeatures``."""

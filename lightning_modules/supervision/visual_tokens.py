@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import torch
 from lightly.models.utils import normalize_mean_var, patchify
@@ -29,9 +29,14 @@ class VisualTokens(nn.Module, ABC):
     Args:
         vocabulary: number of ids.
 
+    Attributes:
+        options: with which another one like this can be made, as a ``made_as`` if that is not its own class.
+
     Raises:
         UserError: there are fewer than two ids.
     """
+
+    options: dict[str, Any]
 
     def __init__(self, vocabulary: Annotated[int, Bounds(least=2)]):
         check_options(VisualTokens, locals())
@@ -71,6 +76,7 @@ class Codebook(VisualTokens):
         check_options(Codebook, locals())
         super().__init__(vocabulary)
         self.patch_size, self.normalise_patches = patch_size, normalise_patches
+        self.options = {"patch_size": patch_size, "vocabulary": vocabulary, "normalise_patches": normalise_patches}
         # In the checkpoint: a resumed run goes on with the same ids.
         self.register_buffer("centres", torch.zeros(vocabulary, 3 * patch_size**2))
         self.register_buffer("has_centres", torch.tensor(False))
@@ -131,6 +137,7 @@ class KMeansTokens(Codebook):
         if samples < vocabulary:
             raise UserError(f"{samples} samples cannot give {vocabulary} visual tokens: raise samples")
         self.batches, self.samples, self.seed = batches, samples, seed
+        self.options |= {"batches": batches, "samples": samples, "seed": seed}
 
     @override
     def learn(self, pictures: Iterable[Tensor]) -> None:
@@ -168,6 +175,8 @@ class CodebookFile(Codebook):
     Raises:
         UserError: there is no such file, or no centres of square RGB patches in it.
     """
+
+    made_as: ClassVar[type] = Codebook  # the centres are in the checkpoint, so that the file need not be there
 
     def __init__(self, path: str, normalise_patches: bool = True):
         state = read_state_dict(path)
@@ -224,6 +233,7 @@ class ScriptedEncoder(VisualTokens):
         except (RuntimeError, ValueError) as error:
             raise UserError(f"'{path}' cannot be read as TorchScript ({error}); save it with torch.jit.save") from error
         self.path, self.image_size, self.margin = path, image_size, margin
+        self.options = {"path": path, "image_size": image_size, "vocabulary": vocabulary, "margin": margin}
         self._encoder = Companion(encoder)
 
     @torch.no_grad()

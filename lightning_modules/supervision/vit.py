@@ -1,12 +1,16 @@
 """The ViT that the supervisions of chapter 2 train."""
 
 import math
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
+from lightning_modules.method import Method
 from networks.vit_features import create_vit
 from visionscapes.errors import UserError
 
@@ -31,12 +35,78 @@ class TrainableViT(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [0, 1] with the channels' mean and standard deviation taken out."""
+        return (images - self.mean) / self.std
+
     @override
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.vit.forward_features((images - self.mean) / self.std)
+        tokens = self.vit.forward_features(self.normalise(images))
         h, w = (side // self.vit.patch_embed.patch_size[0] for side in images.shape[-2:])
         patches = tokens[:, self.vit.num_prefix_tokens :]
         return tokens[:, 0], patches.transpose(1, 2).unflatten(2, (h, w))
+
+
+class KeptViT(NamedTuple):
+    """The ViT that a training is about, without what it learns with.
+
+    Attributes:
+        vit: of timm.
+        normalise: takes mean and deviation of the channels out of images (B, 3, H, W) in [0, 1].
+    """
+
+    vit: Any
+    normalise: Callable[[Tensor], Tensor]
+
+
+class ViTSupervision(Method):
+    """Base of the ways to train a ViT: predicting gives the patch tokens of the ViT, dense features of a picture."""
+
+    takes = "datamodules.images.given.GivenPhotographs"
+    gives = "the ViT's patch tokens (C, h, w) float32, a cell a patch"
+
+    @abstractmethod
+    def kept_vit(self) -> KeptViT:
+        """Return the ViT whose weights ``backbone_state`` gives."""
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the patch tokens (B, C, h, w) of ``batch["image"]`` (B, 3, H, W) in [0, 1], after the last norm."""
+        return patch_tokens(self.kept_vit(), batch["image"])
+
+    @override
+    def default_inputs(self) -> dict[str, Any]:
+        """Return twice the size that the ViT was built for, as the analysis of chapter 2 shows it photographs."""
+        return {"longer_side": 2 * max(self.kept_vit().vit.patch_embed.img_size)}
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
+        return list(self.predict_step(batch, 0).float())
+
+
+def patch_tokens(kept: KeptViT, images: Tensor) -> Tensor:
+    """Return the patch tokens (B, C, h, w) of images (B, 3, H, W) in [0, 1], after the last norm.
+
+    Pixels to the right and below the last whole patch are not seen. A ViT of one size only, such as timm's ``Beit``,
+    sees the image resized to that.
+
+    Args:
+        kept: the ViT.
+        images: of any size from a patch on.
+
+    Raises:
+        UserError: an image is smaller than a patch.
+    """
+    vit = kept.vit
+    patch = vit.patch_embed.patch_size[0]
+    if not getattr(vit, "dynamic_img_size", False):
+        images = F.interpolate(images, tuple(vit.patch_embed.img_size), mode="bilinear", antialias=True)
+    h, w = (side // patch for side in images.shape[-2:])
+    if not h or not w:
+        height, width = images.shape[-2:]
+        raise UserError(f"an image of {width}x{height} pixels is smaller than a patch of {patch}: enlarge it")
+    tokens = vit.forward_features(kept.normalise(images[..., : h * patch, : w * patch]))
+    return tokens[:, vit.num_prefix_tokens :].transpose(1, 2).unflatten(2, (h, w))
 
 
 def hold_patch_embedding(vit: Any) -> None:

@@ -13,6 +13,7 @@ from lightning_modules.grouped_options import GroupedOptions
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.syncnet.augmentation import SyncAugmentation
 from lightning_modules.syncnet.loss import balanced_pair_loss, contrastive_loss, pair_loss
+from metrics.lip_sync import sync_scores
 from metrics.sync_pairs import SyncPairs, held_out_pairs
 from networks.embedded_clip import EmbeddedClip, embedded_clip
 from networks.sync_network import SyncNetwork
@@ -20,6 +21,7 @@ from networks.weights import read_state_dict
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
+from visionscapes.results import SyncResult
 
 Objective = Literal["pair", "contrastive", "contrastive_then_pair"]
 SMALLEST_TEMPERATURE = 0.01  # CLIP 2.5: not to scale the logits by more than 100
@@ -50,6 +52,10 @@ class SyncNet(GroupedOptions):
         UserError: an option is out of its bounds, or ``weights`` cannot be read or does not fit; in training, clips
             with a single window each, or a single pair for a batch norm.
     """
+
+    takes = "datamodules.clips.given.GivenClips"
+    gives = "SyncResult: offset and confidence"
+    given_networks = ("network",)
 
     def __init__(
         self,
@@ -141,6 +147,18 @@ class SyncNet(GroupedOptions):
         return self.embedded(batch)
 
     @override
+    def default_inputs(self) -> dict[str, Any]:
+        return {"face_size": self.network.image_size}
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[SyncResult]:
+        """Return by how much the sound of a clip is late."""
+        clip = self.predict_step(batch, 0)
+        offset, confidence, distance = sync_scores(clip.video, clip.audio, known=clip.known)
+        windows = int(clip.known.sum())
+        return [SyncResult(offset, confidence, distance, windows=windows, faces=clip.faces)]
+
+    @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:
         if batch.get("task") != "clip":
             return None
@@ -187,7 +205,8 @@ class SyncNet(GroupedOptions):
         Raises:
             UserError: nothing was trained or loaded.
         """
-        if self.trainer.ckpt_path is None and self.hparams["weights"] is None and self.trainer.global_step == 0:
+        fresh = self.trainer.ckpt_path is None and self.trainer.global_step == 0 and not self.loaded
+        if fresh and self.hparams["weights"] is None:
             raise UserError(
                 "this SyncNet is untrained: train one first (python cli.py fit --config configs/syncnet.yaml), or give "
                 "--ckpt_path <checkpoint> or --model.weights <file>, such as weights/syncnet.safetensors"

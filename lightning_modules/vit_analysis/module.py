@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any, cast
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import nn
 from typing_extensions import override
 
+from lightning_modules.method import Method
 from networks.vit_features import create_vit
 from networks.vit_layers import Layered, LayeredViT, RandomFeatures
 from visionscapes.checks import ChannelDeviations, ChannelMeans, ImageSize, PositiveInt, check_options
@@ -51,7 +51,7 @@ class AnalysedViT:
         check_options(AnalysedViT, vars(self))
 
 
-class ViTAnalysis(LightningModule):
+class ViTAnalysis(Method):
     """Offers ViTs, frozen, to the analyses in ``callbacks.vit_analysis`` and to the evaluations of dense features.
 
     It trains nothing: run it with ``python cli.py test``. Every ViT sees pictures at its own size (2.7.1.1 has 224 for
@@ -70,6 +70,8 @@ class ViTAnalysis(LightningModule):
             or a probe layer that it does not have.
     """
 
+    takes = "datamodules.images.given.GivenPhotographs"
+    gives = "by the name of a ViT and the number of a layer, from 1, its patch tokens (C, h, w) float32"
     cannot_fit = "ViTAnalysis trains nothing: run python cli.py test; configs/supervision/ has the trainings"
 
     def __init__(
@@ -145,6 +147,23 @@ class ViTAnalysis(LightningModule):
         """Do nothing: the callbacks pass the batch through the ViTs, once for all of them."""
 
     validation_step = test_step
+
+    @override
+    def default_inputs(self) -> dict[str, Any]:
+        return {"shorter_side": 2 * self.image_size}  # as dense tasks bring their pictures
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the patch tokens (B, C, h, w) of ``batch["image"]`` by ViT and layer."""
+        return {name: vit(batch["image"]) for name, vit in self.layered().items()}
+
+    @override
+    def answers(self, batch: dict[str, Any]) -> list[dict[str, dict[str, torch.Tensor]]]:
+        found = self.predict_step(batch, 0)
+        return [
+            {name: {layer: maps[at].float() for layer, maps in layers.items()} for name, layers in found.items()}
+            for at in range(len(batch["image"]))
+        ]
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:

@@ -42,6 +42,34 @@ def read_config(config: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     return model
 
 
+def plain_config(config: str | Path | Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the model dictionary of a configuration in plain values; None if there are others, such as classes.
+
+    Args:
+        config: see `read_config`.
+
+    Raises:
+        UserError: see `read_config`.
+    """
+    found = _as_dictionaries(read_config(config))
+    return found if _is_plain(found) else None
+
+
+def _as_dictionaries(value: Any) -> Any:
+    """Return mmengine's own dictionaries as plain ones, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _as_dictionaries(each) for key, each in value.items()}
+    return type(value)(map(_as_dictionaries, value)) if isinstance(value, list | tuple) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
+
+
 def _path_of(config: str | Path) -> Path:
     if str(config).startswith(COLLECTION):
         return _in_collection(str(config).removeprefix(COLLECTION))

@@ -1,21 +1,20 @@
 """What the data sets of dubbing predict: chunks of the frames of any videos, with any sound."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from datamodules.clips.dubbing.given import MOST_TURNED, GivenVideos, MostTurned
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.video_chunks import chunk_loader
 from datamodules.clips.video_files import find_videos
 from datamodules.common.parts import DataInParts
-from visionscapes.checks import Bounds
 
-MostTurned = Annotated[float, Bounds(above=0, most=90)]
-MOST_TURNED = 50.0  # degrees
+__all__ = ["MOST_TURNED", "MostTurned", "PredictsVideos", "videos_at"]
 NAME = "The video to dub"
 EXPECTED = 'a video, a folder with videos, or a pattern that videos match, in quotes, such as "videos/*.mp4"'
 REMEDIES = ("Name another file, folder or pattern as --data.init_args.video",)
@@ -37,6 +36,11 @@ class PredictsVideos(DataInParts):
     audio: str | None
     length: Length
     most_turned: float
+
+    @property
+    def inputs(self) -> Any:
+        """How videos are prepared that a user gives in Python, as `predict` does it."""
+        return GivenVideos(self.face_size, self.faces, length=self.length, most_turned=self.most_turned)
 
     def to_dub(self, videos: list[Path], audio: Path | None = None) -> VideosToDub:
         """Return the chunks of some videos; ``audio`` is their sound if no option names another.

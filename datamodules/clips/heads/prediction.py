@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from datamodules.clips.faces.face_options import FaceOptions
+from datamodules.clips.heads.given import MOST_SHOTS, GivenHeads
 from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
 from datamodules.clips.heads.source import shots_of
 from datamodules.clips.heads.transfer import LandmarksMode
@@ -17,7 +18,6 @@ from datamodules.common.parts import DataInParts
 from visionscapes.checks import Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
 
-MOST_SHOTS = 32  # of the thesis' figure 6.6
 NAME = "The driver"
 EXPECTED = 'a video, a folder with videos, a pattern in quotes such as "videos/*.mp4", or a .npz file of landmarks'
 REMEDIES = ("Name another file, folder or pattern as --data.driving",)
@@ -71,6 +71,18 @@ class PredictsHeads(DataInParts):
         super().__init__(**kwargs)
         self.source, self.driving, self.finetune, self.landmarks = source, driving, finetune, landmarks
         self.sound, self.save_landmarks, self.most_shots, self.crop = sound, save_landmarks, most_shots, crop
+
+    @property
+    def inputs(self) -> GivenHeads:
+        """How pictures and drivers are prepared that a user gives in Python, as `predict` does it."""
+        return GivenHeads(
+            self.image_size,
+            self.crop or self.usual_crop,
+            faces=self.faces,
+            landmarks=self.landmarks,
+            sound=self.sound,
+            most_shots=self.most_shots,
+        )
 
     def drawn(self) -> tuple[str, str]:
         """Return a source and a driver where none is named, as ``source`` and ``driving``.

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,26 @@ def shots_of(
     return _shots_of_pictures(files, name, size, most=most, margin=margin, faces=faces)
 
 
+def shots_of_images(
+    images: Sequence[NDArray[np.uint8]], size: int, *, most: int, margin: float, faces: FaceOptions = FaceOptions()
+) -> FoundShots:
+    """Return the shots of a person out of pictures that are in memory, see `shots_of`.
+
+    Args:
+        images: (H, W, 3) RGB each, of any size; errors call them "picture 1" and so on.
+        size: S in pixels.
+        most: shots.
+        margin: side of a crop in multiples of the face's longer side.
+        faces: which face, and how it is found.
+
+    Raises:
+        ClipError: the only picture shows no face.
+        UserError: none of several pictures can be used, or the networks that find faces are missing.
+    """
+    known = {Path(f"picture {number}"): image for number, image in enumerate(images, 1)}
+    return _shots_of_pictures(list(known), "source", size, most=most, margin=margin, faces=faces, known=known)
+
+
 def files_at(place: str) -> list[Path]:
     """Return the pictures, or the one video, that a path is, holds or matches.
 
@@ -152,7 +172,14 @@ class _FoundHead:
 
 
 def _shots_of_pictures(
-    files: Sequence[Path], name: str, size: int, *, most: int, margin: float, faces: FaceOptions
+    files: Sequence[Path],
+    name: str,
+    size: int,
+    *,
+    most: int,
+    margin: float,
+    faces: FaceOptions,
+    known: Mapping[Path, NDArray[np.uint8]] | None = None,
 ) -> FoundShots:
     chosen = [files[number] for number in shot_numbers(len(files), min(most, len(files)))]
     heads: dict[Path, _FoundHead] = {}
@@ -160,7 +187,8 @@ def _shots_of_pictures(
     wrong: list[UserError] = []
     for path in chosen:
         try:
-            heads[path] = _head_in(path, size, margin, faces)
+            picture = _read(path) if known is None else known[path]
+            heads[path] = _head_in(path, picture, size=size, margin=margin, faces=faces)
         except (UnreadableImageError, ClipError) as error:
             wrong.append(error)
     if not heads:
@@ -184,16 +212,24 @@ def _shots_of_pictures(
     return _shots(name, all_heads, size, notes, warnings)
 
 
-def _head_in(path: Path, size: int, margin: float, faces: FaceOptions) -> _FoundHead:
-    """Return the head in a picture; the only one, whatever the number of the face that is asked for.
+def _read(path: Path) -> NDArray[np.uint8]:
+    """Return a picture.
 
     Raises:
-        ClipError: there is none, or it is of a kind that Pillow does not read.
+        ClipError: it is of a kind that Pillow does not read.
         UnreadableImageError: it cannot be read.
     """
     if path.suffix.lower() in set(OF_PHONES) - set(picture_suffixes()):
         raise ClipError(f"{path} is a HEIC photograph, which is not read: save it as JPEG or PNG", "unreadable")
-    picture = np.array(read_image(path, upright=True, remedy=UNREADABLE), np.uint8)
+    return np.array(read_image(path, upright=True, remedy=UNREADABLE), np.uint8)
+
+
+def _head_in(path: Path, picture: NDArray[np.uint8], *, size: int, margin: float, faces: FaceOptions) -> _FoundHead:
+    """Return the head in a picture; the only one, whatever the number of the face that is asked for.
+
+    Raises:
+        ClipError: there is none.
+    """
     follower = Follower(faces, rate=1.0)
     face = follower.next(picture)
     if face is None and follower.most_faces == 1:

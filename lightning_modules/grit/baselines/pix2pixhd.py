@@ -38,6 +38,8 @@ class Pix2PixHD(MatchingTranslation):
             cannot be had.
     """
 
+    only_to_train = {"matching": {"vgg_weights": None}}  # noqa: RUF012 (read only)
+
     def __init__(
         self,
         classes: PositiveInt | None = 19,

@@ -48,6 +48,8 @@ class SPADE(MatchingTranslation):
 
     rates = (0.5, 2.0)  # TTUR
 
+    only_to_train = {"matching": {"vgg_weights": None}}  # noqa: RUF012 (read only)
+
     def __init__(
         self,
         classes: PositiveInt | None = 19,

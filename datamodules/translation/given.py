@@ -1,0 +1,115 @@
+"""Label maps, or other conditions, and style images that a user gives in Python."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from datamodules.common.evaluation import Stacked
+from datamodules.common.given import Asked, Batch, Given, grouped
+from datamodules.common.given_pictures import as_image, listed, to_array
+from datamodules.common.label_maps import MOST_CLASSES, labels_in_range, labels_of_image, read_labels
+from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
+from visionscapes.checks import AnyInt, Bounds, ImageSize, check_options, check_value
+from visionscapes.errors import UserError
+
+LABELS = "give a path, a PIL image, or integers (H, W) as a numpy array or a tensor, or a list of them"
+
+
+@dataclass(frozen=True)
+class GivenPairs(Given):
+    """Conditions and the images whose style they get, as ``predict`` of `TranslationData` prepares them.
+
+    Attributes:
+        image_size: S in pixels; all pictures are squashed to squares.
+        classes: number of labels of a label map; None for conditions that are pictures.
+        channels: of conditions that are pictures, 1 (grey) or 3 (RGB).
+
+    Raises:
+        UserError: an option is out of its bounds.
+    """
+
+    image_size: ImageSize = 256
+    classes: Annotated[int, Bounds(least=1, most=MOST_CLASSES)] | None = None
+    channels: Literal[1, 3] = 3
+
+    def __post_init__(self) -> None:
+        check_options(GivenPairs, vars(self))
+
+    def ask(self, labels: Any, style: Any, seed: int | None = None) -> Asked:
+        """Return what is asked about by a label map and a style image, or by lists of them.
+
+        Args:
+            labels: a label map, or another condition if `classes` is None; or a list of them.
+            style: an image, for all label maps alike; or a list of as many.
+            seed: of the noise; with the same one an image comes out the same every time. Another one each time if None.
+
+        Raises:
+            UserError: a list is empty, or the lists have different lengths; later, a picture cannot be used.
+        """
+        check_value("seed", seed, AnyInt | None)
+        conditions, many = listed(labels, dims=3 if self.classes is None else 2)
+        styles, several = listed(style)
+        pairs = _paired(conditions, styles, many, several)
+        samples = ({**self._condition(*one), "image": self._style(*other)} for one, other in pairs)
+
+        def batch(parts: list[dict[str, Any]]) -> Batch:
+            stacked = Stacked("predict")([{"style": each.pop("image"), **each} for each in parts])
+            return stacked if seed is None else stacked | {"seed": seed}
+
+        # Noise of one seed is drawn for a batch: the same for each image only where it is alone.
+        return Asked(lambda most: grouped(samples, most if seed is None else 1, batch), many or several)
+
+    def _condition(self, given: Any, name: str) -> dict[str, Tensor]:
+        if self.classes is None:
+            picture = as_image(given, f"{name} (the condition)", upright=False)
+            return {"condition": condition_tensor(picture, self.image_size, self.channels)}
+        return {"labels": labels_tensor(labels_of(given, f"{name} (the label map)", self.classes), self.image_size)}
+
+    def _style(self, given: Any, name: str) -> Tensor:
+        return image_tensor(as_image(given, f"{name} (the style)"), self.image_size)
+
+
+def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
+    """Return a label map (H, W) of any kind as a file is read.
+
+    Args:
+        given: path, PIL image, or integers (H, W) as array or tensor, the latter also (1, H, W).
+        name: what errors call it.
+        classes: number of labels.
+
+    Raises:
+        UserError: it is no label map, or a label is out of range; names it and says what to do.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read_labels(Path(given).expanduser(), classes)
+    if isinstance(given, Image.Image):
+        given.load()
+        return labels_of_image(given, classes, name)
+    if isinstance(given, Tensor):
+        given = to_array(given[0] if given.ndim == 3 and len(given) == 1 else given, name)
+    if not isinstance(given, np.ndarray):
+        raise UserError(f"{name} is of class {type(given).__name__}: {LABELS}")
+    values = given.astype(np.uint8) if given.dtype == bool else given
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or not values.size:
+        raise UserError(f"{name} has shape {values.shape} and type {values.dtype}: {LABELS}")
+    return labels_in_range(values, classes, name)
+
+
+def _paired(conditions: Iterator[Any], styles: Iterator[Any], many: bool, several: bool) -> Iterator[tuple[Any, Any]]:
+    """Yield each condition with its style; a single one of either goes with all of the other."""
+    if not several:
+        return zip(conditions, repeat(next(styles)), strict=False)
+    if not many:
+        return zip(repeat(next(conditions)), styles, strict=False)
+    one, other = list(conditions), list(styles)
+    if len(one) != len(other):
+        raise UserError(f"there are {len(one)} label maps and {len(other)} styles: give as many, or one style for all")
+    return zip(one, other, strict=True)

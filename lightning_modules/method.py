@@ -1,0 +1,149 @@
+"""The base of all methods: what their checkpoints hold, how they come back alone, and how Python users ask them."""
+
+import io
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import nn
+from typing_extensions import override
+
+from visionscapes.errors import UserError
+from visionscapes.renamed_options import with_new_names
+from visionscapes.saved_runs import built, described, named_class, run_folder_of, saved_part
+
+MADE_OF = "made_of"  # the key of a checkpoint with what is needed to make module and inputs again
+START_FILES = ("weights", "backbone_weights")  # options that name files to start from: a checkpoint has all weights
+
+
+class Method(LightningModule):
+    """A LightningModule that ``visionscapes.load`` knows how to use, and that ``load_from_checkpoint`` makes alone.
+
+    Attributes:
+        takes: class of the inputs that a user gives, see ``datamodules.common.given.Given``.
+        gives: what is answered to one input, for people.
+        given_networks: arguments of the constructor that are networks; each has ``options``, with which it was made.
+        only_to_train: options of networks that only losses ask -> values with which they cost nothing.
+        loaded: whether the weights come from a checkpoint.
+    """
+
+    takes: ClassVar[str]
+    gives: ClassVar[str]
+    given_networks: ClassVar[tuple[str, ...]] = ()
+    only_to_train: ClassVar[dict[str, Any]] = {}
+    loaded = False
+
+    @abstractmethod
+    def answers(self, batch: Any) -> list[Any]:
+        """Return what the method is for, one item for each input of a batch such as ``predict_step`` takes.
+
+        Raises:
+            UserError: the module cannot answer, such as one that was not trained.
+        """
+
+    def default_inputs(self) -> dict[str, Any]:
+        """Return options of `takes` that follow from the module, for data that do not say how inputs are prepared."""
+        return {}
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add how the module, the networks that it was given and the inputs of its data are made."""
+        inputs = getattr(getattr(self._trainer, "datamodule", None), "inputs", None)
+        given = {name: getattr(self, name) for name in self.given_networks}
+        networks = {name: network for name, network in given.items() if hasattr(network, "options")}  # one of ours
+        checkpoint[MADE_OF] = {
+            "class_path": described(self, {})["class_path"],
+            "networks": {name: described(made_as(network), network.options) for name, network in networks.items()},
+            "inputs": None if inputs is None else described(inputs, inputs.options()),
+        }
+
+    @classmethod
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of a checkpoint such that they do without files that may be gone.
+
+        Args:
+            options: as they were given to the training.
+            made_of: what `on_save_checkpoint` has kept besides; empty in checkpoints of earlier versions.
+        """
+        return options
+
+    @classmethod
+    @override
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Return the module of a checkpoint, as Lightning does, from this file alone.
+
+        Checkpoints of earlier versions are read too: options that were not in groups yet, and networks whose options
+        stand in the run folder that the checkpoint lies in. Files that the training started from need not be there.
+
+        Args:
+            checkpoint_path: path of the checkpoint, or an open file.
+            args: see ``LightningModule.load_from_checkpoint``.
+            kwargs: likewise; among them options that win over those of the checkpoint, of a group perhaps only some.
+
+        Raises:
+            UserError: the checkpoint does not say how one of its networks is made, or a file of it is missing.
+        """
+        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+        options = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {}
+        known, given = with_new_names(cls.__name__, options), with_new_names(cls.__name__, kwargs)
+        known |= {name: None for name in START_FILES if name in known}
+        known = cls.restored(known, checkpoint.get(MADE_OF) or {})
+        for name, group in given.items():
+            if isinstance(group, Mapping) and isinstance(known.get(name), Mapping):
+                given[name] = {**known[name], **group}  # what is not given is as it was, not as by default
+        if cls.given_networks:
+            known = without_instantiator(known)
+            missing = [name for name in cls.given_networks if name not in given]
+            given |= {name: _network(cls, name, checkpoint, checkpoint_path) for name in missing}
+        checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = known
+        file = io.BytesIO()
+        torch.save(checkpoint, file)
+        file.seek(0)
+        module = super().load_from_checkpoint(file, *args, **given)
+        module.loaded = True
+        return module
+
+
+def without_instantiator(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those of the command line's parser, which takes descriptions of objects alone."""
+    return {name: value for name, value in options.items() if name not in ("_instantiator", "_class_path")}
+
+
+def made_as(network: nn.Module) -> type:
+    """Return the class that makes a network again of its ``options``: its own, unless it says another."""
+    return getattr(network, "made_as", type(network))
+
+
+def class_path_of(checkpoint: Mapping[str, Any], path: Path) -> str | None:
+    """Return the class path of a checkpoint's module, from the file or the run folder that it lies in; None if unknown.
+
+    Args:
+        checkpoint: as read.
+        path: of the file.
+    """
+    told = (checkpoint.get(MADE_OF) or {}).get("class_path")
+    told = told or (checkpoint.get(LightningModule.CHECKPOINT_HYPER_PARAMS_KEY) or {}).get("_class_path")
+    return told if isinstance(told, str) else saved_part(run_folder_of(path), "model")[0]
+
+
+def _network(cls: type, name: str, checkpoint: Mapping[str, Any], place: Any) -> nn.Module:
+    described_here = ((checkpoint.get(MADE_OF) or {}).get("networks") or {}).get(name)
+    if described_here is None and isinstance(place, str | Path):
+        class_path, options = saved_part(run_folder_of(Path(place)), "model")
+        if class_path is not None and named_class(class_path, object) is cls:
+            described_here = options.get(name)
+    if described_here is None:
+        raise UserError(
+            f"the checkpoint {place} was saved by an earlier version, which did not keep how its {name} is made: leave "
+            f"it in its run folder, or give the {name}, as in {cls.__name__}.load_from_checkpoint(path, {name}=...)"
+        )
+    try:
+        return built(described_here, nn.Module)
+    except UserError as error:
+        raise UserError(
+            f"the {name} of the checkpoint {place} cannot be made again: {error}. Put the file where it was, or give "
+            f"the {name}, as in {cls.__name__}.load_from_checkpoint(path, {name}=...)"
+        ) from error

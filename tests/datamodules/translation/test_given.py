@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.translation.face_world import FaceWorld
+from datamodules.translation.given import GivenPairs, labels_of
+from datamodules.translation.pairs import PairsToPredict
+from tests.helpers.image_files import save_photo
+from visionscapes.errors import UserError
+
+LABELS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 5
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(LABELS).save(tmp_path / "labels" / "a.png")
+    return tmp_path / "labels" / "a.png", save_photo(tmp_path / "styles" / "b.png", 30, 20)
+
+
+def batches(labels, style, **options):
+    return list(GivenPairs(8, 5).ask(labels, style, **options).batches(1))
+
+
+def test_a_pair_is_prepared_as_its_files_are_for_predict(files):
+    labels, style = files
+    expected = PairsToPredict(labels.parent, style.parent, 8, 5)[0]
+    (batch,) = batches(*files)
+    assert torch.equal(batch["labels"], expected["labels"][None])
+    assert torch.equal(batch["style"], expected["style"][None])
+
+
+def test_conditions_that_are_pictures(files):
+    source, style = save_photo(files[0].parent.parent / "edges" / "a.png"), files[1]
+    expected = PairsToPredict(source.parent, style.parent, 8, None, 1)[0]
+    (batch,) = GivenPairs(8, None, 1).ask(source, style).batches(1)
+    assert torch.equal(batch["condition"], expected["condition"][None])
+
+
+def test_one_goes_with_all_of_the_other_and_lists_go_together(files):
+    labels, style = files
+    assert len(batches([labels, labels, labels], style)) == 3
+    assert len(batches(labels, [style, style])) == 2
+    assert len(batches([labels, labels], [style, style])) == 2
+    with pytest.raises(UserError, match="2 label maps and 3 styles"):
+        batches([labels] * 2, [style] * 3)
+
+
+def test_a_seed_goes_with_every_image_alone(files):
+    asked = GivenPairs(8, 5).ask([LABELS] * 3, files[1], seed=4)
+    assert [(len(batch["labels"]), batch["seed"]) for batch in asked.batches(16)] == [(1, 4)] * 3
+    with pytest.raises(UserError, match="seed is 'a'"):
+        GivenPairs(8, 5).ask(LABELS, files[1], seed="a")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        LABELS,
+        LABELS.astype(np.int64),
+        torch.from_numpy(LABELS),
+        torch.from_numpy(LABELS)[None].long(),
+        Image.fromarray(LABELS),
+    ],
+)
+def test_label_maps_of_every_kind(given, files):
+    assert np.array_equal(labels_of(given, "x", 5), LABELS)
+    assert np.array_equal(labels_of(files[0], "x", 5), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (LABELS / 4, "type float64: give a path"),
+        (LABELS[..., None].repeat(3, 2), r"shape \(6, 8, 3\)"),
+        (LABELS + 1, "holds the labels 1, 2, 3, 4, 5, but there are 5 classes"),
+        ([1, 2], "class list"),
+    ],
+)
+def test_what_is_no_label_map(given, said):
+    with pytest.raises(UserError, match=said):
+        labels_of(given, "the label map", 5)
+
+
+def test_data_say_how_they_prepare():
+    data = FaceWorld(image_size=32)
+    assert data.inputs == GivenPairs(32, data.classes)

@@ -1,0 +1,295 @@
+"""``visionscapes.load``: a trained module for Python users, with its preprocessing inside.
+
+The ground knows nobody above it; this file is the one exception, and looks up when it is called.
+"""
+
+import inspect
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from visionscapes.errors import UserError
+from visionscapes.saved_runs import SAVED_CONFIG, built, named_class, run_folder_of, saved_part
+
+LAST, BEST = "last", "best"
+SHOWN = 5  # names in a message
+
+
+class Model:
+    """A trained module that takes pictures, or whatever its method is about, as Python users have them.
+
+    It is called with what the method takes, see ``print(model)``. One input gives one result and a list a list. Results
+    are plain: tensors, and dataclasses of ``visionscapes.results``, on the CPU. Nothing is trained, no gradient is
+    kept, and inputs go through the networks a few at a time, those of one size together.
+
+    Attributes:
+        module: the LightningModule itself, in evaluation mode.
+        inputs: how inputs are prepared, as ``python cli.py predict`` prepares the same files.
+        source: where it comes from.
+        batch_size: inputs that go through the networks at once. With 1 the result of an input has the same bits
+            whatever else is in the list; more are quicker on a GPU, and may round differently in the last bits.
+
+    Args:
+        module: see there.
+        inputs: see there.
+        source: see there.
+        batch_size: see there.
+    """
+
+    def __init__(self, module: Any, inputs: Any, source: str, batch_size: int = 1):
+        self.module, self.inputs, self.source, self.batch_size = module.eval(), inputs, source, batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module computes."""
+        return self.module.device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the module to a device, such as "cuda", and return this model."""
+        self.module.to(device)
+        return self
+
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        """Return what the method says of an input, or of each of a list.
+
+        Args:
+            given: what the method takes, see ``print(model)``.
+            options: of this call, see ``help(model.inputs.ask)``.
+
+        Raises:
+            UserError: an input that cannot be used, or inputs that are too many or too few.
+        """
+        try:
+            inspect.signature(self.inputs.ask).bind(*given, **options)
+        except TypeError as error:
+            raise UserError(f"{error}: {type(self.module).__name__} is called as {self._call()}") from None
+        _check_devices(given, self.device)
+        asked, answers = self.inputs.ask(*given, **options), list[Any]()
+        with _inferring(self.module):
+            for batch in asked.batches(self.batch_size):
+                moved = self.module.transfer_batch_to_device(batch, self.device, 0)
+                with _naming(batch.get("named")):
+                    answers += [_on_cpu(each) for each in self.module.answers(moved)]
+        return asked.result([_plain(each) for each in answers])
+
+    def __repr__(self) -> str:
+        name = type(self.module).__name__
+        return f"{name} from {self.source} on {self.device}: {self._call()} -> {self.module.gives}; {self.inputs}"
+
+    def _call(self) -> str:
+        names = [
+            name if each.default is inspect.Parameter.empty else f"{name}={each.default}"
+            for name, each in inspect.signature(self.inputs.ask).parameters.items()
+        ]
+        return f"model({', '.join(names)})"
+
+
+def load(
+    place: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    *,
+    batch_size: int = 1,
+    **inputs: Any,
+) -> Model:
+    """Return what was trained, ready to be used.
+
+        model = visionscapes.load("runs/lift/20260101-120000")
+        features = model("cat.jpg")
+
+    Args:
+        place: a run folder, whose last checkpoint is meant; "<run folder>/best"; a checkpoint; or a folder of runs of
+            one method, such as "runs/lift", whose newest run is meant. Methods that train nothing, such as ViTAnalysis,
+            need no checkpoint: a run folder or a configuration will do.
+        device: where to compute; None for a GPU if there is one.
+        batch_size: inputs that go through the networks at once, see `Model`.
+        inputs: how inputs are prepared where it is to be otherwise than in ``predict`` of the run, such as
+            ``longer_side=224``; `Model.inputs` has the names.
+
+    Raises:
+        UserError: there is no checkpoint, it cannot be used, or an option of the inputs does not exist.
+    """
+    path = Path(place).expanduser()
+    found = _checkpoint_at(path)
+    module, given = _without_checkpoint(path) if found is None else _of_checkpoint(found)
+    chosen = torch.device(device) if device is not None else _best_device()
+    source = str(path) if found is None else str(found)
+    return Model(module, _with_options(given, inputs), source, batch_size=batch_size).to(chosen)
+
+
+def _checkpoint_at(place: Path) -> Path | None:
+    """Return the checkpoint that a place stands for; None for a run of what needs none, or a configuration."""
+    from callbacks.run.checkpoint_files import checkpoints_of, newest_run
+    from callbacks.run.resuming import best_of
+
+    wanted = place.name if place.name in (LAST, BEST) and not place.exists() else LAST
+    path = place.parent if not place.exists() and place.name in (LAST, BEST) else place
+    if path.is_file():
+        return None if path.suffix in (".yaml", ".yml") else path
+    if not path.is_dir():
+        raise UserError(
+            f"there is nothing at {place}: give a run folder such as runs/lift/<name>, or a checkpoint; looked in "
+            f"{path.absolute().parent}{_beside(path)}"
+        )
+    run = path.parent if path.name == "checkpoints" else path
+    checkpoints = checkpoints_of(run)
+    if not checkpoints and (newest := newest_run(path)) is not None:
+        run, checkpoints = newest.parents[1], [newest]
+    if checkpoints:
+        return best_of(run) if wanted == BEST else checkpoints[0]
+    if _needs_none(saved_part(run, "model")[0]):
+        return None
+    raise UserError(f"{path} holds no checkpoint{_advice(path)}")
+
+
+def _of_checkpoint(path: Path) -> tuple[Any, Any]:
+    """Return the module of a checkpoint and how its inputs are prepared."""
+    from callbacks.run.checkpoint_files import read_checkpoint
+    from lightning_modules.method import MADE_OF, Method, class_path_of
+
+    checkpoint = read_checkpoint(path)
+    class_path = class_path_of(checkpoint, path)
+    if class_path is None:
+        raise UserError(
+            f"{path} does not say which class it is of: it is of another program, or of an earlier version outside of "
+            "its run folder; put it back, or call load_from_checkpoint of its class"
+        )
+    cls: Any = named_class(class_path, Method)
+    known = (checkpoint.get(MADE_OF) or {}).get("inputs")
+    del checkpoint
+    module = cls.load_from_checkpoint(path, map_location="cpu", **cls.only_to_train)
+    return module, _inputs_of(module, known, run_folder_of(path))
+
+
+def _without_checkpoint(place: Path) -> tuple[Any, Any]:
+    """Return a module that trains nothing, as a run or a configuration makes it, and how its inputs are prepared."""
+    from lightning_modules.method import Method
+
+    class_path, options = saved_part(place, "model")
+    if not _needs_none(class_path):
+        raise UserError(f"{place} is a configuration of what has to be trained: give a run folder or a checkpoint")
+    module = built({"class_path": class_path, "init_args": options}, Method)
+    return module, _inputs_of(module, None, place)
+
+
+def _needs_none(class_path: str | None) -> bool:
+    """Return whether modules of a class need no checkpoint."""
+    from lightning_modules.method import Method
+
+    return class_path is not None and bool(getattr(named_class(class_path, Method), "cannot_fit", ""))
+
+
+def _inputs_of(module: Any, known: Any, place: Path | None) -> Any:
+    """Return how inputs are prepared: as a checkpoint says, or the data of a run, or by default as fits the module."""
+    kind, found = named_class(module.takes, object), None
+    class_path, options = saved_part(place, "data")
+    try:
+        if known is not None:
+            found = built(known)
+        elif class_path is not None:
+            found = getattr(built({"class_path": class_path, "init_args": options}), "inputs", None)
+    except UserError as error:
+        print(f"note: inputs are prepared by default, for the data of the run cannot be made again: {error}")
+    return found if isinstance(found, kind) else kind(**module.default_inputs())
+
+
+def _with_options(given: Any, options: Mapping[str, Any]) -> Any:
+    known = [each.name for each in fields(given)]
+    if unknown := sorted(options.keys() - set(known)):
+        raise UserError(f"there is no option {', '.join(unknown)} of the inputs: there are {', '.join(known)}")
+    return replace(given, **options)
+
+
+def _best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_devices(given: Any, device: torch.device, depth: int = 2) -> None:
+    """Refuse tensors on another accelerator than the module's: whether to copy them is for their owner to say."""
+    if isinstance(given, Tensor):
+        if given.device.type not in ("cpu", "meta") and given.device != device:
+            raise UserError(
+                f"a tensor lies on {given.device} and the model on {device}: give tensor.cpu(), or move the model with "
+                f'model.to("{given.device}")'
+            )
+    elif depth and isinstance(given, list | tuple):
+        for each in given:
+            _check_devices(each, device, depth - 1)
+
+
+@contextmanager
+def _inferring(module: Any) -> Iterator[None]:
+    """Have a module answer without gradients, in evaluation mode, and forget whom it has met when it is done."""
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.on_predict_end()
+
+
+@contextmanager
+def _naming(names: list[str] | None) -> Iterator[None]:
+    """Have what is wrong with an input say which one it is."""
+    try:
+        yield
+    except UserError as error:
+        if not names:
+            raise
+        raise UserError(f"{', '.join(names)}: {error}") from error
+
+
+def _on_cpu(answer: Any) -> Any:
+    return _mapped(answer, lambda tensor: tensor.cpu())
+
+
+def _plain(answer: Any) -> Any:
+    """Return an answer whose tensors may take part in a training: those made without gradients may not."""
+    return _mapped(answer, lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _mapped(getattr(value, each.name), change) for each in fields(value)})
+    if isinstance(value, dict):
+        return {name: _mapped(each, change) for name, each in value.items()}
+    return [_mapped(each, change) for each in value] if isinstance(value, list) else value
+
+
+def _beside(path: Path) -> str:
+    parent = path.absolute().parent
+    names = sorted(each.name for each in parent.iterdir() if not each.name.startswith(".")) if parent.is_dir() else []
+    return f", where there are {_few(names)}" if names else ""
+
+
+def _advice(folder: Path) -> str:
+    """Return the end of a message about a folder without checkpoint: what to name instead."""
+    runs = sorted(each.relative_to(folder).parents[1] for each in folder.glob("**/checkpoints/*.ckpt"))
+    if runs:
+        return f": name one of the runs below it, such as {_few([str(folder / each) for each in dict.fromkeys(runs)])}"
+    started = _started_from(folder)
+    if started:
+        return f": it is of a run that started from another, {started}; give that"
+    if (folder / SAVED_CONFIG).is_file():
+        return ": the run ended before it saved one; train it on with --resume"
+    return ": give the folder of a run, runs/<method>/<name>, or the checkpoint itself"
+
+
+def _started_from(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "manifest.json").read_text()).get("resumed_from") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _few(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
