@@ -25,9 +25,9 @@ def test_a_picture_is_prepared_as_its_file_is_for_predict(view, tmp_path):
 
 
 def test_data_say_how_they_prepare():
-    data = DetectionScenes(test_size=64, longest=96, second_view=SecondView(at_test="clean"), seed=5)
+    data = DetectionScenes(image_size=64, second_view=SecondView(at_test="clean"), seed=5)
     found = data.inputs
-    assert (found.size, found.longest, found.seed) == (64, 96, 5)
+    assert (found.size, found.longest, found.seed) == (data.test_size, data.longest, 5)
     assert found.classes == list(data.classes)
     assert SecondView(**found.second_view).at_test == "clean"
     assert GivenScenes(**found.options()) == found
