@@ -139,6 +139,7 @@ class DetectionWriter(PredictionWriter):
             {"id": each.image_id, "file_name": name, "height": each.size[0], "width": each.size[1]}
             for name, each in ordered
         ]
+        self._categories = self._categories or categories_of(trainer, trainer.lightning_module)
         categories = self._categories or numbered(1 + max((max(each.counts, default=-1) for _, each in ordered)))
         write_json(
             folder / COMPANION,

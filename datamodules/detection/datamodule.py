@@ -5,20 +5,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from datamodules.common.inputs import FoundFiles, Inputs
+from datamodules.common.inputs import FoundFiles, Inputs, find_inputs
 from datamodules.common.loading import eval_loader, train_loader
+from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.given import GivenScenes
-from datamodules.detection.prediction import (
-    EvaluatedPictures,
-    PicturesToDetect,
-    collate_to_detect,
-    find_pictures,
-)
+from datamodules.detection.prediction import EvaluatedPictures, PicturesToDetect, collate_to_detect
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
 from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveInt, Workers, check_options
@@ -26,7 +21,7 @@ from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveIn
 PictureSide = Annotated[int, Bounds(least=2, most=LARGEST_IMAGE)]  # torch cannot resize to a single pixel
 
 
-class DetectionDataModule(LightningDataModule, ABC):
+class DetectionDataModule(PredictsFiles, ABC):
     """Base of the data sets of annotated pictures; batches are described in ``datamodules.detection.samples``.
 
     Subclasses name their ``classes`` and read the records of their pictures; no picture is opened before it is needed.
@@ -112,11 +107,12 @@ class DetectionDataModule(LightningDataModule, ABC):
         """Find the user's own pictures where they are what is to be done, and return whether they are.
 
         Raises:
-            UserError: there is none, or none that can be read.
+            DatasetNotFoundError: there is none.
         """
         if stage != "predict" or self.pictures is None:
             return False
-        self.found = find_pictures(self.pictures, skip_unreadable=self.skip_unreadable)
+        self.found = find_inputs(self.pictures, name="The pictures to detect objects in", option="pictures")
+        self.predict_root = self.found.root
         return True
 
     @override
@@ -151,27 +147,29 @@ class DetectionDataModule(LightningDataModule, ABC):
         return self.val_dataloader()
 
     @override
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader | UsableBatches:
         """Return the loader of ``pictures``, or of those that are evaluated; batches of task "detect"."""
-        return eval_loader(
-            EvaluatedPictures(self._evaluation_samples()) if self.found is None else self._own_samples(self.found),
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate_to_detect,
-            trainer=self.trainer,
+        if self.found is None:
+            return eval_loader(
+                EvaluatedPictures(self._evaluation_samples()),
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+                collate_fn=collate_to_detect,
+                trainer=self.trainer,
+            )
+        own = PicturesToDetect(
+            self.found.paths,
+            self.test_size,
+            self.longest,
+            root=self.found.root,
+            second_view=self.second_view,
+            seed=self.seed,
+        )
+        return self.usable_batches(
+            own, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate_to_detect
         )
 
     def _evaluation_samples(self) -> EvaluationSamples:
         return EvaluationSamples(
             self.evaluation_images(), self.test_size, self.longest, second_view=self.second_view, seed=self.seed
-        )
-
-    def _own_samples(self, found: FoundFiles) -> PicturesToDetect:
-        return PicturesToDetect(
-            found.paths,
-            self.test_size,
-            self.longest,
-            root=found.root,
-            second_view=self.second_view,
-            seed=self.seed,
         )

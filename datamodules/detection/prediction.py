@@ -14,7 +14,6 @@ A batch has task "detect" and is one of ``datamodules.detection.samples`` withou
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +23,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.common.image_files import read_image, unreadable_images
-from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, printable
-from datamodules.common.reports import report_left_out
+from datamodules.common.image_files import read_image
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.samples import EvaluationSamples, Sample, collate, resize, resized_size
 from datamodules.detection.second_view import SecondView
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
-REPLACE_OR_SKIP = (
-    "Replace or remove the file, or leave out all that cannot be read with --data.init_args.skip_unreadable=true"
-)
 MOST_DIGITS = 18  # of a name that is taken for a number; more do not fit into 64 bits
-
-
-def find_pictures(given: Inputs, *, skip_unreadable: bool) -> FoundFiles:
-    """Return the pictures that a user names; say which of them are left out. Collective.
-
-    Args:
-        given: a file, a folder, a pattern, or a list of these.
-        skip_unreadable: leave out those that cannot be read.
-
-    Raises:
-        UserError: there is none, or none that can be read.
-    """
-    found = find_inputs(given, name="The pictures to detect objects in", option="pictures")
-    if not skip_unreadable:
-        return found
-    broken = unreadable_images(found.paths)
-    if len(broken) == len(found.paths):
-        read_image(found.paths[0], upright=True, remedy="No other picture can be read either: name other files")
-    folder = found.root or Path(".")
-    report_left_out("pictures to detect objects in", len(broken), "files", len(found.paths), named(broken, folder))
-    left_out = set(broken)
-    return replace(found, paths=[path for path in found.paths if path not in left_out])
-
-
-def named(broken: Sequence[Path], folder: Path) -> str:
-    """Return in words that some files below a folder cannot be read, and which."""
-    return f"cannot be read: {', '.join(printable(os.path.relpath(path, folder)) for path in broken)}"
 
 
 def categories_in(path: Path) -> list[dict[str, Any]]:
@@ -107,7 +74,7 @@ class PicturesToDetect(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample:
-        image = read_image(self.paths[index], upright=True, remedy=REPLACE_OR_SKIP)
+        image = read_image(self.paths[index], upright=True)
         sample = as_sample(image, self.size, self.longest, second_view=self.second_view, seed=self.seed)
         return sample | {"image_id": self.image_ids[index], "name": self.names[index]}
 

@@ -148,11 +148,11 @@ def test_detections_in_own_pictures(model, tmp_path, capsys):
     fit(tmp_path, *words, "--test_after_fit=false")
     photos = tmp_path / "photos"
     save_photos(photos, 3)
-    truncate(save_photo(photos / "broken.jpg"))
+    truncate(save_photo(photos / "a_broken.jpg"))
     words = [*words, "--ckpt_path=last", f"--data.pictures={photos}"]
     found, companion = predicted(tmp_path, *words, "--data.skip_unreadable=true")
     numbered = {each["id"]: each["file_name"] for each in companion["images"]}
-    assert numbered == {0: "bucket0/000.png", 1: "bucket1/001.png", 2: "bucket0/002.png"}
+    assert numbered == {2: "bucket0/000.png", 3: "bucket0/002.png", 4: "bucket1/001.png"}  # the first is broken
     assert all(numbered[each["image_id"]] == each["file_name"] for each in found)
     assert [each["name"] for each in companion["categories"]] == list(NAMES)
     assert "3 pictures, " in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pycocotools import mask as rle
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.second_view import SecondView
-from tests.helpers.image_files import save_photos
+from tests.helpers.image_files import save_photos, truncate
 from visionscapes.errors import UserError
 
 
@@ -239,3 +239,23 @@ def test_categories_are_numbered_from_1_where_the_data_do_not_say():
     assert data.categories == data.read_categories() == [{"id": 1, "name": "square"}]
     data.category_ids = (7,)
     assert data.categories == [{"id": 7, "name": "square"}]
+
+
+def test_broken_pictures_are_passed_over_and_named(tmp_path, caplog):
+    _, broken, _ = save_photos(tmp_path, 3)
+    truncate(broken)
+    data = Squares(pictures=str(tmp_path), skip_unreadable=True)
+    data.finds_pictures("predict")
+    names = [name for batch in data.predict_dataloader() for name in batch["name"]]
+    assert names == ["bucket0/000.png", "bucket0/002.png"]
+    data.teardown("predict")
+    assert "001.png" in caplog.text
+    data = Squares(pictures=str(tmp_path))
+    data.finds_pictures("predict")
+    with pytest.raises(UserError, match=r"001\.png.*skip_unreadable=true"):
+        list(data.predict_dataloader())
+
+
+def test_pictures_that_are_not_there_are_refused_with_the_option(tmp_path):
+    with pytest.raises(UserError, match=r"--data\.pictures"):
+        Squares(pictures=str(tmp_path / "no")).finds_pictures("predict")

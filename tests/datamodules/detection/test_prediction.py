@@ -12,14 +12,12 @@ from datamodules.detection.prediction import (
     batch_of,
     categories_in,
     collate_to_detect,
-    find_pictures,
     names_of,
     numbers_of,
 )
 from datamodules.detection.samples import EvaluationSamples, resized_size
-from tests.helpers.image_files import pixels, save_photo, save_photos, truncate
+from tests.helpers.image_files import pixels, save_photo
 from tests.helpers.replicas_detection import make_coco_detection
-from visionscapes.errors import UserError
 
 
 def same(first, second):
@@ -98,30 +96,6 @@ def test_names_are_paths_below_a_folder(tmp_path):
 )
 def test_numbers_are_names_where_these_are_numbers(names, numbers, tmp_path):
     assert numbers_of([tmp_path / name for name in names]) == numbers
-
-
-def test_broken_pictures_are_left_out_and_named(tmp_path, caplog):
-    kept, broken, empty = save_photos(tmp_path, 3)
-    truncate(broken)
-    empty.write_bytes(b"")
-    found = find_pictures(str(tmp_path), skip_unreadable=True)
-    assert found.paths == [kept]
-    assert found.root == tmp_path
-    assert "left out 2 of 3 files: cannot be read: bucket0/002.png, bucket1/001.png" in caplog.text
-    assert len(find_pictures(str(tmp_path), skip_unreadable=False).paths) == 3
-    with pytest.raises(UserError, match=r"001\.png.*skip_unreadable=true"):
-        PicturesToDetect([broken], 24, 50)[0]
-
-
-def test_a_folder_of_broken_pictures_is_refused(tmp_path):
-    truncate(save_photo(tmp_path / "a.png"))
-    with pytest.raises(UserError, match=r"a\.png.*No other picture can be read either"):
-        find_pictures(str(tmp_path), skip_unreadable=True)
-
-
-def test_what_is_not_there_is_refused_with_the_option(tmp_path):
-    with pytest.raises(UserError, match=r"--data\.pictures"):
-        find_pictures(str(tmp_path / "no"), skip_unreadable=False)
 
 
 def test_categories_of_a_file(tmp_path):
