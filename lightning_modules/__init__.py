@@ -8,6 +8,7 @@ EXPORTS = {
     "Copying": "lightning_modules.diff2lip.baselines.copying",
     "GANDiscovery": "lightning_modules.gan_discovery.module",
     "GRIT": "lightning_modules.grit.module",
+    "Gen2Det": "lightning_modules.gen2det.module",
     "Pix2PixHD": "lightning_modules.grit.baselines.pix2pixhd",
     "SPADE": "lightning_modules.grit.baselines.spade",
     "LSR": "lightning_modules.lsr.module",

@@ -1,0 +1,1 @@
+"""Gen2Det: detectors trained on generated pictures too (thesis chapter 7)."""
