@@ -173,6 +173,7 @@ def train_loader(
     seed: int = 0,
     collate_fn: Callable[[list[Any]], Any] | None = None,
     trainer: Trainer | None = None,
+    sampler: GlobalPermutation | None = None,
 ) -> ResumableLoader:
     """Return the loader of one process for training: shuffled, exact across processes, workers and resumes.
 
@@ -183,12 +184,14 @@ def train_loader(
         seed: of order and augmentations.
         collate_fn: as in ``torch.utils.data.DataLoader``.
         trainer: that asks for the loader, whose accelerator the batches go to; None: they stay on the CPU.
+        sampler: of another order than one permutation an epoch.
 
     Raises:
         UserError: fewer samples than one global batch.
     """
     rank, world_size = rank_and_world_size()
-    sampler = GlobalPermutation(len(dataset), batch_size, seed, rank=rank, world_size=world_size)  # type: ignore[arg-type]
+    if sampler is None:
+        sampler = GlobalPermutation(len(dataset), batch_size, seed, rank=rank, world_size=world_size)  # type: ignore[arg-type]
     return ResumableLoader(
         dataset=SeededDataset(dataset, seed),
         sampler=sampler,

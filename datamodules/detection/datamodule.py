@@ -13,10 +13,13 @@ from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.given import GivenScenes
+from datamodules.detection.mixing import both, mixed_order
 from datamodules.detection.prediction import EvaluatedPictures, PicturesToDetect, collate_to_detect
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
+from datamodules.detection.synthetic import SyntheticPictures
 from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveInt, Workers, check_options
+from visionscapes.options import group_of
 
 PictureSide = Annotated[int, Bounds(least=2, most=LARGEST_IMAGE)]  # torch cannot resize to a single pixel
 
@@ -41,6 +44,7 @@ class DetectionDataModule(PredictsFiles, ABC):
             are evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which; else the first one ends the
             run.
+        synthetic: generated pictures to train on too; training batches then say which are, B x bool "synthetic".
 
     Raises:
         UserError: a size below 2, a batch size below 1.
@@ -61,6 +65,7 @@ class DetectionDataModule(PredictsFiles, ABC):
         second_view: SecondView | None,
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
+        synthetic: SyntheticPictures = SyntheticPictures(),
     ):
         check_options(DetectionDataModule, locals())
         super().__init__()
@@ -69,6 +74,7 @@ class DetectionDataModule(PredictsFiles, ABC):
         self.with_masks, self.second_view = with_masks, second_view
         self.pictures, self.skip_unreadable = pictures, skip_unreadable
         self.found: FoundFiles | None = None
+        self.synthetic: SyntheticPictures = group_of(DetectionDataModule, "synthetic", synthetic)
 
     @abstractmethod
     def training_images(self) -> Sequence[AnnotatedImage]:
@@ -117,21 +123,39 @@ class DetectionDataModule(PredictsFiles, ABC):
 
     @override
     def train_dataloader(self) -> DataLoader:
-        samples = TrainingSamples(
-            self.training_images(),
-            self.train_sizes,
-            self.longest,
-            with_masks=self.with_masks,
-            second_view=self.second_view,
-            repeats=self.repeats(),
-        )
+        samples = self._training_samples(self.training_images(), self.with_masks, self.repeats())
+        generated = self.synthetic.records(self.classes)
+        sampler = None
+        if generated is not None:
+            others = self._training_samples(generated, with_masks=False)
+            if self.synthetic.mixing == "sampling":
+                sampler = mixed_order(
+                    len(samples),
+                    len(others),
+                    probability=self.synthetic.probability,
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                )
         return train_loader(
-            samples,
+            samples if generated is None else both(samples, others),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             seed=self.seed,
             collate_fn=collate,
             trainer=self.trainer,
+            sampler=sampler,
+        )
+
+    def _training_samples(
+        self, images: Sequence[AnnotatedImage], with_masks: bool, repeats: np.ndarray | None = None
+    ) -> TrainingSamples:
+        return TrainingSamples(
+            images,
+            self.train_sizes,
+            self.longest,
+            with_masks=with_masks,
+            second_view=self.second_view,
+            repeats=repeats,
         )
 
     @override

@@ -9,6 +9,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from typing_extensions import override
 
 from datamodules.common.loading import Draw, GlobalPermutation, check_global_batch
+from visionscapes.processes import rank_and_world_size
 from visionscapes.seeding import derived_seed
 
 COIN, GENERATED = 1, 2  # streams of random numbers, apart from that of the order of real pictures
@@ -94,6 +95,20 @@ class Flagged(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**self.samples[index], "synthetic": self.synthetic}
+
+
+def mixed_order(real: int, generated: int, *, probability: float, batch_size: int, seed: int) -> MixedPermutation:
+    """Return the order of this process, see `MixedPermutation`."""
+    rank, world_size = rank_and_world_size()
+    return MixedPermutation(
+        real,
+        generated,
+        probability=probability,
+        batch_size=batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 def both(real: Dataset, generated: Dataset) -> ConcatDataset:

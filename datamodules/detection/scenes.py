@@ -20,6 +20,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
+from datamodules.detection.synthetic import SyntheticPictures
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd
 from datamodules.procedural.scenes.object_classes import CLASSES
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
@@ -80,6 +81,7 @@ class DetectionScenes(DetectionDataModule):
         pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
             evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which.
+        synthetic: generated pictures to train on too, see `SyntheticPictures`.
 
     Raises:
         UserError: a number below its least, or a split without its percent or level, or the other way round.
@@ -107,6 +109,7 @@ class DetectionScenes(DetectionDataModule):
         second_view: SecondView | None = None,
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
+        synthetic: SyntheticPictures = SyntheticPictures(),
     ):
         check_options(DetectionScenes, locals())
         sizes = [image_size] if train_sizes is None else train_sizes
@@ -122,6 +125,7 @@ class DetectionScenes(DetectionDataModule):
             second_view=second_view,
             pictures=pictures,
             skip_unreadable=skip_unreadable,
+            synthetic=synthetic,
         )
         check_rising(DetectionScenes, objects=objects)
         if split is not None:

@@ -1,0 +1,93 @@
+"""Generated pictures that a detector is trained on beside the real ones (thesis 7.2.4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.reports import first_names
+from datamodules.detection.coco_files import absent_files
+from datamodules.detection.coco_json import CocoAnnotations, read_annotations
+from datamodules.detection.records import CocoRecords, records
+from visionscapes.checks import Share
+from visionscapes.errors import UserError
+
+TREE = """
+<folder>/
+    filtered.json            (of configs/gen2det_filter.yaml; or all, annotations.json of configs/gen2det_generate.yaml)
+    images/<picture>.png
+"""
+
+
+@dataclass(frozen=True)
+class SyntheticPictures:
+    """Which generated pictures a training gets, and how often.
+
+    Args:
+        annotations: file in COCO's format, such as filtered.json of configs/gen2det_filter.yaml; none if None.
+        images: folder of the pictures; the folder "images" beside ``annotations`` if None.
+        probability: p, with which a batch of "sampling" is of generated pictures (7.2.4); 0.2 in the thesis (7.3.1).
+        mixing: "sampling": a batch is wholly of generated or wholly of real pictures, and an epoch has as many batches
+            as real pictures fill (7.2.4); "concatenation": all pictures are one set (the thesis' naive combination,
+            table 7.6), and an epoch goes through all of them.
+    """
+
+    annotations: str | None = None
+    images: str | None = None
+    probability: Share = 0.2
+    mixing: Literal["sampling", "concatenation"] = "sampling"
+
+    def records(self, classes: Sequence[str]) -> CocoRecords | None:
+        """Return the generated pictures, None if there are none to be trained on.
+
+        Args:
+            classes: names of the classes of the real pictures, by label.
+
+        Raises:
+            DatasetNotFoundError: the file or pictures are missing.
+            UserError: it has classes that the real pictures do not have.
+        """
+        if self.annotations is None:
+            return None
+        path = Path(self.annotations).expanduser()
+        folder = path.parent / "images" if self.images is None else Path(self.images).expanduser()
+        if not path.is_file():
+            raise _not_found(path.parent, path)
+        coco = with_labels_of(read_annotations(path), classes)
+        paths = [str(folder / name) for name in coco.files]
+        if absent := absent_files(paths):
+            raise _not_found(folder, first_names(absent, folder))
+        return records(coco, paths, f"generated pictures of {path}", evaluated=False)
+
+
+def with_labels_of(coco: CocoAnnotations, classes: Sequence[str]) -> CocoAnnotations:
+    """Return annotations with the labels that their classes have among those of the real pictures.
+
+    Raises:
+        UserError: there are others.
+    """
+    places = {name: label for label, name in enumerate(classes)}
+    if unknown := [name for name in coco.classes if name not in places]:
+        raise UserError(
+            f"{coco.path} has the class {unknown[0]!r}, which the real pictures do not have ({', '.join(classes[:5])}"
+            f"{', ...' if len(classes) > 5 else ''}): generate from the annotations that you train on"
+        )
+    labels = np.array([places[name] for name in coco.classes], np.int64)
+    return replace(coco, labels=labels[coco.labels], classes=tuple(classes))
+
+
+def _not_found(looked_in: Path, missing: str | Path) -> DatasetNotFoundError:
+    return DatasetNotFoundError(
+        name="The set of generated pictures",
+        looked_in=looked_in,
+        expected=TREE,
+        remedies=(
+            "Point to its file of annotations, --data.synthetic.annotations=<file>, and, if they lie elsewhere, to its"
+            " pictures, --data.synthetic.images=<folder>",
+            "Or make it: python cli.py predict --config configs/gen2det_generate.yaml",
+        ),
+        missing=missing,
+    )
