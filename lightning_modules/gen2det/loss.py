@@ -18,8 +18,14 @@ from visionscapes.errors import UserError
 Normalizer = Literal["sampled", "kept"]
 # Heads, by their exact class: those derived from them give their labels other meanings, or weigh them otherwise.
 DENSE = ("RPNHead", "RetinaHead", "RetinaSepBNHead", "FCOSHead", "ATSSHead", "GFLHead")
-BOXES = ("BBoxHead", "ConvFCBBoxHead", "Shared2FCBBoxHead", "Shared4Conv1FCBBoxHead", "DoubleConvFCBBoxHead")
-BOXES += ("CenterNet2BBoxHead",)
+BOXES = (
+    "BBoxHead",
+    "CenterNet2BBoxHead",
+    "ConvFCBBoxHead",
+    "DoubleConvFCBBoxHead",
+    "Shared2FCBBoxHead",
+    "Shared4Conv1FCBBoxHead",
+)
 HEATMAPS = ("CenterNetUpdateHead", "CenterNetProposals")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
