@@ -11,6 +11,7 @@ thesis' numbers as printed; and the claims that the text draws from them::
       runs:
         DINO: {config: configs/paper/lift.yaml}                       # fit, unless command: says otherwise
         SPair: {command: test, config: configs/paper/lift_spair.yaml, checkpoints: {ckpt_path: DINO}}
+        Other: {config: b.yaml, files: {data.root: Made/folder/file}}  # what the run Made has left in its folder
       cell: {run: SPair, metric: PCK@0.1, factor: 100}                # of all; names may hold {row} and {column}
       columns: {image_size: [224, 448]}                               # the product of these, or label: {...} for each
       rows: {DINO: {method: base}, DINO+LiFT: {method: LiFT}}
@@ -36,6 +37,7 @@ from experiments.tables import FOLDER, SCALES, Claim, FigureSource, Grid, Run, T
 from visionscapes.errors import UserError
 
 PICTURES = "docs/images/"
+COMMANDS = ("fit", "validate", "test", "predict")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -72,18 +74,31 @@ def _runs(value: Any, where: str) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for name, entry in value.items():
         here = f"{where}, run {name!r}"
-        entry = _checked(entry, here, "config", "command overrides checkpoints")
-        checkpoints = {}
-        for argument, source in entry.get("checkpoints", {}).items():
+        entry = _checked(entry, here, "config", "command overrides checkpoints files")
+        named = {argument: (source, "") for argument, source in entry.get("checkpoints", {}).items()}
+        for argument, value in entry.get("files", {}).items():
+            source, _, path = str(value).partition("/")
+            named[argument] = source, path
+            if not path:
+                raise UserError(f"{here}: {argument} is {value!r}; it has to be a run and a path, Run/x.json")
+        for source, _ in named.values():
             if source not in runs:
                 raise UserError(f"{here}: starts from {source!r}, which no run above it is called")
-            checkpoints[argument] = runs[source]
         command = entry.get("command", "fit")
-        if command not in ("fit", "validate", "test"):
-            raise UserError(f"{here}: command {command!r}{suggest(command, ('fit', 'validate', 'test'))}")
+        if command not in COMMANDS:
+            raise UserError(f"{here}: command {command!r}{suggest(command, COMMANDS)}")
         overrides = tuple((key, _argument(value)) for key, value in sorted(entry.get("overrides", {}).items()))
         configs = tuple(_listed(entry["config"]))
-        runs[name] = Run(name, command, configs, overrides=overrides, checkpoints=tuple(sorted(checkpoints.items())))
+        runs[name] = Run(
+            name,
+            command,
+            configs,
+            overrides=overrides,
+            checkpoints=tuple(
+                (argument, runs[source]) for argument, (source, path) in sorted(named.items()) if not path
+            ),
+            files=tuple((argument, runs[source], path) for argument, (source, path) in sorted(named.items()) if path),
+        )
     return runs
 
 

@@ -78,7 +78,8 @@ def run_id(run: Run, scale: str, seed: int) -> str:
 
 def _identity(run: Run) -> list[Any]:
     checkpoints = [[argument, _identity(source)] for argument, source in run.checkpoints]
-    return [run.command, run.configs, _overrides(run), checkpoints]
+    files = [[argument, _identity(source), path] for argument, source, path in run.files]
+    return [run.command, run.configs, _overrides(run), checkpoints, *([files] if files else [])]
 
 
 def _overrides(run: Run) -> list[tuple[str, str]]:
@@ -128,7 +129,7 @@ def inputs_of(run: Run, root: Path = ROOT) -> dict[str, str]:
         UserError: a config is missing.
     """
     inputs: dict[str, str] = {}
-    for _, source in run.checkpoints:
+    for source in run.sources:
         inputs |= inputs_of(source, root)
     named = [*run.configs, *(value for _, value in run.overrides)]
     for config in run.configs:

@@ -14,6 +14,7 @@ from experiments.records import ROOT, Record, Records, inputs_of, read_metrics, 
 from experiments.tables import SEEDED, Run
 from visionscapes.errors import UserError
 
+CHECKPOINT = "checkpoints/last.ckpt"
 STOPPED = (130, 143, -2, -15)  # exit status after SIGINT and SIGTERM, handled by cli.py or not
 
 
@@ -35,19 +36,25 @@ def launch(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def command_of(run: Run, scale: str, seed: int, checkpoint_of: Callable[[Run], str]) -> list[str]:
+def command_of(run: Run, scale: str, seed: int, left_by: Callable[[Run, str], str]) -> list[str]:
     """Return the arguments of ``cli.py`` for a run.
 
     Args:
         run: to be started.
         scale: "embedded" or "paper".
         seed: of the run.
-        checkpoint_of: gives what stands for the checkpoint of another run.
+        left_by: gives what stands for a file that another run has left in its folder, such as ``CHECKPOINT``.
     """
     words = [run.command, *(word for config in run.configs for word in ("--config", config))]
     words += [f"--{argument}={seed}" for argument in SEEDED[scale]]
     words += [f"--{argument}={value}" for argument, value in run.overrides]
-    return words + [f"--{argument}={checkpoint_of(source)}" for argument, source in run.checkpoints]
+    words += [f"--{argument}={left_by(source, CHECKPOINT)}" for argument, source in run.checkpoints]
+    return words + [f"--{argument}={left_by(source, path)}" for argument, source, path in run.files]
+
+
+def name_of(run: str, path: str) -> str:
+    """Return what stands in a record for a file that a run has left; of a checkpoint the run alone."""
+    return run if path == CHECKPOINT else f"{run}/{path}"
 
 
 @dataclass
@@ -72,13 +79,13 @@ class Runner:
     done: set[str] = field(default_factory=set)
     failed: dict[str, UserError] = field(default_factory=dict)
 
-    def ensure(self, run: Run, seed: int, needs_checkpoint: bool = False) -> Record:
+    def ensure(self, run: Run, seed: int, needs: str = "") -> Record:
         """Return the record of a run with a seed; run it first, and those that it starts from, where need be.
 
         Args:
             run: to be recorded.
             seed: of the run.
-            needs_checkpoint: its checkpoint has to lie on this machine too.
+            needs: path in its run folder, of a file or folder that has to lie on this machine too.
 
         Raises:
             UserError: ``cli.py`` failed. What was recorded before stays.
@@ -88,14 +95,18 @@ class Runner:
         if name in self.failed:
             raise self.failed[name]
         record = self.records.find(run, self.scale, seed)
-        if record and self._reusable(record, run, needs_checkpoint):
+        if record and self._reusable(record, run, needs):
             return record
         for _, source in run.checkpoints:
-            self.ensure(source, seed, needs_checkpoint=True)
+            self.ensure(source, seed, needs=CHECKPOINT)
+        for _, source, path in run.files:
+            self.ensure(source, seed, needs=path)
         inputs = inputs_of(run, self.root)
         folder_name = self._folder_name(run, seed)
-        command = command_of(run, self.scale, seed, lambda source: run_id(source, self.scale, seed))
-        arguments = command_of(run, self.scale, seed, lambda source: str(self._checkpoint(source, seed)))
+        command = command_of(
+            run, self.scale, seed, lambda source, path: name_of(run_id(source, self.scale, seed), path)
+        )
+        arguments = command_of(run, self.scale, seed, lambda source, path: str(self._left(source, seed, path)))
         arguments += [f"--runs_dir={self.runs_dir}", f"--name={folder_name}"]
         if run.command == "fit" and not self.force:
             arguments.append("--resume=true")  # goes on with an attempt that was cut off, or begins
@@ -130,7 +141,7 @@ class Runner:
         self.done.add(name)
         return record
 
-    def _reusable(self, record: Record, run: Run, needs_checkpoint: bool) -> bool:
+    def _reusable(self, record: Record, run: Run, needs: str) -> bool:
         if record.id in self.done:
             return True
         if self.force:
@@ -138,8 +149,9 @@ class Runner:
         if outdated := record.outdated(self.root):
             print(f"{record.id}: {', '.join(outdated)} changed since it was recorded; running it again")
             return False
-        if needs_checkpoint and self._checkpoint(run, record.seed) is None:
-            print(f"{record.id}: its checkpoint is not on this machine; running it again")
+        if needs and self._left(run, record.seed, needs) is None:
+            what = "its checkpoint" if needs == CHECKPOINT else needs
+            print(f"{record.id}: {what} is not on this machine; running it again")
             return False
         return True
 
@@ -151,7 +163,7 @@ class Runner:
     def _folder(self, name: str) -> Path | None:
         return next((self.root / self.runs_dir).glob(f"*/{name}"), None)
 
-    def _checkpoint(self, run: Run, seed: int) -> Path | None:
+    def _left(self, run: Run, seed: int, path: str) -> Path | None:
+        """Return what a run has left in its folder, None if it is not there."""
         folder = self._folder(self._folder_name(run, seed))
-        path = folder / "checkpoints" / "last.ckpt" if folder else None
-        return path if path and path.is_file() else None
+        return folder / path if folder and (folder / path).exists() else None

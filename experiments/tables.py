@@ -26,6 +26,7 @@ class Run:
         configs: files given with ``--config``, in this order.
         overrides: argument -> value as on the command line, given after the files.
         checkpoints: argument -> the run whose last checkpoint is its value.
+        files: argument -> the run, and the path of a file or folder within its run folder, which is its value.
     """
 
     name: str = field(compare=False)
@@ -33,6 +34,12 @@ class Run:
     configs: tuple[str, ...]
     overrides: tuple[tuple[str, str], ...] = ()
     checkpoints: tuple[tuple[str, "Run"], ...] = ()
+    files: tuple[tuple[str, "Run", str], ...] = ()
+
+    @property
+    def sources(self) -> list["Run"]:
+        """The runs that it starts from."""
+        return [source for _, source in self.checkpoints] + [source for _, source, _ in self.files]
 
 
 @dataclass(frozen=True)

@@ -260,6 +260,11 @@ def test_names_of_rows_and_columns_stand_in_metric_and_method(tmp_path):
         ("section: 8.3.1\npaper", "paper", "the key 'section' is missing"),
         ("run: eval", "run: evil", "no run is called 'evil'; did you mean eval?"),
         ("ckpt_path: fit}", "ckpt_path: fitt}", "starts from 'fitt', which no run above it is called"),
+        (
+            "checkpoints: {ckpt_path: fit}",
+            "files: {data.root: fit}",
+            "data.root is 'fit'; it has to be a run and a path",
+        ),
         ("command: test", "command: tset", "command 'tset'; did you mean test?"),
         ("LiFT: [2, 3, 4, null]", "LiFT: [2, 3, 4]", "row 'LiFT': 3 numbers for 4 columns"),
         ("thesis: {base:", "thesis: {bace:", "no row is called 'bace'; did you mean base?"),
@@ -314,4 +319,4 @@ def test_arguments_of_every_run_are_known_to_the_command_line(monkeypatch):
                 if kind not in parsed:
                     parsed.add(kind)
                     with environment_restored(), pytest.raises(Parsed):
-                        CommandLine(command_of(run, scale, seed=0, checkpoint_of=lambda source: "some.ckpt"))
+                        CommandLine(command_of(run, scale, seed=0, left_by=lambda source, path: "some.ckpt"))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from experiments.records import run_id
@@ -79,6 +81,27 @@ def test_checkpoint_that_lies_on_another_machine_is_made_again(world):
     assert len(world.calls) == 1
     world.runner().ensure(world.runs["elsewhere"], seed=0)
     assert [call[0] for call in world.calls] == ["fit", "fit", "test"]
+
+
+def test_run_takes_a_file_that_another_has_left(world):
+    record = world.runner().ensure(world.runs["on made"], seed=2)
+    assert [call[0] for call in world.calls] == ["fit", "predict", "fit"]
+    (path,) = (word.split("=", 1)[1] for word in world.calls[-1] if word.startswith("--data.root="))
+    assert Path(path).is_file()
+    assert path.endswith("made/set.json")
+    assert f"--data.root={run_id(world.runs['made'], 'embedded', 2)}/made/set.json" in record.command
+    assert run_id(world.runs["on made"], "embedded", 2) != run_id(world.runs["default"], "embedded", 2)
+    assert "configs/other.yaml" in record.inputs
+    world.runner().ensure(world.runs["on made"], seed=2)
+    assert len(world.calls) == 3
+
+
+def test_file_that_lies_on_another_machine_is_made_again(world, capsys):
+    world.runner().ensure(world.runs["made"], seed=0)
+    next(world.root.glob("runs/experiments/m/*/made/set.json")).unlink()
+    world.runner().ensure(world.runs["on made"], seed=0)
+    assert [call[0] for call in world.calls] == ["fit", "predict", "predict", "fit"]
+    assert "made/set.json is not on this machine; running it again" in capsys.readouterr().out
 
 
 def test_attempt_at_a_test_is_put_aside(world):

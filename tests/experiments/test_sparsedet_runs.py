@@ -279,7 +279,7 @@ def parser():
 
 def together(runs, scale):
     """Return one command line with the arguments of several runs, of which the parser checks all and takes the last."""
-    commands = [command_of(run, scale, seed=0, checkpoint_of=lambda source: "some.ckpt") for run in runs]
+    commands = [command_of(run, scale, seed=0, left_by=lambda source, path: "some.ckpt") for run in runs]
     return [*commands[0], *(word for command in commands[1:] for word in command if "=" in word)]
 
 

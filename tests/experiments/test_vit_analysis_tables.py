@@ -122,7 +122,7 @@ def test_one_set_of_runs_serves_all_tables():
 
 def test_analysis_looks_at_the_six_trainings_of_its_seed():
     analysis = EMBEDDED[0].runs["analysis"]
-    command = command_of(analysis, "embedded", 2, lambda source: f"<{source.name}>")
+    command = command_of(analysis, "embedded", 2, lambda source, _: f"<{source.name}>")
     models = yaml.safe_load((ROOT / "configs/vit_analysis.yaml").read_text())["model"]["init_args"]["models"]
     for name in set(models) - {"Random"}:
         assert f"--model.init_args.models.{name}.weights=<{name} fit>" in command

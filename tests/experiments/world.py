@@ -19,6 +19,8 @@ embedded:
     variant: {config: configs/m.yaml, overrides: {model.distance: l1}}
     default again: {config: configs/m.yaml}
     elsewhere: {command: test, config: configs/other.yaml, checkpoints: {ckpt_path: default}}
+    made: {command: predict, config: configs/other.yaml, checkpoints: {ckpt_path: default}}
+    on made: {config: configs/m.yaml, files: {data.root: made/made/set.json}}
   cell: {run: default, factor: 100, metric: PCK@0.1}
   columns: {image_size: [32, 64]}
   rows:
@@ -79,6 +81,9 @@ class World:
             return self.status
         (folder / "checkpoints").mkdir(exist_ok=True)
         (folder / "checkpoints" / "last.ckpt").touch()
+        if arguments[0] == "predict":
+            (folder / "made").mkdir(exist_ok=True)
+            (folder / "made" / "set.json").touch()
         (folder / "manifest.json").write_text(json.dumps(MANIFEST))
         seed, l1 = int(options["seed_everything"]), "model.distance" in options
         rows = [
