@@ -19,6 +19,7 @@ BEYOND = 0.5  # pixels; the data sets round their coordinates, so that boxes end
 MIX_UP_SHARE = 0.25  # of the boxes do not fit their pictures as they were read, ...
 OTHER_FORM_SHARE = 0.95  # ... and this share of all fits them in the other form
 MIX_UP_LEAST = 3  # boxes, so that one odd box in a small file is no mix-up
+SHARE_ROUNDING = 1e-3  # of boxes in shares of the picture
 SHOWN = 3  # examples in a message
 
 READ_AS = {"xywh": "x, y, width, height", "xyxy": "x1, y1, x2, y2"}
@@ -70,24 +71,42 @@ class PictureFile:
     Args:
         path: of the file.
         size: height and width that it has to have, pixels.
+        upright: whether it is turned as EXIF says where its size leaves that open: by 180 degrees, mirrored, or square.
     """
 
     path: Path
     size: tuple[int, int]
+    upright: bool = False
 
     def __call__(self) -> np.ndarray:
-        """Return (H, W, 3) uint8 RGB, not turned as EXIF says: annotations refer to the stored pixels.
+        """Return (H, W, 3) uint8 RGB, as it is stored or turned as EXIF says: the way that has the annotated size.
 
         Raises:
             UserError: the file cannot be read, or is not the one that was annotated.
         """
-        image = read_image(self.path)
+        image = read_image(self.path, upright=self.upright)
         if (image.height, image.width) != self.size:
-            raise UserError(
-                f"{self.path} has {image.width} x {image.height} pixels, its annotations are for {self.size[1]} x "
-                f"{self.size[0]}: put the original file in its place"
-            )
+            other = read_image(self.path, upright=not self.upright)
+            if (other.height, other.width) != self.size:
+                raise wrong_size(self.path, self.size, (image.height, image.width), (other.height, other.width))
+            image = other
         return np.array(image)
+
+
+def wrong_size(path: Path | str, size: tuple[int, int], *found: tuple[int, int]) -> UserError:
+    """Return the error of a picture that has another size than its annotations are for.
+
+    Args:
+        path: of the file.
+        size: height and width that the annotations are for.
+        found: heights and widths that it has as it is stored, and turned as EXIF says.
+    """
+    sizes = " or ".join(f"{width} x {height}" for height, width in sorted(set(found)))
+    turned = ", stored or turned as EXIF says" if len(set(found)) > 1 else ""
+    return UserError(
+        f"{path} has {sizes} pixels{turned}, its annotations are for {size[1]} x {size[0]}: put the file that was "
+        "annotated in its place"
+    )
 
 
 def check_boxes(
@@ -104,7 +123,7 @@ def check_boxes(
     For training, boxes are cut at the border of their picture, and those without area, before or after the cut, are
     left out, as Detectron2 and mmdet do; it is said how many. Evaluation keeps both as they are, because pycocotools
     and lvis-api count them as objects. Numbers that are not finite are an error in both: such a file was damaged when
-    it was written, and to leave the object out would call it background.
+    it was written, and to leave the object out would call it background. Boxes in [0, 1] are shares of the picture.
 
     Boxes of the other form are recognised by their number: read as width and height, most second corners lead beyond
     the picture; read as second corners, many sizes lie before the first.
@@ -121,7 +140,7 @@ def check_boxes(
         Boxes (N, 4) float32 xyxy, and (N,) bool, which of them to keep.
 
     Raises:
-        UserError: a number is not finite, or the numbers are of the other form.
+        UserError: a number is not finite, or the numbers are of the other form or shares of the pictures.
     """
     numbers = np.asarray(numbers, np.float64).reshape(-1, 4)
     damaged = np.any(~np.isfinite(numbers), axis=1)
@@ -130,6 +149,7 @@ def check_boxes(
             f"{name}: {damaged.sum()} of {len(numbers)} boxes hold numbers that are not finite "
             f"({_examples(damaged, numbers, sizes, named)}): correct these annotations or delete them"
         )
+    _refuse_shares(numbers, sizes, form, name, named)
     _refuse_other_form(numbers, sizes, form, name, named)
     boxes = _corners(numbers, form)
     outside = _beyond(boxes, sizes)
@@ -147,6 +167,23 @@ def check_boxes(
     empty = np.any(boxes[:, 2:] <= boxes[:, :2], axis=1)
     report_left_out(name, int(empty.sum()), "boxes", len(boxes), f"no area ({_examples(empty, numbers, sizes, named)})")
     return boxes, ~empty
+
+
+def _refuse_shares(
+    numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
+) -> None:
+    """Refuse boxes in shares of their pictures: no object is smaller than a pixel in every picture."""
+    within = np.all((numbers >= -SHARE_ROUNDING) & (numbers <= 1 + SHARE_ROUNDING), axis=1) & (sizes.min(1) > 1)
+    least = 1 if np.any(numbers != np.round(numbers)) else MIX_UP_LEAST
+    if within.sum() < least or within.mean() < OTHER_FORM_SHARE:
+        return
+    height, width = sizes[int(np.argmax(within))]
+    x, y, other_x, other_y = READ_AS[form].split(", ")
+    raise UserError(
+        f"{name}: {within.sum()} of {len(numbers)} boxes lie in [0, 1] ({_examples(within, numbers, sizes, named)}): "
+        f"they are shares of their pictures and have to be pixels: multiply {x} and {other_x} by the width of the "
+        f"picture ({width}) and {y} and {other_y} by its height ({height})"
+    )
 
 
 def _refuse_other_form(

@@ -1,6 +1,5 @@
 """Where the pictures and annotations of data sets in COCO's format lie."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
@@ -12,6 +11,7 @@ from PIL import Image
 from datamodules.common.reports import report
 from datamodules.detection.coco_json import CocoAnnotations
 from visionscapes.errors import UserError
+from visionscapes.seeding import derived_seed
 
 
 def annotation_file(given: str | None, root: Path, usual: Sequence[str]) -> Path:
@@ -24,29 +24,6 @@ def annotation_file(given: str | None, root: Path, usual: Sequence[str]) -> Path
     """
     places = [root / each for each in usual] if given is None else [Path(given).expanduser(), root / given]
     return next((place for place in places if place.is_file()), places[0])
-
-
-def picture_paths(coco: CocoAnnotations, roots: Sequence[Path], folder: str) -> list[str]:
-    """Return the paths of all pictures, whether they exist or not.
-
-    Args:
-        coco: names the files, with or without their folders.
-        roots: the folders that may hold the folders of pictures.
-        folder: of pictures that are named without one.
-    """
-    names = [name if "/" in name else f"{folder}/{name}" for name in coco.files]
-    found = {
-        each: next((str(root) for root in roots if (root / each).is_dir()), str(roots[0]))
-        for each in {os.path.dirname(name) for name in names}
-    }
-    return [f"{found[os.path.dirname(name)]}/{name}" for name in names]
-
-
-def absent_files(paths: Sequence[str]) -> list[Path]:
-    """Return those files that are not there, in order; lists folders, which is faster than asking for each file."""
-    folders = {os.path.dirname(path) for path in paths}
-    found = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set() for folder in folders}
-    return [Path(path) for path in paths if os.path.basename(path) not in found[os.path.dirname(path)]]
 
 
 def with_sizes(coco: CocoAnnotations, paths: Sequence[str]) -> CocoAnnotations:
@@ -83,3 +60,28 @@ def picture_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except OSError as error:
         raise UserError(f"cannot read the image {path} ({error}): replace the file") from error
+
+
+def held_out(coco: CocoAnnotations, fraction: float, seed: int) -> tuple[CocoAnnotations, CocoAnnotations]:
+    """Return annotations to train on, and those of a random part of the pictures to evaluate on.
+
+    Args:
+        coco: all annotations.
+        fraction: share of the pictures to evaluate on.
+        seed: of the draw; with one seed, a smaller share is a part of a larger one.
+
+    Raises:
+        UserError: there are fewer than two pictures, or no annotation in those that are held out.
+    """
+    there = len(coco.image_ids)
+    if there < 2:
+        raise UserError(f"{coco.path} has one picture, of which no share can be held out: give val_annotations")
+    count = min(max(1, round(there * fraction)), there - 1)
+    order = np.random.default_rng(derived_seed(seed)).permutation(there)
+    train, val = coco.of(np.sort(order[count:])), coco.of(np.sort(order[:count]))
+    if not len(val.ids):
+        raise UserError(
+            f"{coco.path}: the {count} of {there} pictures that val_fraction={fraction:g} holds out have no annotation:"
+            " hold out more, or others by another val_seed"
+        )
+    return train, val

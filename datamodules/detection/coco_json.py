@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.common.file_names import refuse_escape
 from datamodules.common.reports import report, report_left_out
 from datamodules.detection.annotation_columns import AnnotationColumns, Ids, Segmentations, whole_side
 from datamodules.detection.json_entries import GET_AGAIN, EntryProblem, JsonFile, read_json_file, shortened
@@ -191,7 +190,6 @@ def _as_arrays(
     image_ids, category_ids = _ids("images", images), _ids("categories", categories)
     ids = columns.ids.array()
     files = [_file_name(image, place) for place, image in enumerate(images)]
-    refuse_escape(files, file.path)
     _refuse_repeated(file, "images", "id", image_ids)
     _refuse_repeated(file, "images", "file_name", np.array(files))
     _refuse_repeated(file, "categories", "id", category_ids)

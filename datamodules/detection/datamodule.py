@@ -51,7 +51,7 @@ class DetectionDataModule(PredictsFiles, ABC):
     """
 
     classes: tuple[str, ...]
-    category_ids: tuple[int, ...] = ()
+    category_ids: tuple[int | str, ...] = ()
 
     def __init__(
         self,

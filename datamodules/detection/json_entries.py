@@ -109,6 +109,16 @@ def read_json_file(path: Path) -> JsonFile:
     return JsonFile(path, text)
 
 
+def quick_categories(file: JsonFile) -> dict[Any, str] | None:
+    """Return the names of the categories by their ids without reading the rest; None if they are not seen at once."""
+    try:
+        position = _after_space(file.text, file.text.rindex('"categories"') + len('"categories"'))
+        found, _ = json.JSONDecoder().raw_decode(file.text, _after_space(file.text, position + 1))
+        return {each["id"]: each["name"] for each in found}
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def shortened(value: Any) -> str:
     """Return a value as messages repeat it."""
     text = repr(value)

@@ -11,9 +11,10 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.inputs import Inputs
 from datamodules.common.reports import compare_count, first_names
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
+from datamodules.detection.coco_files import annotation_file
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.picture_places import locate_pictures, refuse_outside, usual_folders
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, records
 from datamodules.detection.second_view import SecondView
@@ -68,7 +69,7 @@ class LVISDetection(DetectionDataModule):
 
     classes: tuple[str, ...] = ()
     frequencies: tuple[str, ...] = ()
-    category_ids: tuple[int, ...] = ()
+    category_ids: tuple[int | str, ...] = ()
 
     def __init__(
         self,
@@ -166,10 +167,10 @@ class LVISDetection(DetectionDataModule):
             )
         if self.given[part] is None:
             compare_count(f"LVIS v1 {part}", "images", len(coco.image_ids), PUBLISHED_IMAGES[part])
-        paths = picture_paths(coco, [self.root, self.root / "images"], "train2017")
-        absent = absent_files(paths)
-        if absent:
-            raise self._not_found(first_names(absent, self.root))
+        paths, absent = locate_pictures(coco, usual_folders(self.root, path, ["", "images", "train2017"]))
+        if absent.any():
+            refuse_outside(coco, absent)
+            raise self._not_found(first_names([Path(each) for each in np.array(paths)[absent].tolist()], self.root))
         return records(coco, paths, f"LVIS v1 {part}", evaluated=part == "val")
 
     def _not_found(self, missing: str | Path) -> DatasetNotFoundError:

@@ -26,6 +26,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
         removed: (A,) bool, which annotations are not to be trained on.
         paths: of the picture files, as strings: they are many.
         image_id: what to call the picture with an id and a path.
+        upright: see `datamodules.detection.annotations.PictureFile`.
     """
 
     coco: CocoAnnotations
@@ -33,6 +34,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
     removed: np.ndarray
     paths: tuple[str, ...]
     image_id: Callable[[int | str, Path], int | str]
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -51,7 +53,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
         path = Path(self.paths[picture])
         return AnnotatedImage(
             image_id=self.image_id(coco.image_ids[picture].item(), path),
-            read=PictureFile(path, size),
+            read=PictureFile(path, size, self.upright),
             size=size,
             boxes=self.boxes[here],
             labels=coco.labels[here],
@@ -119,6 +121,7 @@ def records(
     evaluated: bool,
     removed: np.ndarray | None = None,
     image_id: Callable[[int | str, Path], int | str] = number_as_id,
+    upright: bool = False,
 ) -> CocoRecords:
     """Return the records of all pictures after checking their boxes.
 
@@ -129,6 +132,7 @@ def records(
         evaluated: they are evaluated on, not trained on; see `datamodules.detection.annotations.check_boxes`.
         removed: (A,) bool, which annotations are known, but not to be trained on; none if None.
         image_id: what to call the picture with an id and a path.
+        upright: see `datamodules.detection.annotations.PictureFile`.
 
     Raises:
         UserError: there is no annotation at all, or boxes cannot be right.
@@ -151,7 +155,8 @@ def records(
                 "%s: %d of %d annotations have no mask (null, empty, or polygons of fewer than three corners), such as "
                 "%s: %s", name, len(absent), kept.sum(), named(int(absent[0])), effect,
             )  # fmt: skip
-    return CocoRecords(coco.only(kept), boxes[kept], removed[kept], paths=tuple(paths), image_id=image_id)
+    parts = coco.only(kept), boxes[kept], removed[kept]
+    return CocoRecords(*parts, paths=tuple(paths), image_id=image_id, upright=upright)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.inputs import Inputs
 from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths
+from datamodules.detection.coco_files import annotation_file
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
@@ -171,15 +172,16 @@ class VOCDetection(DetectionDataModule):
         return coco
 
     def _records(self, coco: CocoAnnotations, *, evaluated: bool, removed: np.ndarray | None = None) -> CocoRecords:
-        paths = picture_paths(coco, voc_roots(self.root), "VOC2007/JPEGImages")
-        absent = absent_files(paths)
-        if absent:
+        folders = voc_roots(self.root)
+        paths, absent = locate_pictures(coco, [*folders, *(folder / "VOC2007" / "JPEGImages" for folder in folders)])
+        if absent.any():
+            refuse_outside(coco, absent)
             raise DatasetNotFoundError(
                 name="PASCAL VOC",
                 looked_in=self.root,
                 expected=TREE,
                 remedies=("Unpack the archives of the PASCAL VOC home page again, or give the annotations of yours",),
-                missing=first_names(absent, self.root),
+                missing=first_names([Path(path) for path in np.array(paths)[absent].tolist()], self.root),
             )
         return records(coco, paths, "PASCAL VOC", evaluated=evaluated, removed=removed, image_id=stem_as_id)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from datamodules.detection.annotations import PictureFile, check_boxes
 from tests.helpers.image_files import pixels, save_photo, truncate
@@ -132,9 +133,90 @@ def test_a_picture_is_read_by_a_pickled_reader(tmp_path):
 
 def test_a_picture_of_another_size_or_a_broken_one_is_an_error(tmp_path):
     path = save_photo(tmp_path / "a.jpg", 36, 24)
-    with pytest.raises(UserError, match="has 36 x 24 pixels, its annotations are for 24 x 36: put the original"):
+    with pytest.raises(UserError, match="has 36 x 24 pixels, its annotations are for 24 x 36: put the file that"):
         PictureFile(path, (36, 24))()
     with pytest.raises(UserError, match="cannot read the image"):
         PictureFile(truncate(path), (24, 36))()
     with pytest.raises(UserError, match=r"cannot read the image .*b\.jpg"):
         PictureFile(tmp_path / "b.jpg", (24, 36))()
+
+
+ORIENTATION = 0x0112
+
+
+def save_turned(path, orientation, width=36, height=24):
+    """Save a picture of four colours, so that every turn of it is told from the others; return it as it is stored."""
+    stored = np.zeros((height, width, 3), np.uint8)
+    stored[: height // 2, : width // 2] = (250, 0, 0)
+    stored[height // 2 :, : width // 2] = (0, 250, 0)
+    stored[: height // 2, width // 2 :] = (0, 0, 250)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(stored).save(path, exif=exif)
+    return stored
+
+
+def upright(stored, orientation):
+    """Turn an array by hand as EXIF 2.3 says: where row 0 and column 0 of the stored pixels are to be seen."""
+    turns = {
+        1: lambda x: x,
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.swapaxes(0, 1),
+        6: lambda x: x.swapaxes(0, 1)[:, ::-1],
+        7: lambda x: x.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda x: x.swapaxes(0, 1)[::-1],
+    }
+    return turns[orientation](stored)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("option", [False, True])
+def test_the_annotated_size_decides_whether_a_picture_is_turned(tmp_path, orientation, option):
+    path = tmp_path / "a.png"
+    stored = save_turned(path, orientation)
+    turned = upright(stored, orientation)
+    if orientation < 5:  # the size is the same
+        expected = turned if option else stored
+        assert np.array_equal(PictureFile(path, (24, 36), option)(), expected)
+    else:
+        assert np.array_equal(PictureFile(path, (24, 36), option)(), stored)
+        assert np.array_equal(PictureFile(path, (36, 24), option)(), turned)
+    with pytest.raises(UserError, match="its annotations are for 20 x 10: put the file that was annotated"):
+        PictureFile(path, (10, 20), option)()
+
+
+def test_of_a_square_the_option_decides(tmp_path):
+    stored = save_turned(tmp_path / "a.png", 6, 24, 24)
+    assert np.array_equal(PictureFile(tmp_path / "a.png", (24, 24))(), stored)
+    assert np.array_equal(PictureFile(tmp_path / "a.png", (24, 24), upright=True)(), upright(stored, 6))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "form", "remedy"),
+    [
+        (
+            [[0.1, 0.2, 0.3, 0.4]],
+            "xywh",
+            "multiply x and width by the width of the picture (60) and y and height by its",
+        ),
+        (
+            [[0.1, 0.2, 0.5, 1.0], [0, 0, 1, 1]],
+            "xyxy",
+            "multiply x1 and x2 by the width of the picture (60) and y1 and",
+        ),
+        ([[0, 0, 1, 1]] * 3, "xywh", "3 of 3 boxes lie in [0, 1] (box 0: "),
+    ],
+)
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_boxes_in_shares_of_the_picture_are_refused_with_the_factor(numbers, form, remedy, evaluated):
+    with pytest.raises(UserError) as error:
+        check(numbers, form, evaluated=evaluated)
+    assert remedy in str(error.value)
+    assert "its height (40)" in str(error.value)
+
+
+def test_a_small_box_among_others_is_no_share():
+    assert check([[0, 0, 1, 1], [0, 0, 1, 1]])[1].all()  # whole pixels, and few
+    assert check([[0.2, 0.2, 0.5, 0.5], [3, 4, 5, 6]])[1].all()

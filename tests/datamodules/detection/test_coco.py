@@ -1,10 +1,12 @@
 import json
 import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from datamodules.common.errors import DatasetNotFoundError
@@ -214,12 +216,162 @@ def test_a_named_file_that_is_missing_is_an_error(root, option):
         ready(root, **{option: "nowhere.json"})
 
 
-def test_files_of_different_categories_are_an_error(root):
-    edit_json(root / VAL, lambda content: content["categories"].pop(1))
-    edit_json(root / VAL, lambda content: content.update(annotations=[each for each in content["annotations"]
-              if each["category_id"] != 3]))  # fmt: skip
-    with pytest.raises(UserError, match="define other categories: give files of one kind"):
+def recategorised(content, ids):
+    """Give the categories of a file other ids; those that get None go, with their annotations."""
+    content["annotations"] = [each for each in content["annotations"] if ids[each["category_id"]] is not None]
+    for each in content["annotations"]:
+        each["category_id"] = ids[each["category_id"]]
+    content["categories"] = [
+        each | {"id": ids[each["id"]]} for each in content["categories"] if ids[each["id"]] is not None
+    ]
+
+
+@pytest.mark.parametrize("ids", [{1: 1, 3: None, 90: 90}, {1: 7, 3: 5, 90: 2}, {1: "p", 3: "c", 90: "t"}])
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_set_to_evaluate_on_may_have_other_categories_of_the_same_names(root, caplog, ids, stage):
+    expected = {139: [0, 2, 2], 285: [1]}
+    edit_json(root / VAL, lambda content: recategorised(content, ids))
+    data = ready(root, stage, train_annotations=TRAIN, val_annotations=VAL)
+    assert data.classes == ("person", "car", "toothbrush")
+    assert data.category_ids == (1, 3, 90)
+    found = {each.image_id: each.labels.tolist() for each in data.evaluation_images()}
+    assert found == {**expected, 285: [1] if ids[3] else []}
+    assert "define other categories (3 and " in caplog.text
+    assert "they are matched by name" in caplog.text
+
+
+def test_a_category_that_is_not_trained_on_is_an_error(root):
+    edit_json(root / TRAIN, lambda content: recategorised(content, {1: 1, 3: 3, 90: None}))
+    with pytest.raises(
+        UserError, match=r"val2017\.json has annotations of toothbrush, which .*train2017\.json does not"
+    ):
         ready(root)
+
+
+def test_categories_that_nothing_uses_are_told_and_left_out_on_request(root, caplog):
+    for part in (TRAIN, VAL):
+        edit_json(root / part, lambda content: content["categories"].append({"id": 0, "name": "animals"}))
+    given = {"train_annotations": TRAIN, "val_annotations": VAL}
+    assert ready(root, **given).classes == ("animals", "person", "car", "toothbrush")
+    assert (
+        'no annotation is of the category 0, "animals", which counts as a class all the same; leave it' in caplog.text
+    )
+    for stage in ("fit", "test"):
+        for options in (given, {}):
+            data = ready(root, stage, leave_out_unused=True, **options)
+            assert data.classes == ("person", "car", "toothbrush")
+            assert data.evaluation_images()[0].labels.tolist() == [0, 2, 2]
+    assert data.category_ids == (1, 3, 90)
+    assert "left out 1 of 4 categories: nothing is annotated with animals" in caplog.text
+
+
+def test_two_categories_of_one_name_are_told(root, caplog):
+    edit_json(root / TRAIN, lambda content: content["categories"].append({"id": 4, "name": "car"}))
+    edit_json(root / VAL, lambda content: content["categories"].append({"id": 4, "name": "car"}))
+    data = ready(root, train_annotations=TRAIN)
+    assert data.classes == ("person", "car", "car", "toothbrush")
+    assert '2 categories are called "car" (ids 3, 4); each counts as a class of its own' in caplog.text
+
+
+def test_what_is_missing_is_left_out_on_request_and_counted(root, caplog):
+    (root / "train2017" / "000000000009.jpg").unlink()
+    edit_json(root / TRAIN, lambda content: content["annotations"][0].update(image_id=77))
+    with pytest.raises(UserError, match=r'"image_id" is 77.*skip_missing=true'):
+        ready(root)
+    data = ready(root, skip_missing=True)
+    assert [each.image_id for each in data.training_images()] == [25, 30, 34]
+    assert [len(each.labels) for each in data.training_images()] == [1, 0, 0]
+    assert "COCO train2017: left out 1 of 4 pictures: they are not there (1 files: train2017/000000000009.jpg)" in (
+        caplog.text
+    )
+    assert "left out 1 of 6 annotations" in caplog.text
+    for path in (root / "train2017").glob("*.jpg"):
+        path.unlink()
+    with pytest.raises(UserError, match="none of the 4 pictures"):
+        ready(root, skip_missing=True)
+
+
+def test_own_files_that_are_missing_have_remedies_that_fit_them(root, tmp_path):
+    (root / VAL).rename(tmp_path / "mine.json")
+    options = {"train_annotations": TRAIN, "val_annotations": str(tmp_path / "mine.json")}
+    shutil.rmtree(root / "val2017")
+    with pytest.raises(DatasetNotFoundError, match=r"Missing: 2 files: .*000000000139\.jpg") as error:
+        ready(root, "test", **options)
+    assert "Name the folder of the pictures: --data.init_args.val_images=<folder>" in str(error.value)
+    assert "--data.init_args.skip_missing=true" in str(error.value)
+    assert "zip" not in str(error.value)
+    with pytest.raises(UserError, match="val_images is nowhere, which is no folder"):
+        ready(root, "test", val_images="nowhere", **options)
+
+
+def test_the_folder_of_the_pictures_can_be_named(root, tmp_path):
+    (root / "train2017").rename(tmp_path / "photos")
+    (root / "val2017").rename(root / "other")
+    data = ready(root, train_images=str(tmp_path / "photos"), val_images="other")
+    assert data.training_images()[0].read().shape == (40, 64, 3)
+    assert data.evaluation_images()[0].read().shape == (34, 50, 3)
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_share_of_the_pictures_can_be_held_out(root, stage):
+    (root / VAL).unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"val_fraction=0\.1"):
+        ready(root, train_annotations=TRAIN)
+    with pytest.raises(UserError, match=r"the 1 of 4 pictures that val_fraction=0\.25 holds out have no annotation"):
+        ready(root, train_annotations=TRAIN, val_fraction=0.25)
+    box = {"id": 1, "image_id": 30, "category_id": 1, "bbox": [1, 1, 9, 9]}
+    edit_json(root / TRAIN, lambda content: content["annotations"].append(box))
+
+    def parts(**options):
+        data = ready(root, stage, train_annotations=TRAIN, **options)
+        return [[each.image_id for each in images] for images in (data.training_images(), data.evaluation_images())]
+
+    train, val = parts(val_fraction=0.5)
+    assert len(val) == 2
+    assert val == parts(val_fraction=0.5, seed=3, batch_size=1)[1]
+    assert set(parts(val_fraction=0.25)[1]) < set(val)
+    assert {tuple(parts(val_fraction=0.5, val_seed=seed)[1]) for seed in range(8)} != {tuple(val)}
+    assert sorted(train + val) == ([9, 25, 30, 34] if stage == "fit" else val)
+    assert len(parts(val_fraction=0.99)[1]) == 3
+
+
+def test_what_is_held_out_of_a_sparse_file_is_complete(root):
+    (root / VAL).unlink()
+    sparse = sparse_file(root, {12, 700, 697})
+    data = ready(root, train_annotations=sparse, full_annotations=TRAIN, val_fraction=0.5, val_seed=1)
+    everything = {9: [12, 699, 698], 25: [697], 30: [], 34: [700, 696]}
+    assert {each.image_id: each.ids.tolist() for each in data.evaluation_images()}.items() <= everything.items()
+    assert not any(each.removed.any() for each in data.evaluation_images())
+    assert sum(each.removed.sum() for each in data.training_images()) > 0
+
+
+def test_a_share_and_a_file_to_evaluate_on_are_one_too_many():
+    with pytest.raises(UserError, match="val_fraction and val_annotations are both given"):
+        COCODetection("x", val_fraction=0.1, val_annotations="y.json")
+
+
+def test_training_that_never_evaluates_needs_nothing_to_evaluate_on(root):
+    (root / VAL).unlink()
+    data = COCODetection(str(root), train_annotations=TRAIN)
+    data.trainer = SimpleNamespace(limit_val_batches=0)
+    data.setup("fit")
+    assert len(data.training_images()) == 4
+    assert data.classes == ("person", "car", "toothbrush")
+
+
+def test_turned_pictures_are_told_at_setup_and_the_option_reaches_the_records(root, caplog):
+    path = root / "val2017" / "000000000285.jpg"
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 3
+        stored = np.array(image)
+        image.save(path, exif=exif, quality=100)
+    for orientation in ("stored", "upright"):
+        data = ready(root, "test", ambiguous_orientation=orientation)
+        found = data.evaluation_images()[1].read().astype(int)
+        expected = stored[::-1, ::-1] if orientation == "upright" else stored
+        assert np.abs(found - expected).mean() < 10
+    assert "COCO val2017: of 1 of 2 pictures, such as 000000000285.jpg, EXIF says" in caplog.text
 
 
 @pytest.mark.parametrize("part", [TRAIN, VAL])

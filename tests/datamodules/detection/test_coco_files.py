@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from datamodules.detection.coco_files import absent_files, annotation_file, picture_paths, with_sizes
+from datamodules.detection.coco_files import annotation_file, held_out, with_sizes
 from datamodules.detection.coco_json import read_annotations
-from tests.helpers.replicas_detection import edit_json, make_coco_detection, make_lvis
+from tests.helpers.replicas_detection import edit_json, make_coco_detection
+from visionscapes.errors import UserError
 
 
 def test_a_file_is_looked_for_as_named_and_within_the_root(tmp_path, monkeypatch):
@@ -23,29 +24,6 @@ def test_an_absent_file_is_the_first_place(tmp_path):
     assert str(annotation_file("z.json", tmp_path, [])) == "z.json"
 
 
-@pytest.mark.parametrize("folder", ["{part}2017", "images/{part}2017"])
-def test_pictures_are_found_in_both_layouts(tmp_path, folder):
-    root = make_coco_detection(tmp_path, folder)
-    coco = read_annotations(root / "annotations" / "instances_train2017.json")
-    paths = picture_paths(coco, [root, root / "images"], "train2017")
-    assert paths == [str(root / folder.format(part="train") / name) for name in coco.files]
-    assert absent_files(paths) == []
-
-
-def test_folders_that_the_file_names_count(tmp_path):
-    root = make_lvis(tmp_path)
-    coco = read_annotations(root / "annotations" / "lvis_v1_val.json")
-    paths = picture_paths(coco, [root, root / "images"], "elsewhere")
-    assert paths == [str(root / "train2017/000000000072.jpg"), str(root / "val2017/000000000139.jpg")]
-
-
-def test_absent_files_keep_their_order(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "2.jpg").touch()
-    paths = [f"{tmp_path}/a/{name}.jpg" for name in np.array(["3", "2", "1"])] + [f"{tmp_path}/b/2.jpg"]
-    assert [str(path) for path in absent_files(paths)] == [paths[0], paths[2], paths[3]]
-
-
 def test_sizes_that_the_file_does_not_say_are_those_of_the_pictures(tmp_path, caplog):
     root = make_coco_detection(tmp_path)
     path = root / "annotations" / "instances_train2017.json"
@@ -56,3 +34,13 @@ def test_sizes_that_the_file_does_not_say_are_those_of_the_pictures(tmp_path, ca
     after = with_sizes(read_annotations(path), paths)
     assert after.sizes.tolist() == before.sizes.tolist()
     assert 'instances_train2017.json: 2 of 4 pictures have no "height" and "width"' in caplog.text
+
+
+def test_a_part_is_held_out_and_the_rest_stays(tmp_path):
+    coco = read_annotations(make_coco_detection(tmp_path) / "annotations" / "instances_train2017.json")
+    train, val = held_out(coco, 0.3, seed=1)
+    assert (len(train.image_ids), len(val.image_ids)) == (3, 1)
+    assert sorted([*train.image_ids.tolist(), *val.image_ids.tolist()]) == coco.image_ids.tolist()
+    assert sorted([*train.ids.tolist(), *val.ids.tolist()]) == sorted(coco.ids.tolist())
+    with pytest.raises(UserError, match="has one picture, of which no share can be held out"):
+        held_out(coco.of(np.array([2])), 0.5, seed=0)
