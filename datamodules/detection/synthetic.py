@@ -9,8 +9,8 @@ import numpy as np
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names
-from datamodules.detection.coco_files import absent_files
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
+from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.records import CocoRecords, records
 from visionscapes.checks import Share
 from visionscapes.errors import UserError
@@ -57,9 +57,11 @@ class SyntheticPictures:
         if not path.is_file():
             raise _not_found(path.parent, path)
         coco = with_labels_of(read_annotations(path), classes)
-        paths = [str(folder / name) for name in coco.files]
-        if absent := absent_files(paths):
-            raise _not_found(folder, first_names(absent, folder))
+        paths, absent = locate_pictures(coco, [folder])
+        if absent.any():
+            refuse_outside(coco, absent)
+            missing = [Path(paths[place]) for place in np.flatnonzero(absent).tolist()]
+            raise _not_found(folder, first_names(missing, folder))
         return records(coco, paths, f"generated pictures of {path}", evaluated=False)
 
 
