@@ -8,7 +8,7 @@ from datamodules.common.reports import report
 
 
 @dataclass(frozen=True)
-class Layout:
+class ExportLayout:
     """How a tool lays out what it exports.
 
     Attributes:
@@ -24,30 +24,30 @@ class Layout:
 
 ROBOFLOW = "_annotations.coco.json"
 LAYOUTS = (
-    Layout("Roboflow", f"train/{ROBOFLOW}", tuple(f"{part}/{ROBOFLOW}" for part in ("valid", "val", "test"))),
-    Layout(
+    ExportLayout("Roboflow", f"train/{ROBOFLOW}", tuple(f"{part}/{ROBOFLOW}" for part in ("valid", "val", "test"))),
+    ExportLayout(
         "Datumaro or CVAT",
         "annotations/instances_train.json",
         tuple(f"annotations/instances_{part}.json" for part in ("val", "validation", "valid", "Validation", "test")),
     ),
-    Layout("Datumaro or CVAT", "annotations/instances_Train.json", ("annotations/instances_Validation.json",)),
-    Layout(
+    ExportLayout("Datumaro or CVAT", "annotations/instances_Train.json", ("annotations/instances_Validation.json",)),
+    ExportLayout(
         "FiftyOne",
         "train/labels.json",
         tuple(f"{part}/labels.json" for part in ("validation", "val", "valid", "test")),
     ),
-    Layout(
+    ExportLayout(
         "supervision",
         "train/annotations.json",
         tuple(f"{part}/annotations.json" for part in ("valid", "val", "test")),
     ),
-    Layout("labelme2coco", "train.json", ("val.json",)),
-    Layout("CVAT", "annotations/instances_default.json"),
-    Layout("FiftyOne", "labels.json"),
-    Layout("Label Studio", "result.json"),
-    Layout("labelme or supervision", "annotations.json"),
-    Layout("labelme2coco", "dataset.json"),
-    Layout("Roboflow", ROBOFLOW),
+    ExportLayout("labelme2coco", "train.json", ("val.json",)),
+    ExportLayout("CVAT", "annotations/instances_default.json"),
+    ExportLayout("FiftyOne", "labels.json"),
+    ExportLayout("Label Studio", "result.json"),
+    ExportLayout("labelme or supervision", "annotations.json"),
+    ExportLayout("labelme2coco", "dataset.json"),
+    ExportLayout("Roboflow", ROBOFLOW),
 )
 
 
