@@ -14,14 +14,21 @@ from torch import nn
 
 import cli
 import visionscapes
+from callbacks.generation.film_writer import PredictedFilm
+from datamodules.procedural.scenes.object_classes import CLASSES
 from lightning_modules.method import MADE_OF
+from tests.helpers.dubbing import person, speech, video_of
+from tests.helpers.face_files import needs_face_files
+from tests.helpers.heads import photograph, picture
 from tests.helpers.image_files import pixels, save_photo
 from tests.helpers.runs import ROOT
 from tests.helpers.trained_runs import QUIET, trained
 from tests.helpers.translation_runs import SIZE
 from visionscapes.errors import UserError
 from visionscapes.loading import Model, load
-from visionscapes.results import Attribution, Translation
+from visionscapes.results import Attribution, SyncResult, Translation
+
+DETECTIONS = "--trainer.callbacks=callbacks.DetectionWriter"
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +83,93 @@ class TestAsPredict:
         assert found.parts.keys() == {"reconstruction", "residual"}
         assert found.image.shape == (3, SIZE, SIZE)
         assert np.array_equal(written, (found.image * 255).round().byte().permute(1, 2, 0))
+
+    @pytest.mark.parametrize("name", ["Detector", pytest.param("SparseDet", marks=pytest.mark.slow)])
+    def test_detectors(self, name, tmp_path):
+        photos = [save_photo(tmp_path / "photos" / f"{k}.png", 40 + 30 * k, 64, seed=k) for k in range(2)]
+        run = predict(trained(name), tmp_path, f"--data.pictures={photos[0].parent}", DETECTIONS)
+        written = json.loads((run / "detections.json").read_text())
+        for number, found in enumerate(load(trained(name))(photos)):
+            expected = [each for each in written if each["file_name"] == f"{number}.png"]
+            assert len(found) == len(expected) > 0
+            assert found.scores.tolist() == pytest.approx([each["score"] for each in expected], abs=1e-4)
+            x1, y1, x2, y2 = found.boxes.T
+            boxes = torch.stack([x1, y1, x2 - x1, y2 - y1], 1)
+            assert torch.allclose(boxes, torch.tensor([each["bbox"] for each in expected]), atol=0.02)
+            assert found.names == [CLASSES[each["category_id"] - 1].name for each in expected]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["DINO", "BEiT", "CLIP", "DenseContrastive", "MAE", "MoCo", "Supervised"])
+    def test_supervised_vits(self, name, tmp_path):
+        photo = save_photo(tmp_path / "photos" / "a.png", 90, 70)
+        words = ["--data=ImageFolder", f"--data.root={photo.parent}", "--data.predict_size=128"]
+        writer = ["--trainer.callbacks=callbacks.FeatureWriter", "--trainer.callbacks.dtype=float32"]
+        run = predict(trained(name), tmp_path, *words, *writer)
+        written = load_file(run / "features" / "a.png.safetensors")["features"]
+        model = load(trained(name), longer_side=128)
+        assert torch.equal(model(photo), written)
+        if name != "DenseContrastive":  # whose data say how large photographs are
+            assert load(trained(name)).inputs.longer_side == 128
+
+    @pytest.mark.slow
+    @needs_face_files
+    def test_heads(self, tmp_path, shown):
+        photo, talk = photograph(tmp_path / "me.png"), video_of(tmp_path / "talk.mp4", person(0))
+        words = [f"--data.source={photo}", f"--data.driving={talk}", "--trainer.callbacks=callbacks.ReenactmentWriter"]
+        predict(trained("LSR"), tmp_path, *words, "--trainer.callbacks.height=32")
+        found = load(trained("LSR"))(photo, talk)
+        assert np.array_equal(found.frames, shown)
+        assert any("drawn faces only" in note for note in found.notes)
+        assert torch.equal(load(trained("LSR"))(Image.open(photo), talk).frames, found.frames)
+
+    @pytest.mark.slow
+    @needs_face_files
+    def test_one_person_does_not_stay_for_the_next(self, tmp_path):
+        talk, model = video_of(tmp_path / "talk.mp4", person(0), sound=None), load(trained("LSR"))
+        one, other = (model(picture(number), talk).frames for number in (1, 2))
+        assert not torch.equal(one, other)
+        assert torch.equal(model(picture(1), talk).frames, one)
+
+    @pytest.mark.slow
+    @needs_face_files
+    @pytest.mark.parametrize("name", ["Diff2Lip", "Wav2Lip"])
+    def test_dubbing(self, name, tmp_path, shown):
+        talk, sound = video_of(tmp_path / "talk.mp4", person(0)), speech(tmp_path / "new.wav", 0.3)
+        words = [f"--data.video={talk}", f"--data.audio={sound}", "--trainer.callbacks=callbacks.DubWriter"]
+        predict(trained(name), tmp_path, *words)
+        found = load(trained(name))(talk, sound)
+        assert np.array_equal(found.frames, shown)
+        assert found.sound == str(sound)
+        assert found.save(tmp_path / "dubbed.mp4").stat().st_size > 0
+
+    @pytest.mark.slow
+    @needs_face_files
+    def test_syncnet(self, tmp_path):
+        talk = video_of(tmp_path / "clips" / "talk.mp4", person(0, 40))
+        words = ["--data=datamodules.Clips", f"--data.root={talk.parent}", "--data.face_size=24"]
+        run = predict(trained("SyncNet"), tmp_path, *words, "--trainer.callbacks=callbacks.SyncWriter")
+        with (run / "sync.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        found = load(trained("SyncNet"))(talk)
+        assert isinstance(found, SyncResult)
+        assert int(row["offset frames"]) == found.offset
+        assert float(row["confidence"]) == pytest.approx(found.confidence, abs=1e-3)
+        assert int(row["windows"]) == found.windows > 0
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return the pictures that go into the films that are written, before they are compressed."""
+    pictures = []
+    write = PredictedFilm.write
+
+    def kept(film, frames, batch, part):
+        frames = list(frames)
+        pictures.extend(frames)
+        write(film, frames, batch, part)
+
+    monkeypatch.setattr(PredictedFilm, "write", kept)
+    return pictures
 
 
 def without_noise(run: Path, copy: Path) -> Path:
