@@ -1,6 +1,7 @@
 """A detector's backbone learns to name the class of a picture, so that the detector does not start from nothing."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -100,7 +101,7 @@ class BackboneClassifier(Method):
 
     @classmethod
     @override
-    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return with_config(options, made_of)
 
     @override

@@ -1,6 +1,7 @@
 """A detector of mmdet's collection, trained in the plain way; the base of the methods that train one otherwise."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -206,7 +207,7 @@ class Detector(Method):
 
     @classmethod
     @override
-    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return with_config(options, made_of)
 
     @override

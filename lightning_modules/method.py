@@ -4,6 +4,7 @@ import io
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 import torch
@@ -11,6 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import nn
 from typing_extensions import override
 
+from visionscapes.bundled import with_bundled_paths
 from visionscapes.errors import UserError
 from visionscapes.renamed_options import with_new_names
 from visionscapes.saved_runs import built, described, named_class, run_folder_of, saved_part
@@ -61,12 +63,13 @@ class Method(LightningModule):
         }
 
     @classmethod
-    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any]) -> dict[str, Any]:
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return the options of a checkpoint such that they do without files that may be gone.
 
         Args:
             options: as they were given to the training.
             made_of: what `on_save_checkpoint` has kept besides; empty in checkpoints of earlier versions.
+            folder: for files that are needed while the module is made.
         """
         return options
 
@@ -90,20 +93,24 @@ class Method(LightningModule):
         options = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {}
         known, given = with_new_names(cls.__name__, options), with_new_names(cls.__name__, kwargs)
         known |= {name: None for name in START_FILES if name in known}
-        known = cls.restored(known, checkpoint.get(MADE_OF) or {})
-        for name, group in given.items():
-            if isinstance(group, Mapping) and isinstance(known.get(name), Mapping):
-                given[name] = {**known[name], **group}  # what is not given is as it was, not as by default
-        if cls.given_networks:
-            known = without_instantiator(known)
-            missing = [name for name in cls.given_networks if name not in given]
-            given |= {name: _network(cls, name, checkpoint, checkpoint_path) for name in missing}
-        checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = known
-        file = io.BytesIO()
-        torch.save(checkpoint, file)
-        file.seek(0)
-        module = super().load_from_checkpoint(file, *args, **given)
+        before = dict(known)
+        with TemporaryDirectory() as folder:
+            known = cls.restored(with_bundled_paths(known), checkpoint.get(MADE_OF) or {}, Path(folder))
+            for name, group in given.items():
+                if isinstance(group, Mapping) and isinstance(known.get(name), Mapping):
+                    given[name] = {**known[name], **group}  # what is not given is as it was, not as by default
+            if cls.given_networks:
+                known = without_instantiator(known)
+                missing = [name for name in cls.given_networks if name not in given]
+                given |= {name: _network(cls, name, checkpoint, checkpoint_path) for name in missing}
+            checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = known
+            checkpoint["optimizer_states"] = []  # larger than the weights, and not asked for
+            file = io.BytesIO()
+            torch.save(checkpoint, file)
+            file.seek(0)
+            module = super().load_from_checkpoint(file, *args, **given)
         module.loaded = True
+        module.hparams.update({name: before[name] for name in module.hparams if name in before and name not in given})
         return module
 
 

@@ -13,7 +13,7 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", "weights/README.md"]
 DOCUMENTS += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("lightning_modules/*/README.md"))
 SOURCES = (".py", ".yaml", ".md", ".toml", ".sbatch", ".png", ".safetensors", ".json")
 FOLDERS = tuple(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
-WRITTEN = {"runs", "wandb", "data"}  # folders that runs make or users have
+WRITTEN = {"runs", "wandb", "data", "photos", "labels"}  # folders that runs make or users have
 # What runs write or users bring.
 NOT_OURS = {"cli_config.yaml", "manifest.json", "backbone.safetensors", "my.safetensors", "weights/external/"}
 

@@ -111,10 +111,14 @@ class SyncAudioEncoder(nn.Module):
     Args:
         dim: D, length of the vector.
         network: the SyncNet; its sound branch is copied.
+
+    Attributes:
+        options: of the SyncNet.
     """
 
     def __init__(self, dim: int, network: SyncNetwork):
         super().__init__()
+        self.options = network.options
         self.sound = nn.Sequential(*network.sound).requires_grad_(True)
         for layer in self.sound.modules():
             if isinstance(layer, SyncLayer) and isinstance(layer.norm, nn.BatchNorm2d):

@@ -2,19 +2,25 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_modules.diff2lip.audio_network import SyncAudioEncoder
 from lightning_modules.diff2lip.window_losses import WindowLosses
 from lightning_modules.diff2lip.windows import Frames
+from lightning_modules.method import MADE_OF
 from networks.dubbed import Dubbed
 from networks.pasting import pasted
+from networks.sync_network import SyncNetwork
 from visionscapes.errors import UserError
 from visionscapes.results import MadeVideo
 
+SYNCNET = "syncnet"  # in a checkpoint: the shape of the SyncNet that the sound's encoder started from
 ReferenceFrame = Literal["input", "first"]
 
 
@@ -205,9 +211,25 @@ class DubbingModule(WindowLosses):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
+        hearing = getattr(self.generator, "audio", None)
+        if isinstance(hearing, SyncAudioEncoder):
+            checkpoint[MADE_OF][SYNCNET] = dict(hearing.options)
         checkpoint["trained_on_drawn"] = self.trained_on_drawn
         checkpoint["face_box"] = self._face_box()
         checkpoint["purpose"] = self.purpose
+
+    @classmethod
+    @override
+    def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Have a SyncNet of the same shape stand for the one that the sound's encoder started from, if that is gone."""
+        audio = options.get("audio") or {}
+        file = audio.get("syncnet")
+        if file is None or Path(file).expanduser().is_file() or SYNCNET not in made_of:
+            return options
+        shape = made_of[SYNCNET]
+        stand_in = folder / "syncnet.safetensors"
+        save_file(SyncNetwork(**shape).state_dict(), stand_in, {name: str(value) for name, value in shape.items()})
+        return options | {"audio": {**audio, "syncnet": str(stand_in)}}
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -127,6 +127,27 @@ def test_the_class_is_told_by_the_file_or_by_the_run_folder(tmp_path):
     assert class_path_of({}, tmp_path / "x.ckpt") is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Diff2Lip", "Wav2Lip", "Detector", "LSRFineTuning"])
+def test_files_of_the_training_are_not_needed(name, tmp_path):
+    cls, path = getattr(import_module("lightning_modules"), name), alone(trained(name), tmp_path)
+    checkpoint = torch.load(path, weights_only=True)
+    options = checkpoint["hyper_parameters"]
+    gone = {
+        "Diff2Lip": lambda: options["audio"].update(syncnet="gone.safetensors"),
+        "Wav2Lip": lambda: options["audio"].update(syncnet="gone.safetensors"),
+        "Detector": lambda: options.update(config="gone.py", backbone_weights="gone.safetensors"),
+        "LSRFineTuning": lambda: options.update(weights="gone.safetensors"),
+    }
+    gone[name]()
+    torch.save(checkpoint, path)
+    module = cls.load_from_checkpoint(path)
+    state = module.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in checkpoint["state_dict"].items())
+    assert "/tmp" not in str(module.hparams.get("audio"))
+    assert module.hparams.get("config", "gone.py") == "gone.py"
+
+
 def test_a_codebook_of_a_file_comes_back_without_the_file(tmp_path):
     learned = KMeansTokens(2, vocabulary=4, samples=8)
     torch.save({"centres": learned.centres}, tmp_path / "centres.pt")
