@@ -110,7 +110,10 @@ class Method(LightningModule):
             file.seek(0)
             module = super().load_from_checkpoint(file, *args, **given)
         module.loaded = True
-        module.hparams.update({name: before[name] for name in module.hparams if name in before and name not in given})
+        for name in module.hparams.keys() & before.keys() - given.keys():
+            if known[name] != before[name]:  # they were restored, and stay what they were
+                group = isinstance(before[name], Mapping)
+                module.hparams[name] = {**module.hparams[name], **before[name]} if group else before[name]
         return module
 
 
