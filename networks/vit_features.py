@@ -1,5 +1,6 @@
 """Dense features of any timm ViT at one layer and facet; computation stops at that layer."""
 
+import copy
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.position_tables import RESIZE, CentredRotary, of_any_size
 from networks.weights import load_weights
 from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -94,7 +96,7 @@ class ViTFeatures(nn.Module):
         depth = len(self.vit.blocks)
         if not -depth <= layer < depth:
             raise UserError(f"layer {layer} of '{model}' does not exist: it has {depth} blocks, 0 to {depth - 1}")
-        self.layer, self.facet, self.position_embedding = layer % depth, facet, position_embedding
+        self.layer, self.facet, self.position_embedding = layer % depth, facet, str(position_embedding)
         self.dim: int = self.vit.embed_dim
         self.patch_size: int = self.vit.patch_embed.patch_size[0]
         self.stride = self.patch_size if stride is None else stride
@@ -121,6 +123,28 @@ class ViTFeatures(nn.Module):
         """Return images (B, 3, H, W) in [0, 1] with the channels' mean and standard deviation taken out."""
         return (images - self.mean) / self.std
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the only images that it takes; None if it takes images of any size."""
+        vit = self.vit
+        fixed = None if self._plain or getattr(vit, "dynamic_img_size", False) else vit.patch_embed.img_size
+        return None if fixed is None else (fixed[0], fixed[1])
+
+    def traceable(self) -> "ViTFeatures":
+        """Return the same features, with the same weights, of a network that decides nothing by comparing sizes.
+
+        Whoever follows it once, to export it, has it for images of all sizes. Features are equal up to rounding.
+        """
+        kept = {id(each): each for each in (*self.parameters(), *self.buffers())}
+        network = copy.deepcopy(self, kept)
+        network.position_embedding = of_any_size(self.position_embedding)
+        if (rotary := CentredRotary.in_place_of(getattr(network.vit, "rope", None))) is not None:
+            network.vit.rope = rotary
+        for block in network.vit.blocks:
+            if type(block).__module__.endswith("_sam"):  # its attention has no axis of heads, which exporters expect
+                block.attn.fused_attn = False
+        return network
+
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the grid (h, w) for an image of this size in pixels.
 
@@ -132,8 +156,8 @@ class ViTFeatures(nn.Module):
                 f"an image of {width}x{height} pixels is smaller than a patch of {self.patch_size}: enlarge it"
             )
         h, w = (height - self.patch_size) // self.stride + 1, (width - self.patch_size) // self.stride + 1
-        fixed = None if self._plain or getattr(self.vit, "dynamic_img_size", False) else self.vit.patch_embed.img_size
-        if fixed is not None and tuple(fixed) != (h * self.patch_size, w * self.patch_size):
+        fixed = self.fixed_size
+        if fixed is not None and fixed != (h * self.patch_size, w * self.patch_size):
             raise UserError(
                 f"this ViT takes images of {fixed[1]}x{fixed[0]} pixels only, not {width}x{height}; "
                 "resize them, or build it for another size with model_args: {img_size: ...}"
@@ -167,13 +191,13 @@ class ViTFeatures(nn.Module):
         """Add positions and prefix tokens to patches (B, h w, C)."""
         vit = self.vit
         learned = (vit.cls_token, getattr(vit, "dist_token", None), vit.reg_token)
-        prefix = [token.expand(len(patches), -1, -1) for token in learned if token is not None]
+        prefix = [token.expand(patches.shape[0], -1, -1) for token in learned if token is not None]
         positions = vit.pos_embed
         if positions is None:
             return vit.norm_pre(torch.cat([*prefix, patches], 1))
         with_prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
         table = positions[:, with_prefix:].unflatten(1, vit.patch_embed.grid_size).permute(0, 3, 1, 2)
-        resized = _RESIZE[self.position_embedding](table, h, w).flatten(2).transpose(1, 2)
+        resized = RESIZE[self.position_embedding](table, h, w).flatten(2).transpose(1, 2)
         if with_prefix:
             return vit.norm_pre(torch.cat([*prefix, patches], 1) + torch.cat([positions[:, :with_prefix], resized], 1))
         return vit.norm_pre(torch.cat([*prefix, patches + resized], 1))
@@ -192,31 +216,6 @@ class ViTFeatures(nn.Module):
             x = (attention.q_proj, attention.k_proj, attention.v_proj)[which](x)
         heads = attention.num_heads
         return x.unflatten(2, (heads, -1)).transpose(2, 3).flatten(2)
-
-
-def resize_positions_official(table: Tensor, h: int, w: int) -> Tensor:
-    """Resize position embeddings (1, C, H, W) to (1, C, h, w) as DINO does.
-
-    Bicubic with scale factor (h + 0.1) / H and no antialiasing: the 0.1 guards DINO against a rounding error and moves
-    the sampling points a little. The native grid is returned untouched.
-    """
-    if (h, w) == table.shape[-2:]:
-        return table
-    factors = [(h + 0.1) / table.shape[-2], (w + 0.1) / table.shape[-1]]
-    resized = F.interpolate(table, scale_factor=factors, mode="bicubic", align_corners=False)
-    if resized.shape[-2:] != (h, w):  # pragma: no cover
-        raise ValueError(f"position embeddings became {tuple(resized.shape)}, wanted {(h, w)}")
-    return resized
-
-
-def resize_positions_timm(table: Tensor, h: int, w: int) -> Tensor:
-    """Resize position embeddings (1, C, H, W) to (1, C, h, w), bicubic with antialiasing as timm does."""
-    if (h, w) == table.shape[-2:]:
-        return table
-    return F.interpolate(table, size=(h, w), mode="bicubic", antialias=True)
-
-
-_RESIZE = {"official": resize_positions_official, "timm": resize_positions_timm}
 
 
 def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> Any:

@@ -1,9 +1,14 @@
 """``python cli.py export``: the trained networks of a module as files that run without this code."""
 
-from typing import Literal
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
+from callbacks.run.run_record import ROOT, git_state, versions
 from command_line.subcommands.table import Built
-from visionscapes.errors import UserError
+from visionscapes.checks import PositiveInt, check_value
+from visionscapes.exporting.export import FORMATS, export_networks
 
 
 def export(
@@ -13,7 +18,7 @@ def export(
     output: str | None = None,
     opset: int | None = None,
 ) -> None:
-    """Write the networks of a module.
+    """Write the networks of a module, each held against the module itself.
 
     Args:
         built: the module.
@@ -22,6 +27,27 @@ def export(
         opset: version of the ONNX operators; None: that of the exporter.
 
     Raises:
-        UserError: the module has no networks to export.
+        UserError: the module has no networks to export, packages are missing, a network cannot be exported, or a file
+            gives other values than the network.
     """
-    raise UserError(f"{type(built.module).__name__} offers no networks to export")
+    check_value("--opset", opset, PositiveInt | None)
+    module = built.module
+    assert module is not None
+    folder = Path(os.path.relpath(built.folder / "exported")) if output is None else Path(output)
+    about = {
+        "method": type(module).__name__,
+        "checkpoint": None if built.checkpoint is None else str(built.checkpoint),
+        "code": git_state(ROOT),
+        "versions": versions(),
+        **classes_of(built.datamodule),
+    }
+    formats = FORMATS if format == "both" else (format,)
+    written = export_networks(module, folder, formats=formats, opset=opset, about=about)
+    print(f"{len(written)} file{'s' * (len(written) != 1)} in {folder}, a .json beside each says what goes in and out")
+
+
+def classes_of(data: Any) -> dict[str, Any]:
+    """Return the names of the classes that the data know, under "classes"; nothing where they know none."""
+    names = getattr(data, "classes", None)
+    known = isinstance(names, Sequence) and not isinstance(names, str) and all(isinstance(name, str) for name in names)
+    return {"classes": list(names)} if known and names else {}

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 from typing_extensions import override
 
+from lightning_modules.lift.exporting import lifted
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
 from lightning_modules.method import Method
 from networks.companion import Companion
@@ -19,6 +20,7 @@ from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
 from visionscapes.checks import PositiveFloat, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 
 Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -162,6 +164,10 @@ class LiFT(Method):
             "2x LiFT": Lifted(self.backbone, self.block, times=2),
             "ViT at 2S": AtLargerImage(self.backbone),
         }
+
+    def exportable(self) -> list[Exportable]:
+        """Return the network to export: images to lifted features, normalising inside."""
+        return [lifted(self.backbone, self.block)]
 
     @override
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -6,7 +6,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 from torch.nn import functional as F
 
-from networks.vit_features import ViTFeatures, resize_positions_official, resize_positions_timm
+from networks.position_tables import resize_positions_official, resize_positions_timm
+from networks.vit_features import ViTFeatures
 from tests.helpers.tiny_vit import TINY_64
 from visionscapes.errors import UserError
 
