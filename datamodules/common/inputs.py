@@ -20,6 +20,7 @@ a file: photo.jpg
 a folder, with its sub-folders: photos
 a pattern, in quotes: 'photos/2024-*.jpg', 'photos/**/*.png'
 or several of them: '[photo.jpg, photos]'"""
+MEND_PATTERN = "Mend the pattern, and keep it in quotes; ** stands for any folders, as in 'photos/**/*.jpg'"
 SUFFIXES_SHOWN = 8
 
 
@@ -99,6 +100,8 @@ def find_inputs(
             readable = f"Make the folder {error.folder} readable, or move it away"
             raise not_found(place, str(error), readable) from error
         if files is None:
+            if glob.has_magic(place):
+                raise not_found(place, "anything that this pattern matches", MEND_PATTERN)
             raise not_found(place, "a file or folder of this name")
         if not files.paths:
             phones = [PHONE_REMEDY] if any(suffix in PHONE_SUFFIXES for suffix in files.left_out) else []

@@ -1,10 +1,7 @@
 """Pictures of one person, from files as people have them: the head is found, and cut out as in training."""
 
-import glob
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +17,10 @@ from datamodules.clips.heads.cropping import head_picture, head_windows, in_head
 from datamodules.clips.heads.motion import motion_of_video
 from datamodules.clips.prepare.trees import clean
 from datamodules.clips.video_chunks import in_order
-from datamodules.clips.video_files import NO_NAME, NO_SUCH, VIDEO_SUFFIXES
-from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.image_files import UnreadableImageError, find_images, read_image
+from datamodules.clips.video_files import VIDEO_SUFFIXES
+from datamodules.common.image_files import UnreadableImageError, read_image
+from datamodules.common.image_kinds import PHONE_SUFFIXES, picture_suffixes
+from datamodules.common.inputs import find_inputs
 from networks.reenacted import shot_numbers
 from visionscapes.errors import UserError
 from visionscapes.media.errors import ClipError
@@ -32,7 +30,6 @@ EXPECTED = """\
 pictures of one person: a file, a folder, a pattern in quotes such as "me/*.jpg", or several of them; or a video"""
 REMEDIES = ("Name another file, folder or pattern as --data.source",)
 UNREADABLE = "Replace it, or leave it out"
-OF_PHONES = (".heic", ".heif")  # of which a decoder of videos may show one tile
 Float = NDArray[np.float32]
 
 
@@ -116,40 +113,21 @@ def files_at(place: str) -> list[Path]:
         DatasetNotFoundError: there is none.
         UserError: a folder holds several videos and no picture.
     """
-    path = Path(place).expanduser()
-    if not place.strip():  # which Path takes for the folder where the command runs
-        raise DatasetNotFoundError(name=NAME, looked_in=place, expected=EXPECTED, remedies=REMEDIES, missing=NO_NAME)
-    if path.is_file():
-        return [path]
-    if glob.has_magic(place) and not path.exists():
-        found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True)) if os.path.isfile(each)]
-        if found:
-            return found
-        raise DatasetNotFoundError(
-            name=NAME, looked_in=path, expected=EXPECTED, remedies=["Mend the pattern", *REMEDIES], missing="any file"
-        )
-    if not path.exists():
-        raise DatasetNotFoundError(name=NAME, looked_in=path, expected=EXPECTED, remedies=REMEDIES, missing=NO_SUCH)
-    suffixes = (*picture_suffixes(), *OF_PHONES, *VIDEO_SUFFIXES)
-    files = find_images(path, suffixes, name=NAME, expected=EXPECTED, remedies=list(REMEDIES))
+    suffixes = (*picture_suffixes(), *PHONE_SUFFIXES, *VIDEO_SUFFIXES)
+    files = find_inputs(place, suffixes, name=NAME, expected=EXPECTED, remedies=REMEDIES).paths
+    if not Path(place).expanduser().is_dir():
+        return files
     pictures = [file for file in files if is_picture(file)]
     if not pictures and len(files) > 1:
-        raise UserError(f"{path} holds {len(files)} videos and no picture: name one of them as --data.source")
+        raise UserError(f"{place} holds {len(files)} videos and no picture: name one of them as --data.source")
     return pictures or files
-
-
-@cache
-def picture_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of files that Pillow reads as pictures, in lower case with their dot."""
-    Image.init()
-    read = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return tuple(sorted(read - set(VIDEO_SUFFIXES)))
 
 
 def is_picture(path: Path) -> bool:
     """Return whether a file is a picture, by its suffix or, if that says nothing, by its content."""
     suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES or suffix in (*picture_suffixes(), *OF_PHONES):
+    # Of pictures of phones a decoder of videos may show one tile.
+    if suffix in VIDEO_SUFFIXES or suffix in (*picture_suffixes(), *PHONE_SUFFIXES):
         return suffix not in VIDEO_SUFFIXES
     try:
         with Image.open(path):
@@ -216,11 +194,8 @@ def _read(path: Path) -> NDArray[np.uint8]:
     """Return a picture.
 
     Raises:
-        ClipError: it is of a kind that Pillow does not read.
         UnreadableImageError: it cannot be read.
     """
-    if path.suffix.lower() in set(OF_PHONES) - set(picture_suffixes()):
-        raise ClipError(f"{path} is a HEIC photograph, which is not read: save it as JPEG or PNG", "unreadable")
     return np.array(read_image(path, upright=True, remedy=UNREADABLE), np.uint8)
 
 

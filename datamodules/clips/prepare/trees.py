@@ -1,7 +1,6 @@
 """Where the clips of a data set lie: VoxCeleb2, LRW, or any folder, glob or file."""
 
 import glob
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Literal, get_args
 
 from datamodules.clips.video_files import VIDEO_SUFFIXES, find_videos
 from datamodules.common.image_files import find_images
+from datamodules.common.inputs import files_below
 from datamodules.common.reports import compare_count
 from visionscapes.media.errors import ClipError
 
@@ -96,9 +96,9 @@ def find_clips(
 
 def passed_over(place: str | Path) -> Counter[str]:
     """Return how many files of a folder are no videos by their names, by suffix; hidden ones do not count."""
-    walk = os.walk(Path(place).expanduser(), followlinks=True)
-    files = (Path(name) for folder, _, names in walk for name in names if not name.startswith("."))
-    return Counter(each.suffix.lower() or "no suffix" for each in files if each.suffix.lower() not in VIDEO_SUFFIXES)
+    folder = Path(place).expanduser()
+    others = files_below(folder, VIDEO_SUFFIXES).left_out if folder.is_dir() else Counter[str]()
+    return Counter({suffix or "no suffix": count for suffix, count in others.items()})
 
 
 def with_names_of_their_own(clips: Iterable[ClipSource]) -> tuple[list[ClipSource], list[tuple[ClipSource, ClipError]]]:

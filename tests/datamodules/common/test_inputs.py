@@ -96,7 +96,7 @@ def test_places_with_nothing_in_common_have_no_root(photos, monkeypatch):
     ("given", "message"),
     [
         ("nowhere", "Missing: a file or folder of this name"),
-        ("photos/*.gif", r"Looked in: .*photos/\*\.gif"),
+        ("photos/*.gif", r"Looked in: .*photos/\*\.gif(?s:.*)pattern matches(?s:.*)Mend the pattern"),
         ("", "a name: it is empty"),
         ([], "the list is empty"),
         (["photos", "nowhere.jpg"], "Looked in: .*nowhere.jpg"),

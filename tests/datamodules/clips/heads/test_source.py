@@ -4,9 +4,10 @@ import torch
 from PIL import Image
 
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.heads.source import files_at, is_picture, picture_suffixes, shots_of
+from datamodules.clips.heads.source import files_at, is_picture, shots_of
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
+from datamodules.common.image_kinds import picture_suffixes
 from tests.helpers.dubbing import nobody, person, video_of
 from tests.helpers.face_files import needs_face_files
 from tests.helpers.heads import MARGIN, photograph, picture
@@ -116,8 +117,8 @@ def test_photographs_of_phones_that_are_not_read_are_told(tmp_path):
     photograph(tmp_path / "me" / "a.png")
     (tmp_path / "me" / "b.HEIC").write_bytes(b"not read")
     shots = shots_of(str(tmp_path / "me"), 32, **HOW)
-    assert any("b.HEIC is a HEIC photograph, which is not read: save it as JPEG or PNG" in s for s in shots.warnings)
-    with pytest.raises(ClipError, match="save it as JPEG or PNG"):
+    assert any("b.HEIC: photographs of phones" in s and "Or save them as JPEG" in s for s in shots.warnings)
+    with pytest.raises(UnreadableImageError, match="Or save them as JPEG"):
         shots_of(str(tmp_path / "me" / "b.HEIC"), 32, **HOW)
     assert is_picture(tmp_path / "b.heif")
 
@@ -185,5 +186,5 @@ def test_a_picture_without_suffix_that_is_too_large_is_told_as_a_picture(tmp_pat
     Image.new("RGB", (64, 64)).save(place, "png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
     assert is_picture(place)
-    with pytest.raises(UserError, match=r"cannot read the image .*huge.*exceeds limit"):
+    with pytest.raises(UserError, match=r"cannot read the image .*huge.*larger than Pillow decodes"):
         shots_of(str(place), 32, most=1, margin=MARGIN, faces=FaceOptions())
