@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer
 
 from callbacks.run.checkpointing import Checkpointing
 from command_line.help import OPTIONS
+from command_line.subcommands.table import OWN
 from tests.helpers.runs import ROOT
 from visionscapes.renamed_options import RENAMED
 
@@ -53,7 +54,8 @@ def known(option: str) -> bool:
     option = option.rstrip(".+").replace("init_args.", "").removesuffix(".init_args")
     first, dot, rest = option.partition(".")
     if not dot:
-        shown = {row[0].lstrip("-").rstrip("+") for rows in OPTIONS.values() for row in rows}
+        rows = [row for rows in OPTIONS.values() for row in rows] + [row for own in OWN.values() for row in own.options]
+        shown = {row[0].lstrip("-").rstrip("+") for row in rows}
         groups = {"trainer", "model", "data", "checkpoint", "config", "version", "help"}
         return first in shown | groups | of_programs() | FOREIGN | EXAMPLES or not first.islower()
     parts = [part for part in rest.split(".") if part not in ("class_path", "help")]

@@ -77,4 +77,19 @@ OWN: dict[str, Subcommand] = {
             "python cli.py export --config configs/grit.yaml --ckpt_path last --format=onnx --output=grit_onnx",
         ),
     ),
+    "check-data": Subcommand(
+        function="command_line.subcommands.data_check.command.check_data",
+        meaning="look a data set over before a training: files, classes, boxes, copies, batches",
+        needs=("data",),
+        builds=("data",),
+        options=(
+            ("--files", "20000", "samples of every part that are read whole, spread evenly over it; null: all"),
+            ("--batches", "3", "of every loader that are looked at"),
+        ),
+        examples=(
+            "python cli.py check-data --config configs/lift.yaml",
+            "python cli.py check-data --data=datamodules.ImageFolder --data.root=photos",
+            "python cli.py check-data --config configs/paper/detector_coco.yaml --files=null",
+        ),
+    ),
 }

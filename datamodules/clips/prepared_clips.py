@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from datamodules.clips.clip_files import ClipFiles
 from datamodules.clips.clip_format import SUFFIX
+from datamodules.clips.contents import clip_contents
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.parts import divided
 from datamodules.clips.prepare.prepared_set import PreparedSet, target_of
@@ -22,6 +23,7 @@ from datamodules.clips.prepare.trees import compare_with_published, find_clips, 
 from datamodules.clips.windows import SyncWindows, WholeClips
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import find_images
+from datamodules.common.inspection.contents import PartContents
 from datamodules.common.parts import DataInParts
 from datamodules.common.reports import report_left_out
 from networks.audio import whole_windows
@@ -115,6 +117,11 @@ class ClipFolder(DataInParts):
                 missing=f"a clip for it among {len(self._files)}",
             )
         return self._files.chosen(chosen)
+
+    def contents(self) -> dict[str, PartContents]:
+        """Return the clips of training and validation, as `datamodules.common.inspection` asks for them."""
+        parts = {name: self.clips(name) for name in ("train", "val")}
+        return {name: clip_contents(clips) for name, clips in parts.items() if len(clips)}
 
     def _prepared(self) -> ClipFiles:
         """Return the prepared clips that can be read and have a window with sound, if it is needed."""

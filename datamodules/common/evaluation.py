@@ -125,10 +125,16 @@ class Stacked:
         return {"task": self.task, **stacked, **lists, **self.alike}
 
 
-def only_evaluates(datamodule: LightningDataModule) -> UserError:
+class OnlyEvaluatesError(UserError):
+    """A data set has nothing to train on."""
+
+
+def only_evaluates(datamodule: LightningDataModule) -> OnlyEvaluatesError:
     """Return the error of who asks a data set for training batches that has none."""
     name = type(datamodule).__name__
-    return UserError(f"{name} only evaluates: run `python cli.py test` (or validate) with it, or fit on other data")
+    return OnlyEvaluatesError(
+        f"{name} only evaluates: run `python cli.py test` (or validate) with it, or fit on other data"
+    )
 
 
 def known_tasks(tasks: Iterable[str], known: Sequence[str], option: str = "tasks") -> list[str]:

@@ -9,9 +9,11 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from datamodules.common.inputs import FoundFiles, Inputs, find_inputs
+from datamodules.common.inspection.contents import PartContents
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.detection.annotations import AnnotatedImage
+from datamodules.detection.contents import detection_contents
 from datamodules.detection.given import GivenScenes
 from datamodules.detection.mixing import both, mixed_order
 from datamodules.detection.prediction import EvaluatedPictures, PicturesToDetect, collate_to_detect
@@ -120,6 +122,11 @@ class DetectionDataModule(PredictsFiles, ABC):
         self.found = find_inputs(self.pictures, name="The pictures to detect objects in", option="pictures")
         self.predict_root = self.found.root
         return True
+
+    def contents(self) -> dict[str, PartContents]:
+        """Return the pictures and boxes of both parts, as `datamodules.common.inspection` asks for them."""
+        parts = {"train": self.training_images(), "val": self.evaluation_images()}
+        return {name: detection_contents(images, self.classes) for name, images in parts.items() if len(images)}
 
     @override
     def train_dataloader(self) -> DataLoader:

@@ -3,9 +3,11 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,6 +15,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.file_names import refuse_escape
+from datamodules.common.inspection.contents import PartContents
 from datamodules.common.reports import first_names, report_left_out
 from datamodules.common.resizing import squash, to_tensor
 from datamodules.images.image_folder import ImageFiles, ImageFolder, LabelledFiles
@@ -136,6 +139,17 @@ class ImageCaptions(ImageFolder):
             found = f"any of the {first_names(absent, self.root)}" if absent else "a line with a caption"
             raise self._not_found(f"{found} ({file})")
         return LabelledFiles(sorted(self.captions))
+
+    @override
+    def contents(self) -> dict[str, PartContents]:
+        """Return the files of both parts, and how many captions they have."""
+        parts = super().contents()
+        for name, part in parts.items():
+            captions = [self.captions[Path(path)] for path in part.names]
+            words = [len(caption.split()) for each in captions for caption in each]
+            told = {"captions": len(words), "words of a caption, mean": round(float(np.mean(words)), 1)}
+            parts[name] = replace(part, described=told)
+        return parts
 
     def _file(self) -> Path:
         if self.captions_file is not None:

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from datamodules.common.image_files import COPY_SOME, NAME_ANOTHER, read_image, unreadable_images
 from datamodules.common.inputs import Inputs, find_inputs, relative_name
+from datamodules.common.inspection.contents import PartContents, picture_files
 from datamodules.common.loading import eval_loader, step_generator, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.common.resizing import at_longer_side, squash, to_tensor
@@ -234,6 +235,7 @@ class ImageFolder(PredictsFiles):
         self.predict_size, self.skip_unreadable = predict_size, skip_unreadable
         self.crop_area, self.flip, self.rand_augment, self.views = crop_area, flip, rand_augment, views
         self.skipped: list[Path] = []
+        self.class_names: list[str] = []
 
     def parts(self, training: bool = True) -> tuple[LabelledFiles, LabelledFiles]:
         """Return the parts of training and of validation; the former may be empty if ``training`` is false."""
@@ -273,6 +275,14 @@ class ImageFolder(PredictsFiles):
             self.train_set = ImageFiles(train, augmented, self.upright)
         crop: Crop = "center" if self.crop == "random" else self.crop
         self.val_set = ImageFiles(val, Square(self.image_size, crop), self.upright)
+
+    def contents(self) -> dict[str, PartContents]:
+        """Return the files of both parts, as `datamodules.common.inspection` asks for them."""
+        return {
+            name: picture_files(part.paths, upright=self.upright, classes=self.class_names, labels=part.labels)
+            for name, part in (("train", self.train_set), ("val", self.val_set))
+            if len(part)
+        }
 
     @override
     def train_dataloader(self) -> DataLoader:

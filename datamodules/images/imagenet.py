@@ -111,6 +111,7 @@ class ImageNet(ImageFolder):
         classes = self._listed_classes()
         train = self._find(images / "train", "training") if training or not classes else []
         classes = classes or sorted({path.parent.name for path in train})
+        self.class_names = classes
         rank = {wordnet_id: label for label, wordnet_id in enumerate(classes)}
         val = self._find(images / "val", "validation")
         class_of = folder_name if val[0].parent.name in rank else self._flat_labels()

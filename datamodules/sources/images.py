@@ -13,6 +13,7 @@ from typing_extensions import override
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME
 from datamodules.common.inputs import Inputs, find_inputs
+from datamodules.common.inspection.contents import PartContents, picture_files
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.sources.folders import check_leaks, find_discovery_images, find_labelled, option
@@ -187,6 +188,19 @@ class SourceImages(PredictsFiles):
             truth=truth if len(truth) == len(discovery.paths) else None,
             rounds=np.array(discovery.rounds, np.int64),
         )
+
+    def contents(self) -> dict[str, PartContents]:
+        """Return the files of both sets, as `datamodules.common.inspection` asks for them; rendered ones have none."""
+        found = self._pictures
+        parts = {}
+        if isinstance(found.labelled, PictureFiles):
+            parts["labelled"] = picture_files(found.labelled.paths, classes=found.classes, labels=found.labels)
+        if isinstance(found.discovery, PictureFiles):
+            described = {"rounds in which images arrive": len(np.unique(found.rounds))}
+            parts["discovery"] = picture_files(
+                found.discovery.paths, classes=self.sources, labels=self.truth, described=described
+            )
+        return parts
 
     def is_real(self, source: str) -> bool:
         """Return whether a source is real by its name."""

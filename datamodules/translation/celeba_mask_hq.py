@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -63,7 +65,24 @@ class FaceFiles(Dataset):
         return len(self.faces)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        face = self.faces[index]
+        image, labels = self.stored(index)
+        return {
+            "image": image_tensor(image, self.image_size),
+            "labels": labels_tensor(labels, self.image_size),
+            "name": str(self.faces[index].number),
+        }
+
+    def named(self, position: int) -> str:
+        """Return the file of a face."""
+        return str(self.faces[position].image)
+
+    def stored(self, position: int) -> tuple[Image.Image, NDArray[np.uint8]]:
+        """Return a face and its label map, as stored.
+
+        Raises:
+            UserError: a file cannot be used, or they do not fit each other.
+        """
+        face = self.faces[position]
         image = read_image(face.image)
         if self.merged is None:
             masks = face.masks
@@ -72,11 +91,7 @@ class FaceFiles(Dataset):
             path = self.merged / f"{face.number}.png"
             labels = read_labels(path, len(CELEBA_MASK_NAMES))
         check_same_shape(image.size, labels.shape[::-1], face.image, path)
-        return {
-            "image": image_tensor(image, self.image_size),
-            "labels": labels_tensor(labels, self.image_size),
-            "name": str(face.number),
-        }
+        return image, labels
 
 
 class CelebAMaskHQ(TranslationData):

@@ -55,7 +55,24 @@ class SideBySide(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        path = self.paths[index]
+        image, edges = self.stored(index)
+        return {
+            "image": image_tensor(image, self.image_size),
+            "condition": condition_tensor(edges, self.image_size, self.channels),
+            "name": self.paths[index].stem.removesuffix("_AB"),
+        }
+
+    def named(self, position: int) -> str:
+        """Return the file of a pair."""
+        return str(self.paths[position])
+
+    def stored(self, position: int) -> tuple[Image.Image, Image.Image]:
+        """Return the image and the condition of a file, as stored.
+
+        Raises:
+            UserError: the file cannot be read, or is not wide enough.
+        """
+        path = self.paths[position]
         picture = read_image(path)
         if picture.width <= picture.height:
             raise UserError(
@@ -63,11 +80,7 @@ class SideBySide(Dataset):
                 " side: replace or remove it. Pairs in two folders are for PairedImages"
             )
         edges, image = cut(picture)
-        return {
-            "image": image_tensor(image, self.image_size),
-            "condition": condition_tensor(edges, self.image_size, self.channels),
-            "name": path.stem.removesuffix("_AB"),
-        }
+        return image, edges
 
 
 class Edges2Handbags(TranslationData):

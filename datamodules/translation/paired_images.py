@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from pytorch_lightning.utilities import rank_zero_info
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -67,16 +70,31 @@ class PairFiles(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pair = self.pairs[index]
+        image, other = self.stored(index)
+        sample = {"image": image_tensor(image, self.image_size), "name": self.pairs[index].name}
+        if isinstance(other, Image.Image):
+            return sample | {"condition": condition_tensor(other, self.image_size, self.channels)}
+        return sample | {"labels": labels_tensor(other, self.image_size)}
+
+    def named(self, position: int) -> str:
+        """Return the file of the image of a pair."""
+        return str(self.pairs[position].image)
+
+    def stored(self, position: int) -> tuple[Image.Image, Image.Image | NDArray[np.uint8]]:
+        """Return the image of a pair, and its condition or label map, as stored.
+
+        Raises:
+            UserError: a file cannot be used, or they do not fit each other.
+        """
+        pair = self.pairs[position]
         image = read_image(pair.image)  # as stored: a label map refers to the stored pixels
-        sample = {"image": image_tensor(image, self.image_size), "name": pair.name}
         if self.classes is None:
             condition = read_image(pair.source)
             check_same_shape(image.size, condition.size, pair.image, pair.source)
-            return sample | {"condition": condition_tensor(condition, self.image_size, self.channels)}
+            return image, condition
         labels = read_labels(pair.source, self.classes)
         check_same_shape(image.size, labels.shape[::-1], pair.image, pair.source)
-        return sample | {"labels": labels_tensor(labels, self.image_size)}
+        return image, labels
 
 
 class PairedImages(TranslationData):

@@ -3,11 +3,15 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -15,7 +19,8 @@ from typing_extensions import override
 from datamodules.common.evaluation import Stacked
 from datamodules.common.image_files import COPY_SOME, read_image
 from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, relative_name
-from datamodules.common.label_maps import flip_labels, read_labels
+from datamodules.common.inspection.contents import Opened, PartContents, opened
+from datamodules.common.label_maps import MOST_CLASSES, flip_labels, read_labels
 from datamodules.common.parts import DataInParts
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.translation.given import GivenPairs
@@ -225,6 +230,19 @@ class TranslationData(DataInParts, PredictsFiles):
             UserError: files are missing or do not fit each other.
         """
 
+    def contents(self) -> dict[str, PartContents]:
+        """Return the pairs of files, as `datamodules.common.inspection` asks for them; none of drawn ones."""
+        parts = {}
+        for name, pairs in (("train", self.pairs("train")), ("val", self.pairs("val"))):
+            if isinstance(pairs, StoredPairs):
+                parts[name] = PartContents(
+                    names=[pairs.named(position) for position in range(len(pairs))],
+                    open=partial(opened_pair, pairs),
+                    classes=self.label_names or [f"label {label}" for label in range(self.classes or 0)],
+                    maps=self.classes is not None,
+                )
+        return parts
+
     @abstractmethod
     def samples_to_predict(self) -> Dataset:
         """Return what ``predict`` goes through."""
@@ -275,6 +293,34 @@ class TranslationData(DataInParts, PredictsFiles):
                 " --data.init_args.styles, or none to combine the first test pairs"
             )
         return PairsToPredict(sources, styles, self.image_size, classes=self.classes, channels=self.channels)
+
+
+@runtime_checkable
+class StoredPairs(Protocol):
+    """Pairs that lie in files, which can be looked over."""
+
+    def __len__(self) -> int: ...
+
+    def named(self, position: int) -> str:
+        """Return the file of the image of a pair."""
+
+    def stored(self, position: int) -> tuple[Image.Image, Image.Image | NDArray[np.uint8]]:
+        """Return the image of a pair, and its condition or label map, as stored.
+
+        Raises:
+            UserError: a file cannot be used, or they do not fit each other.
+        """
+
+
+def opened_pair(pairs: StoredPairs, position: int) -> Opened:
+    """Return what there is to say of a pair.
+
+    Args:
+        pairs: in files.
+        position: of the pair.
+    """
+    image, other = pairs.stored(position)
+    return opened(image, None if isinstance(other, Image.Image) else np.bincount(other.ravel(), minlength=MOST_CLASSES))
 
 
 def find_pairs(given: Inputs | Path, option: str, things: str, expected: str) -> FoundFiles:

@@ -60,11 +60,11 @@ def test_an_untrained_block_does_not_predict(place, refused):
 
 
 def test_missing_folder(refused):
-    refused(fit("--data.root=nowhere"), "nowhere", "the folder itself", r"--data\.init_args\.root")
+    refused(fit("--data.root=nowhere"), "nowhere", "a file or folder of this name", r"--data\.init_args\.root")
 
 
-def test_file_in_place_of_a_folder(refused):
-    refused(fit("--data.root=lift.yaml"), "this is a file", r"--data\.init_args\.root")
+def test_a_file_that_is_no_image(checkpoint, refused):
+    refused(["predict", *fit("--data.root=lift.yaml", name="second")[1:]], "lift.yaml: its content is not an image")
 
 
 def test_empty_folder(place, refused):
@@ -168,7 +168,7 @@ def test_binary_configuration_file(place, refused):
     ("more", "message"),
     [
         ([], r"--data\.init_args\.root=<folder>"),
-        (["--data.root=nowhere"], "the folder itself"),
+        (["--data.root=nowhere"], "a file or folder of this name"),
         (["--data.root=photos", "--model.weights=block.safetensors"], r"spoilt\.jpg.*skip_unreadable=true"),
         (["--data.root=photos", "--data.tasks=[vidio]"], "vidio"),
         (["--data.root=photos", "--model.backbone.init_args.model_args={patch_size: 16}"], "patch|does not fit"),
