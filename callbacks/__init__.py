@@ -9,6 +9,7 @@ EXPORTS = {
     "COCOEvaluation": "callbacks.detection.coco_evaluation",
     "DetectionPicture": "callbacks.detection.detection_picture",
     "DetectionWriter": "callbacks.detection.detection_writer",
+    "GeneratedPictureWriter": "callbacks.detection.generated_picture_writer",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",
     "MinedBoxPicture": "callbacks.detection.mined_box_picture",
     "ProposalRecall": "callbacks.detection.proposal_recall",

@@ -24,6 +24,7 @@ EXPORTS = {
     "ImageNet": "datamodules.images.imagenet",
     "ImageNet50": "datamodules.analysis.imagenet_50",
     "ImageNetNeighbours": "datamodules.analysis.imagenet_neighbours",
+    "Layouts": "datamodules.detection.layouts",
     "LVISDetection": "datamodules.detection.lvis",
     "PairedImages": "datamodules.translation.paired_images",
     "PartImageNet": "datamodules.analysis.part_imagenet",

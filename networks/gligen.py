@@ -6,6 +6,7 @@ come back in that shape, with word of which of their objects were drawn anew, an
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +56,7 @@ class GLIGENInpainter(GroundedInpainter):
     ):
         check_options(GLIGENInpainter, locals())
         super().__init__()
+        self.model, self.dtype = model, dtype
         self.steps, self.guidance, self.grounded, self.paste = steps, guidance, grounded, paste
         self.pipeline = read_pipeline(model, getattr(torch, dtype))
         # Parts of this module too, so that they move with it; the pipeline looks where they are.
@@ -70,11 +72,12 @@ class GLIGENInpainter(GroundedInpainter):
     def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
         boxes = layout.boxes.float()
         chosen = self.drawable(boxes, layout.image.shape[-2:])
-        prompt = picture_prompt(layout.names)
+        phrases = spoken(layout.names)
+        prompt = picture_prompt(phrases)
         if not chosen.any():
             return Inpainted(layout.image, chosen, prompt)
         square, scale = letterboxed(layout.image, self.side)
-        names = [name for name, kept in zip(layout.names, chosen.tolist(), strict=True) if kept]
+        names = [name for name, kept in zip(phrases, chosen.tolist(), strict=True) if kept]
         made = self._sampled(
             square, boxes[chosen] * scale / self.side, names, prompt, seed=seed, grounded=self.grounded
         )
@@ -88,8 +91,9 @@ class GLIGENInpainter(GroundedInpainter):
         """Return whether a picture comes out the same when boxes are never told, as where their layers were lost."""
         square, scale = letterboxed(layout.image, self.side)
         chosen = self.drawable(layout.boxes.float(), layout.image.shape[-2:])
-        names = [name for name, kept in zip(layout.names, chosen.tolist(), strict=True) if kept]
-        given = square, layout.boxes.float()[chosen] * scale / self.side, names, picture_prompt(layout.names)
+        phrases = spoken(layout.names)
+        names = [name for name, kept in zip(phrases, chosen.tolist(), strict=True) if kept]
+        given = square, layout.boxes.float()[chosen] * scale / self.side, names, picture_prompt(phrases)
         told, untold = (self._sampled(*given, seed=seed, grounded=share) for share in (self.grounded, 0.0))
         return torch.equal(told, untold)
 
@@ -126,6 +130,11 @@ class GLIGENInpainter(GroundedInpainter):
                 output_type="pt",
             ).images[0]
         return (made.float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def spoken(names: Sequence[str]) -> list[str]:
+    """Return names of classes as a text encoder has read them: LVIS writes "wine_bucket"."""
+    return [name.replace("_", " ") for name in names]
 
 
 def letterboxed(image: Tensor, side: int) -> tuple[Tensor, float]:

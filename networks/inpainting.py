@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from inspect import signature
+from typing import Any, Literal
 
 from torch import Tensor, nn
+
+from visionscapes.options import plain
 
 Verdict = Literal["right", "wrong class", "missing"]
 
@@ -62,11 +65,20 @@ class Inpainted:
 class GroundedInpainter(nn.Module, ABC):
     """Base of what draws objects of given classes into given boxes of a picture.
 
+    A subclass keeps its options in attributes of their names.
+
     Attributes:
         title: what it is called beside what it made.
     """
 
     title: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that it was made with, as plain values: together with a seed they tell how a picture was made."""
+        parameters = signature(type(self)).parameters.values()
+        named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        return plain({name: getattr(self, name) for name in named})
 
     @abstractmethod
     def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
