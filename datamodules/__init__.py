@@ -33,6 +33,7 @@ EXPORTS = {
     "RevisitedRetrieval": "datamodules.analysis.revisited_retrieval",
     "SPair71k": "datamodules.dense.spair",
     "SecondView": "datamodules.detection.second_view",
+    "SceneInpainter": "datamodules.procedural.scenes.repainting",
     "SceneWorld": "datamodules.dense.scene_world",
     "SourceImages": "datamodules.sources.images",
     "SourceWorld": "datamodules.sources.world",

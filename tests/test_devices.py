@@ -28,6 +28,7 @@ from networks.vggface import VGGFaceNetwork
 from tests.helpers.left_behind import left_behind
 from tests.helpers.runs import ROOT
 from tests.helpers.small_detectors import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, RETINA, SMALL
+from tests.helpers.tiny_gligen import write_gligen
 from tests.helpers.tiny_vit import MODEL, TINY, TINY_64
 from tests.lightning_modules.gan_discovery import worlds
 from visionscapes.renamed_options import with_new_names
@@ -69,6 +70,10 @@ def features(**options: Any) -> nn.Module:
 
 def syncnet(**options: Any) -> Make:
     return lambda folder, cls: cls(export("SyncNetwork")(image_size=24, width=4), **options)
+
+
+def gligen(folder: Path) -> nn.Module:
+    return export("GLIGENInpainter")(str(write_gligen(folder / "gligen")))
 
 
 def vggface(folder: Path, cls: Any) -> nn.Module:
@@ -130,6 +135,9 @@ CASES: dict[str, list[Make]] = {
     "BackboneClassifier": [detector(config, classes=3) for config in TWO_STAGES],
     "FaceIdentity": [plain()],
     "Detector": [detector(config) for config in EVERY_DETECTOR],
+    "Gen2Det": [detector(config) for config in EVERY_DETECTOR],
+    "LayoutInpainting": [lambda folder, cls: cls(gligen(folder))],
+    "GLIGENInpainter": [lambda folder, cls: gligen(folder)],
     "SparseDet": [detector(config) for config in TWO_STAGES],
     "CoMining": [detector(config) for config in TWO_STAGES],
     "PseudoLabels": [detector(config) for config in TWO_STAGES],
@@ -165,6 +173,11 @@ NOT_USED = {
     "criterion.teacher_temp_schedule": "training_step gives the temperature",
     "head.last_layer.weight": "of the old weight_norm, made anew in every forward pass",
     "teacher_head.last_layer.weight": "of the old weight_norm, made anew in every forward pass",
+    **{
+        f"{before}pipeline.scheduler.{table}": "numbers of steps, which diffusers reads one by one"
+        for before in ("", "inpainter.")
+        for table in ("alphas", "alphas_cumprod", "betas", "final_alpha_cumprod", "timesteps")
+    },
 }
 
 

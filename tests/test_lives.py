@@ -105,6 +105,16 @@ LIVES: dict[str, Life] = {
         then=("validate", "test"),
     ),
     **{name: detector(name) for name in ("Detector", "SparseDet", "CoMining", "PseudoLabels", "TwoViewDetector")},
+    "LayoutInpainting": Life(
+        ["--config=configs/gen2det_generate.yaml", "--data.real.init_args.scenes=8", "--data.output=null"],
+        longer=[],
+        then=("predict",),
+        trained=False,
+    ),
+    "Gen2Det": Life(
+        ["--config=configs/gen2det.yaml", "--data.synthetic.annotations=null", *SCENES, WITHOUT_WEIGHTS],
+        then=("validate", "test"),
+    ),
     "SyncNet": Life([f"--config={SYNCNET}", *FEW_CLIPS], then=("validate", "test", "predict")),
     "DenseContrastive": Life(
         ["--config=configs/supervision/dense_contrastive.yaml", *words(FEW_SCENES, "data"), "--trainer.max_epochs=1"],

@@ -47,6 +47,8 @@ ELSEWHERE = {
     },
     "configs/grit.yaml": "tests/configs/test_grit.py::test_the_embedded_world",
     "configs/detector.yaml": "tests/configs/test_detection.py::test_a_detector_of_the_collection_on_scenes",
+    "configs/gen2det.yaml": "tests/configs/test_gen2det.py::test_it_trains_on_either_kind[1.0]",
+    "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",
     "configs/sparsedet_backbone.yaml": "tests/configs/test_detection.py::test_the_backbone_fits_the_detector",
     **{

@@ -6,17 +6,19 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.reports import first_names, report_left_out
+from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.coco_files import absent_files
-from datamodules.detection.coco_json import CocoAnnotations, read_with_content
+from datamodules.detection.categories import tell_categories
+from datamodules.detection.coco_json import read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.orientations import check_orientations
+from datamodules.detection.picture_places import locate_pictures, refuse_outside, without_missing
 from datamodules.detection.prediction import names_of
 from datamodules.detection.records import records
 from visionscapes.errors import UserError
@@ -75,19 +77,18 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
     if not folder.is_dir():
         raise not_found(folder, "the folder of pictures")
     coco, content = read_with_content(path, skip_orphans=skip_missing)
-    paths = paths_of(coco, folder)
-    absent = absent_files(paths)
-    if absent and (not skip_missing or len(absent) == len(paths)):
-        skip = "Leave out what is missing with --data.skip_missing=true"
-        raise not_found(folder, first_names(absent, folder), *([] if len(absent) == len(paths) else [skip]))
-    if absent:
-        report_left_out(str(path), len(absent), "pictures", len(paths), f"missing: {first_names(absent, folder)}")
-        missing = set(map(str, absent))
-        there = np.array([place for place, each in enumerate(paths) if each not in missing], np.int64)
-        coco, paths = coco.of(there), [paths[place] for place in there.tolist()]
+    tell_categories(coco)
+    paths, absent = locate_pictures(coco, [folder])
+    if absent.any() and not skip_missing:
+        refuse_outside(coco, absent)
+        missing = [Path(paths[place]) for place in np.flatnonzero(absent).tolist()]
+        skip = "Leave out what is missing with --data.init_args.skip_missing=true"
+        raise not_found(folder, first_names(missing, folder), skip)
+    coco, paths = without_missing(coco, paths, absent, str(path), folder)
     by_id = {str(each["id"]): each for each in content["categories"]}
     categories = [by_id[str(number)] for number in coco.category_ids.tolist()]
     found = records(coco, paths, str(path), evaluated=False)
+    check_orientations(paths, found.coco.sizes, str(path), upright=False)
     return LayoutSource(found, distinct_names(paths, folder), categories, str(path))
 
 
@@ -103,15 +104,6 @@ def source_of(real: DetectionDataModule) -> LayoutSource:
         for each, frequency in zip(real.categories, frequencies, strict=True)
     ]
     return LayoutSource(images, names, categories, type(real).__name__)
-
-
-def paths_of(coco: CocoAnnotations, folder: Path) -> list[str]:
-    """Return the paths of the pictures: file names below the folder, or their last parts, whichever more are there."""
-    choices = [
-        [str(folder / name) for name in coco.files],
-        [str(folder / PurePosixPath(name.replace("\\", "/")).name) for name in coco.files],
-    ]
-    return min(choices, key=lambda paths: len(absent_files(paths)))
 
 
 def distinct_names(paths: Sequence[str], folder: Path | None) -> list[str]:

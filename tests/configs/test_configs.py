@@ -42,6 +42,7 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
     "configs/gen2det.yaml": "tests/configs/test_gen2det.py",
+    "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
     **dict.fromkeys(REENACTING, "tests/configs/test_lsr_paper.py"),
     **dict.fromkeys(STAGES, "tests/configs/test_lsr.py"),
