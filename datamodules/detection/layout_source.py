@@ -89,7 +89,7 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
     categories = [by_id[str(number)] for number in coco.category_ids.tolist()]
     found = records(coco, paths, str(path), evaluated=False)
     check_orientations(paths, found.coco.sizes, str(path), upright=False)
-    return LayoutSource(found, distinct_names(paths, folder), categories, str(path))
+    return LayoutSource(found, distinct_names(paths, folder), categories=categories, title=str(path))
 
 
 def source_of(real: DetectionDataModule) -> LayoutSource:
@@ -103,7 +103,7 @@ def source_of(real: DetectionDataModule) -> LayoutSource:
         each | ({"frequency": frequency} if frequency else {})
         for each, frequency in zip(real.categories, frequencies, strict=True)
     ]
-    return LayoutSource(images, names, categories, type(real).__name__)
+    return LayoutSource(images, names, categories=categories, title=type(real).__name__)
 
 
 def distinct_names(paths: Sequence[str], folder: Path | None) -> list[str]:
