@@ -125,7 +125,8 @@ def pycocotools_curves(images: Sequence[EvaluatedImage], num_classes: int, masks
         evaluation = COCOeval(truth, found, "segm" if masks else "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    return Curves(evaluation.eval["precision"][..., -1], evaluation.eval["recall"][..., -1])
+    found = evaluation.eval
+    return Curves(found["precision"][..., -1], found["recall"][..., -1], found["scores"][..., -1])
 
 
 def described(

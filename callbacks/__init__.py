@@ -8,6 +8,7 @@ from visionscapes.exports import lazy_exports
 EXPORTS = {
     "COCOEvaluation": "callbacks.detection.coco_evaluation",
     "DetectionPicture": "callbacks.detection.detection_picture",
+    "DetectionReport": "callbacks.detection.detection_report",
     "DetectionWriter": "callbacks.detection.detection_writer",
     "GeneratedPictureWriter": "callbacks.detection.generated_picture_writer",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",

@@ -36,10 +36,12 @@ class Curves:
     Attributes:
         precision: (10, 101, K, 4) at the IoU of ``THRESHOLDS``, recalls of 0 to 1 and ``AREAS``.
         recall: (10, K, 4) that all detections together reach.
+        scores: (10, 101, K, 4) from which on detections reach that recall; 0 where none do.
     """
 
     precision: np.ndarray
     recall: np.ndarray
+    scores: np.ndarray
 
     def average_precision(
         self, threshold: int | None = None, area: str = "all", classes: np.ndarray | None = None
@@ -53,6 +55,25 @@ class Curves:
         """
         return _mean(self.precision[:, :, :, AREAS.index(area)], threshold, classes)
 
+    def of_classes(self, threshold: int | None = None, area: str = "all") -> np.ndarray:
+        """Return (K,) float64 average precision of every class, NaN of those without an object.
+
+        Args:
+            threshold: one of ``THRESHOLDS``; the mean over all if None.
+            area: one of ``AREAS``.
+        """
+        return _class_means(self.precision[:, :, :, AREAS.index(area)], threshold)
+
+    def recall_of_classes(self, threshold: int | None = None) -> np.ndarray:
+        """Return (K,) float64 recall of every class, NaN of those without an object; the mean over all if None."""
+        return _class_means(self.recall[:, None, :, 0], threshold)
+
+    def at(self, threshold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return precision (101, K) at recalls of 0 to 1, NaN of classes without an object, and the scores there."""
+        place = THRESHOLDS.index(threshold)
+        precision = self.precision[place, :, :, 0]
+        return np.where(precision > -1, precision, np.nan), self.scores[place, :, :, 0]
+
     def average_recall(self) -> float:
         """Return the mean recall over thresholds and classes, or NaN if no class has an object."""
         return _mean(self.recall[:, :, 0], None, None)
@@ -65,6 +86,12 @@ def _mean(values: np.ndarray, threshold: int | None, classes: np.ndarray | None)
         values = values[..., classes]
     values = values[values > -1]
     return float(values.mean()) if values.size else float("nan")
+
+
+def _class_means(values: np.ndarray, threshold: int | None) -> np.ndarray:
+    """Return (K,) means of (10, R, K) values, NaN where they are -1."""
+    values = values if threshold is None else values[[THRESHOLDS.index(threshold)]]
+    return np.where((values > -1).all((0, 1)), values.mean((0, 1)), np.nan)
 
 
 def coco_curves(
@@ -116,7 +143,7 @@ def coco_curves(
     evaluation.evaluate()
     evaluation.accumulate()
     curves: Any = evaluation.eval  # a copy each time
-    return Curves(curves["precision"][..., -1], curves["recall"][..., -1])
+    return Curves(curves["precision"][..., -1], curves["recall"][..., -1], curves["scores"][..., -1])
 
 
 def mask_areas(masks: Sequence[RLE] | None) -> np.ndarray:

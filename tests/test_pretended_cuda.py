@@ -49,6 +49,7 @@ ELSEWHERE = {
     "configs/detector.yaml": "tests/configs/test_detection.py::test_a_detector_of_the_collection_on_scenes",
     "configs/gen2det.yaml": "tests/configs/test_gen2det.py::test_it_trains_on_either_kind[1.0]",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
+    "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",
     "configs/sparsedet_backbone.yaml": "tests/configs/test_detection.py::test_the_backbone_fits_the_detector",
     **{

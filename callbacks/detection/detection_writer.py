@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 from typing_extensions import override
 
-from callbacks.detection.drawn_objects import Drawn, as_jpeg, drawn, shortened
+from callbacks.detection.drawn_objects import Drawn, as_image, as_jpeg, drawn, shortened
 from callbacks.detection.evaluation import as_array
 from callbacks.results.prediction_writer import PredictionWriter
 from visionscapes.checks import PositiveInt, Share, check_options
@@ -299,8 +297,3 @@ def as_text(counts: bytes | str) -> str:
 def amount(count: int, thing: str) -> str:
     """Return a count in words."""
     return f"{count} {thing}{'s' * (count != 1)}"
-
-
-def as_image(image: Tensor) -> Image.Image:
-    """Return a picture (3, H, W) uint8 RGB as Pillow has it."""
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from callbacks.detection.detection_picture import class_colour
 from callbacks.results.figures import LARGEST_PNG
@@ -72,11 +73,16 @@ def drawn(image: Image.Image, size: tuple[int, int], objects: Sequence[Drawn], n
     draw = ImageDraw.Draw(canvas)
     line = max(2, round(max(canvas.size) / 420))
     for each in reversed(objects):
-        _outline(draw, [side * scale for side in each.box], _colour_of(each), line, each.dashed)
+        outline(draw, [side * scale for side in each.box], _colour_of(each), line=line, dashed=each.dashed)
     taken: list[Area] = []
     for each in objects:
         _write_name(draw, [side * scale for side in each.box], each, canvas.size, taken)
     return _with_legend(canvas, objects, note)
+
+
+def as_image(image: Tensor) -> Image.Image:
+    """Return a picture (3, H, W) uint8 RGB as Pillow has it."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def as_jpeg(picture: Image.Image, most: int = LARGEST_PNG) -> bytes:
@@ -90,6 +96,34 @@ def as_jpeg(picture: Image.Image, most: int = LARGEST_PNG) -> bytes:
         if max(picture.size) <= 64:
             return buffer.getvalue()
         picture = picture.resize([max(1, round(side * 0.85)) for side in picture.size], Image.Resampling.LANCZOS)
+
+
+def outline(
+    draw: ImageDraw.ImageDraw, box: Sequence[float], colour: Colour, *, line: int, dashed: bool = False
+) -> None:
+    """Draw a box with a thin dark edge, which shows it on a ground of its own colour.
+
+    Args:
+        draw: into a picture.
+        box: xyxy in its pixels.
+        colour: of the line.
+        line: its width in pixels.
+        dashed: whether it has gaps.
+    """
+    x1, y1, x2, y2 = box
+    x2, y2 = max(x1 + 1, x2 - 1), max(y1 + 1, y2 - 1)
+    if not dashed:
+        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0), width=line + 2)
+        draw.rectangle((x1, y1, x2, y2), outline=colour, width=line)
+        return
+    dash = 5 * line
+    for start, end in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
+        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
+        for at in np.arange(0, length, 2 * dash):
+            share, stop = at / length, min(1, (at + dash) / length)
+            ends = [tuple(a + part * (b - a) for a, b in zip(start, end, strict=True)) for part in (share, stop)]
+            draw.line(ends, fill=(0, 0, 0), width=line + 2)
+            draw.line(ends, fill=colour, width=line)
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:
@@ -124,24 +158,6 @@ def _lay_over(canvas: Image.Image, mask: RLE, colour: Colour) -> None:
 
     cover = Image.fromarray(rle.decode(mask) * np.uint8(round(255 * MASK_STRENGTH)))
     canvas.paste(colour, (0, 0), cover.resize(canvas.size, Image.Resampling.BILINEAR))
-
-
-def _outline(draw: ImageDraw.ImageDraw, box: Sequence[float], colour: Colour, line: int, dashed: bool) -> None:
-    """Draw a box with a thin dark edge, which shows it on a ground of its own colour."""
-    x1, y1, x2, y2 = box
-    x2, y2 = max(x1 + 1, x2 - 1), max(y1 + 1, y2 - 1)
-    if not dashed:
-        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0), width=line + 2)
-        draw.rectangle((x1, y1, x2, y2), outline=colour, width=line)
-        return
-    dash = 5 * line
-    for start, end in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
-        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
-        for at in np.arange(0, length, 2 * dash):
-            share, stop = at / length, min(1, (at + dash) / length)
-            ends = [tuple(a + part * (b - a) for a, b in zip(start, end, strict=True)) for part in (share, stop)]
-            draw.line(ends, fill=(0, 0, 0), width=line + 2)
-            draw.line(ends, fill=colour, width=line)
 
 
 def _write_name(

@@ -119,7 +119,7 @@ class DetectionEvaluation(Callback, ABC):
         datamodule = datamodule_of(trainer, self)
 
         def compute(images: list[Any]) -> list[Figure]:
-            return self.figures(sorted(images, key=_place), datamodule) if images else []
+            return self.figures(sorted(images, key=in_order), datamodule) if images else []
 
         size = datamodule.test_size
         self.results = [
@@ -205,7 +205,8 @@ def _joined(parts: list[dict[str, np.ndarray]], key: str) -> np.ndarray:
     return np.concatenate([part[key] for part in parts])
 
 
-def _place(image: Any) -> tuple[bool, int | str]:
+def in_order(image: Any) -> tuple[bool, int | str]:
+    """Return by what pictures are sorted: numbers, then names."""
     return isinstance(image.image_id, str), image.image_id
 
 

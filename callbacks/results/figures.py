@@ -20,11 +20,16 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: Path, dpi: float = 110) -> None:
     """Write a figure as PNG, in a lower resolution where it would take more than ``LARGEST_PNG`` bytes."""
+    write_bytes(path, figure_png(figure, dpi))
+
+
+def figure_png(figure: Any, dpi: float = 110) -> bytes:
+    """Return a figure as PNG, in a lower resolution where it would take more than ``LARGEST_PNG`` bytes."""
     picture = as_png(figure, dpi)
     while len(picture) > LARGEST_PNG and dpi > 40:
         dpi *= 0.85
         picture = as_png(figure, dpi)
-    write_bytes(path, picture)
+    return picture
 
 
 def save_photographs(figure: Any, path: Path, dpi: float = 110) -> None:

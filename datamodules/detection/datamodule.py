@@ -15,11 +15,13 @@ from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.contents import detection_contents
 from datamodules.detection.given import GivenScenes
+from datamodules.detection.label_columns import labels_of
 from datamodules.detection.mixing import both, mixed_order
 from datamodules.detection.prediction import EvaluatedPictures, PicturesToDetect, collate_to_detect
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.synthetic import SyntheticPictures
+from metrics.label_statistics import Labels
 from visionscapes.checks import LARGEST_IMAGE, Among, AnyInt, Bounds, PositiveInt, Workers, check_options
 from visionscapes.options import group_of
 
@@ -110,6 +112,11 @@ class DetectionDataModule(PredictsFiles, ABC):
             second_view=None if self.second_view is None else dict(vars(self.second_view)),
             seed=self.seed,
         )
+
+    def training_labels(self) -> Labels | None:
+        """Return the annotations to train on for statistics, None where they were not read."""
+        images = self.training_images()
+        return labels_of(images) if images else None
 
     def finds_pictures(self, stage: str) -> bool:
         """Find the user's own pictures where they are what is to be done, and return whether they are.

@@ -23,6 +23,7 @@ from tests.helpers.runs import ROOT, start
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").glob("**/*.yaml"))
 EVALUATIONS = [f"configs/paper/lift_{name}.yaml" for name in ("spair", "davis", "voc07", "voc12", "coco20k")]
 DETECTION = ["configs/detector.yaml", "configs/sparsedet.yaml", "configs/sparsedet_backbone.yaml"]
+DETECTION += ["configs/reports/detection.yaml"]
 DETECTION += [f"configs/paper/detector_{name}.yaml" for name in ("coco", "lvis")]
 DETECTION += [f"configs/paper/sparsedet_{name}.yaml" for name in ("coco", "voc", "ssl")]
 DISCOVERY = ["configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"]

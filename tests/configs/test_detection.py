@@ -2,7 +2,7 @@
 
 configs/detector.yaml, configs/sparsedet.yaml, configs/sparsedet_backbone.yaml, configs/paper/detector_coco.yaml,
 configs/paper/detector_lvis.yaml, configs/paper/sparsedet_coco.yaml, configs/paper/sparsedet_voc.yaml,
-configs/paper/sparsedet_ssl.yaml
+configs/paper/sparsedet_ssl.yaml, configs/reports/detection.yaml
 """
 
 import csv
@@ -14,7 +14,9 @@ import torch
 import yaml
 
 import cli
+from callbacks.detection.detection_report import PAGE
 from callbacks.detection.detection_writer import COMPANION
+from callbacks.detection.report.files import FILES, LABELS
 from datamodules.detection.scenes import NAMES
 from tests.helpers.image_files import save_photo, save_photos, truncate
 from tests.helpers.replicas_detection import (
@@ -199,3 +201,11 @@ def test_detections_in_the_pictures_that_are_evaluated(tmp_path, monkeypatch):
     for each in found:
         height, width = each["segmentation"]["size"]
         assert (width, height) == COCO_SIZES[each["image_id"]]
+
+
+def test_the_report_on_a_detector(tmp_path):
+    run = fit(tmp_path, "--config=configs/detector.yaml", "--config=configs/reports/detection.yaml", *SCENES)
+    assert (run.run_folder / PAGE).stat().st_size > 50_000
+    assert {path.name for path in (run.run_folder / "results").iterdir()} >= {*FILES, "coco.csv"}
+    labels = json.loads((run.run_folder / "results" / LABELS).read_text())
+    assert (labels["evaluated"]["pictures"], labels["trained"]["pictures"]) == (3, 4)

@@ -22,6 +22,29 @@ def test_equals_pycocotools(seed):
     assert (theirs.precision > 0).any() or options.get("objects") == 3
     np.testing.assert_allclose(ours.precision, theirs.precision, rtol=0, atol=1e-12)
     np.testing.assert_allclose(ours.recall, theirs.recall, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_figures_and_curves_of_a_class_are_those_of_pycocotools(seed):
+    """Of five classes two have no object."""
+    images = fuzzed(np.random.default_rng(seed), ties=seed % 2 == 1)
+    ours, theirs = our_curves(images, 5), pycocotools_curves(images, 5)
+    for threshold, area in ((None, "all"), (50, "all"), (75, "all"), (None, "small"), (None, "large")):
+        place = ["all", "small", "medium", "large"].index(area)
+        rows = slice(None) if threshold is None else slice((threshold - 50) // 5, (threshold - 50) // 5 + 1)
+        expected = [
+            values.mean() if (values := theirs.precision[rows, :, label, place])[0, 0] > -1 else np.nan
+            for label in range(5)
+        ]
+        np.testing.assert_allclose(ours.of_classes(threshold, area), expected, rtol=0, atol=1e-12)
+    assert np.nanmean(ours.of_classes()) == pytest.approx(ours.average_precision(), abs=1e-12)
+    assert np.isnan(ours.of_classes()[3:]).all()
+    assert np.nanmean(ours.recall_of_classes()) == pytest.approx(ours.average_recall(), abs=1e-12)
+    precision, scores = ours.at(50)
+    np.testing.assert_allclose(precision[:, :3], theirs.precision[0, :, :3, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(scores[:, :3], theirs.scores[0, :, :3, 0], rtol=0, atol=1e-7)
+    assert np.isnan(precision[:, 3:]).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 200, 601])
