@@ -38,6 +38,9 @@ class LayoutSource:
         names: what each is called, no two alike, without a suffix; it can have folders.
         categories: of every label, with "id" and "name" and whatever else the annotations say.
         title: of the source, for messages.
+
+    Raises:
+        UserError: a class has no name, or there is no class.
     """
 
     images: Sequence[AnnotatedImage]
