@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from typing_extensions import override
@@ -12,6 +13,7 @@ from typing_extensions import override
 from lightning_modules.detector_config import kept_config, with_config
 from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import cosine_schedule
+from networks.detection.absent_masks import passes_over_absent_masks
 from networks.detection.build import build_detector, set_progress
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
@@ -19,6 +21,7 @@ from visionscapes.errors import UserError
 from visionscapes.results import DetectedObjects
 
 CATEGORIES = "categories"  # in checkpoints
+ON_CPU = ("size", "with_mask")  # of a batch
 
 
 class Detector(Method):
@@ -121,9 +124,9 @@ class Detector(Method):
 
     @override
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave the sizes of the original pictures on the CPU: they are read as numbers, and no GPU is waited for."""
+        """Leave on the CPU what is read as numbers, such as the sizes of the pictures, so that no GPU is waited for."""
         moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return {**moved, "size": batch["size"]} if isinstance(batch, dict) and "size" in batch else moved
+        return moved | {key: batch[key] for key in ON_CPU if key in batch} if isinstance(batch, dict) else moved
 
     # Lightning hands to callbacks whatever these return; its types know tensors and mappings only.
     @override
@@ -194,7 +197,16 @@ class Detector(Method):
                 "not give: name your pictures as --data.init_args.pictures of a datamodule for detection, such as "
                 "--data=datamodules.DetectionScenes"
             )
-        samples = to_samples(batch, with_masks=learns_masks(self.detector))
+        boxes_alone = passes_over_absent_masks(self.detector)
+        if (
+            learns_masks(self.detector)
+            and not boxes_alone
+            and not all(each.all() for each in batch.get("with_mask", ()))
+        ):
+            rank_zero_warn(  # which is shown once
+                f"{type(self.detector).__name__} cannot learn the boxes of objects without a mask: they are ignored"
+            )
+        samples = to_samples(batch, with_masks=learns_masks(self.detector), boxes_alone=boxes_alone)
         return preprocess(self.detector, batch["image"], samples, training)
 
     def total(self, losses: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:

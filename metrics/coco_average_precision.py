@@ -9,6 +9,7 @@ import numpy as np
 from metrics.detections import RLE, Annotated, Detected, selected
 
 AREAS = ("all", "small", "medium", "large")  # borders at 32² and 96² square pixels
+LVIS_DETECTIONS = 300  # of a picture
 THRESHOLDS = tuple(50 + 5 * step for step in range(10))  # of the IoU, per cent
 
 
@@ -119,9 +120,10 @@ def coco_curves(
     import hotcoco
 
     found_areas = mask_areas(detected.masks) if masks else (detected.boxes[:, 2:] - detected.boxes[:, :2]).prod(1)
-    if federated is not None:  # lvis passes over what has no area
+    if federated is not None:  # lvis passes over what has no area, but lets it be one of the best of its picture
         annotated = selected(annotated, annotated.areas > 0)
-        detected, found_areas = selected(detected, found_areas > 0), found_areas[found_areas > 0]
+        kept = best_of_picture(detected.pictures, detected.scores, LVIS_DETECTIONS) & (found_areas > 0)
+        detected, found_areas = selected(detected, kept), found_areas[kept]
     truth = hotcoco.COCO.from_arrays(
         _pictures(sizes, federated),
         _categories(num_classes, federated),
@@ -144,6 +146,22 @@ def coco_curves(
     evaluation.accumulate()
     curves: Any = evaluation.eval  # a copy each time
     return Curves(curves["precision"][..., -1], curves["recall"][..., -1], curves["scores"][..., -1])
+
+
+def best_of_picture(pictures: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
+    """Return (M,) bool: which detections are among the ``count`` of highest score in their picture.
+
+    Args:
+        pictures: (M,) int64, the picture of every detection.
+        scores: (M,) float; of equal ones the earlier row is first.
+        count: of each picture.
+    """
+    order = np.lexsort((-scores, pictures))
+    starts = np.flatnonzero(np.append(True, np.diff(pictures[order]) != 0))[: len(order)]
+    sizes = np.diff(np.append(starts, len(order)))
+    best = np.zeros(len(order), bool)
+    best[order] = np.arange(len(order)) - np.repeat(starts, sizes) < count
+    return best
 
 
 def mask_areas(masks: Sequence[RLE] | None) -> np.ndarray:

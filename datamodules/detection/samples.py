@@ -8,6 +8,7 @@ A batch is a dictionary of lists, because pictures differ in size; B pictures, N
     "labels"         B x (N,) int64 in [0, K)
     "ignored"        B x (M, 4) float32, crowds and difficult objects: neither objects nor background
     "masks"          B x (N, H, W) bool, where they are asked for
+    "with_mask"      B x (N,) bool beside "masks": which have a pixel; no mask is learnt of the others
     "second_view"    B x (3, H, W) uint8 RGB, where it is asked for: the same geometry, other colours, a box erased
     "removed_boxes", "removed_labels"   B x (R, 4), (R,): what a sparse split took away; for figures, never for training
     "image_id"       B x (int | str)
@@ -72,6 +73,8 @@ class TrainingSamples(Dataset):
         resize(sample, resized_size(item.size, shorter, self.longest))
         if self.flip and torch.rand(()) < 0.5:
             mirror(sample)
+        if self.with_masks:
+            sample["with_mask"] = sample["masks"].flatten(1).any(1)
         return sample
 
 

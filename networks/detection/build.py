@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from networks.detection import configs
+from networks.detection.absent_masks import pass_over_absent_masks
 from networks.detection.checkpoints import load_backbone, load_detector
 from networks.detection.devices import follow_devices
 from networks.detection.mask_pasting import mend_pasting
@@ -43,6 +44,7 @@ def setup_mmdet() -> None:
     if importlib.util.find_spec("pkg_resources") is None:
         _find_packages_without_setuptools()
     mend_pasting()
+    pass_over_absent_masks()
     follow_devices()
     for name in OUR_MODELS:
         if importlib.util.find_spec(name):

@@ -7,13 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networks.detection.absent_masks import with_boxes_for_masks
 
-def to_samples(batch: Mapping[str, Any], with_masks: bool = True) -> list[Any]:
+
+def to_samples(batch: Mapping[str, Any], with_masks: bool = True, boxes_alone: bool = True) -> list[Any]:
     """Return the annotations of a batch as mmdet takes them, one ``DetDataSample`` a picture.
 
     Args:
         batch: see ``datamodules.detection.samples``.
         with_masks: whether to hand over its masks; some detectors of boxes, such as RTMDet, stumble over them.
+        boxes_alone: whether objects without a mask are handed over beside others, marked by "with_mask", because the
+            detector passes over them in its mask loss; else they are ignored, neither objects nor background.
     """
     from mmdet.structures import DetDataSample
 
@@ -25,10 +29,27 @@ def to_samples(batch: Mapping[str, Any], with_masks: bool = True) -> list[Any]:
         meta = {"img_shape": (height, width), "ori_shape": original, "scale_factor": factor}
         sample = DetDataSample(metainfo=meta | {"img_id": batch["image_id"][k]})
         masks = batch["masks"][k] if with_masks and "masks" in batch else None
-        sample.gt_instances = as_instances(batch["boxes"][k], batch["labels"][k], masks, (height, width))
-        sample.ignored_instances = as_instances(batch["ignored"][k])
+        boxes, labels, ignored, marks = batch["boxes"][k], batch["labels"][k], batch["ignored"][k], {}
+        if masks is not None and not (present := _present(batch, k)).all():
+            if boxes_alone:
+                masks, marks = with_boxes_for_masks(masks, boxes, present), {"with_mask": present.to(boxes.device)}
+            else:
+                rows = present.to(boxes.device)
+                ignored = torch.cat([ignored, boxes[~rows]])
+                boxes, labels, masks = boxes[rows], labels[rows], masks[rows]
+        sample.gt_instances = as_instances(boxes, labels, masks, (height, width))
+        for name, values in marks.items():
+            sample.gt_instances[name] = values
+        sample.ignored_instances = as_instances(ignored)
         samples.append(sample)
     return samples
+
+
+def _present(batch: Mapping[str, Any], picture: int) -> Tensor:
+    """Return (N,) bool on the CPU: which objects of a picture have a mask, as the batch says or its masks show."""
+    if "with_mask" in batch:
+        return batch["with_mask"][picture].cpu()
+    return batch["masks"][picture].flatten(1).any(1).cpu()
 
 
 def learns_masks(detector: Any) -> bool:

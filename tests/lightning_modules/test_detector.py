@@ -271,6 +271,30 @@ def test_masks_of_the_batch_are_learnt():
     assert results[0] != results[1]
 
 
+def test_of_an_object_without_a_mask_the_box_alone_is_learnt():
+    found, absent = module("Detector", MASKS), batch(TWO, masks=True)
+    absent["masks"][0][1] = False
+    absent["with_mask"] = [torch.tensor([True, False])]
+    results = []
+    for each in (batch(TWO, masks=True), absent):
+        torch.manual_seed(3)
+        results.append(found.losses(each))
+    for name in ("loss_cls", "loss_bbox", "loss_rpn_cls", "loss_rpn_bbox"):
+        torch.testing.assert_close(results[0][name], results[1][name])
+    assert results[0]["loss_mask"] != results[1]["loss_mask"]
+    _, (sample,) = found.inputs(absent, training=True)
+    assert sample.gt_instances.with_mask.tolist() == [True, False]
+
+
+def test_a_detector_that_cannot_learn_such_a_box_says_so(monkeypatch):
+    found, absent = module("Detector", MASKS), batch(TWO, masks=True)
+    absent["with_mask"] = [torch.tensor([True, False])]
+    monkeypatch.setattr("lightning_modules.detector.passes_over_absent_masks", lambda detector: False)
+    with pytest.warns(UserWarning, match="MaskRCNN cannot learn the boxes of objects without a mask: they are ignored"):
+        _, (sample,) = found.inputs(absent, training=True)
+    assert len(sample.gt_instances) == len(sample.ignored_instances) == 1
+
+
 def test_a_detector_of_boxes_takes_batches_with_masks():
     small = {"backbone.widen_factor": 0.25, "backbone.deepen_factor": 0.33}
     small |= {"neck.in_channels": [64, 128, 256], "neck.out_channels": 32, "neck.num_csp_blocks": 1}

@@ -3,7 +3,7 @@ import pytest
 from pycocotools import mask as rle
 
 from benchmarks.coco_evaluation import our_curves, pycocotools_curves
-from metrics.coco_average_precision import mask_areas
+from metrics.coco_average_precision import best_of_picture, mask_areas
 from tests.callbacks.detection.cases import fuzzed
 
 
@@ -52,3 +52,15 @@ def test_areas_of_any_number_of_masks(count):
     pixels = np.random.default_rng(0).random((6, 7, count)) < np.linspace(0, 1, count)
     masks = rle.encode(np.asfortranarray(pixels.astype(np.uint8))) if count else []
     assert mask_areas(masks).tolist() == pixels.sum((0, 1)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_of_a_picture_are_those_of_a_plain_version(seed):
+    rng = np.random.default_rng(seed)
+    pictures, scores = rng.integers(0, 4, 40), rng.integers(0, 5, 40) / 5
+    expected = np.zeros(40, bool)
+    for picture in range(4):
+        rows = sorted(np.flatnonzero(pictures == picture), key=lambda row: -scores[row])  # equal ones keep their order
+        expected[rows[:6]] = True
+    assert best_of_picture(pictures, scores, 6).tolist() == expected.tolist()
+    assert best_of_picture(pictures[:0], scores[:0], 6).tolist() == []

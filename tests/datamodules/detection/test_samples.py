@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -355,3 +357,12 @@ def test_samples_do_not_share_memory_with_the_records():
     sample["boxes"] += 1
     sample["image"] += 1
     assert np.array_equal(item.boxes, np.array(BOXES, np.float32))
+
+
+def test_training_samples_say_which_objects_have_a_mask():
+    item = record()
+    empty = rle.encode(np.zeros(SIZE, np.uint8, order="F"))
+    sample = training_sample(replace(item, masks=(item.masks[0], empty, item.masks[2])), [40])
+    assert sample["with_mask"].tolist() == [True, False, True]
+    assert len(sample["boxes"]) == 3
+    assert "with_mask" not in training_sample(record(masks=False), [40])
