@@ -97,6 +97,7 @@ def test_training_batches_follow_the_interface():
         "labels": torch.int64,
         "ignored": torch.float32,
         "masks": torch.bool,
+        "with_mask": torch.bool,
         "removed_boxes": torch.float32,
         "removed_labels": torch.int64,
         "size": torch.int64,

@@ -280,6 +280,7 @@ def test_types_and_shapes_hold_with_and_without_annotations(item):
             "removed_boxes": ((int(item.removed.sum()), 4), torch.float32),
             "removed_labels": ((int(item.removed.sum()),), torch.int64),
             "masks": ((count, 60, 75), torch.bool),
+            "with_mask": ((count,), torch.bool),
             "size": ((2,), torch.int64),
         }
         assert set(sample) == {*expected, "image_id"}
