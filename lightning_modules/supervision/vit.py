@@ -74,6 +74,14 @@ class ViTSupervision(Method):
         """Return the patch tokens (B, C, h, w) of ``batch["image"]`` (B, 3, H, W) in [0, 1], after the last norm."""
         return patch_tokens(self.kept_vit(), batch["image"])
 
+    def check_image(self, height: int, width: int) -> None:
+        """Check that an image of this size in pixels has patch tokens.
+
+        Raises:
+            UserError: it is smaller than a patch.
+        """
+        _check_size(self.kept_vit().vit, height, width)
+
     @override
     def default_inputs(self) -> dict[str, Any]:
         """Return twice the size that the ViT was built for, as the analysis of chapter 2 shows it photographs."""
@@ -99,12 +107,10 @@ def patch_tokens(kept: KeptViT, images: Tensor) -> Tensor:
     """
     vit = kept.vit
     patch = vit.patch_embed.patch_size[0]
+    _check_size(vit, *images.shape[-2:])
     if not getattr(vit, "dynamic_img_size", False):
         images = F.interpolate(images, tuple(vit.patch_embed.img_size), mode="bilinear", antialias=True)
     h, w = (side // patch for side in images.shape[-2:])
-    if not h or not w:
-        height, width = images.shape[-2:]
-        raise UserError(f"an image of {width}x{height} pixels is smaller than a patch of {patch}: enlarge it")
     tokens = vit.forward_features(kept.normalise(images[..., : h * patch, : w * patch]))
     return tokens[:, vit.num_prefix_tokens :].transpose(1, 2).unflatten(2, (h, w))
 
@@ -153,3 +159,10 @@ def require_native_size(vit: Any, images: Tensor) -> None:
             f"this ViT is built for images of {width}x{height} pixels, not {images.shape[-1]}x{images.shape[-2]}: "
             "change the size of the data's crops, or the ViT's with model_args: {img_size: ...}"
         )
+
+
+def _check_size(vit: Any, height: int, width: int) -> None:
+    """Check that an image has at least a patch, unless it is resized to the one size that the ViT takes."""
+    patch = vit.patch_embed.patch_size[0]
+    if getattr(vit, "dynamic_img_size", False) and min(height, width) < patch:
+        raise UserError(f"an image of {width}x{height} pixels is smaller than a patch of {patch}: enlarge it")
