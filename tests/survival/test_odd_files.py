@@ -83,6 +83,26 @@ def test_nothing_of_a_name_says_what_may_be_given(odd, capsys):
     assert "root" in message
 
 
+def test_a_supervised_vit_writes_features_of_all_that_can_be_used(odd, caplog):
+    config = [
+        "--config",
+        str(REPOSITORY / "configs" / "supervision" / "dino.yaml"),
+        f"--model.model_args={TINY}",
+        *QUIET[:2],
+    ]
+    small = ["--data.subjects=4", "--data.held_out=0", "--data.batch_size=4", "--trainer.max_steps=1"]
+    assert run("fit", *config, *small, "--trainer.precision=32-true", "--trainer.callbacks=[]", "--name=first") == 0
+    folder = ["--data=ImageFolder", "--data.root=odd", "--data.num_workers=0", "--data.predict_size=32"]
+    more = ["--data.skip_unreadable=true", "--trainer.callbacks=callbacks.FeatureWriter", "--name=odd"]
+    words = ["predict", "--config", "runs/dino/first/cli_config.yaml", "--ckpt_path=runs/dino/first", *folder, *more]
+    assert run(*words) == 0
+    features = Path("runs/dino/odd/features")
+    written = {path.relative_to(features).as_posix().removesuffix(".safetensors") for path in features.rglob("*.safe*")}
+    assert written == set(READ)
+    assert "cannot use the image odd/thin.png: an image of 32x1 pixels is smaller than a patch" in caplog.text
+    assert f"left out {len(UNUSABLE) + 1} of {COUNT} files:" in caplog.text
+
+
 SOURCES = ["--data.images=2", "--data.discovery_images=2", "--data.image_size=16", "--data.batch_size=4"]
 NETWORK = ["--model.network.hidden=8", "--model.network.most_classes=30", "--trainer.precision=32-true"]
 
