@@ -186,7 +186,7 @@ class DetectionDataModule(PredictsFiles, ABC):
 
     @override
     def predict_dataloader(self) -> DataLoader | UsableBatches:
-        """Return the loader of ``pictures``, or of those that are evaluated; batches of task "detect"."""
+        """Return the loader of ``pictures``, one a batch, or of those that are evaluated; batches of task "detect"."""
         if self.found is None:
             return eval_loader(
                 EvaluatedPictures(self._evaluation_samples()),
@@ -203,9 +203,8 @@ class DetectionDataModule(PredictsFiles, ABC):
             second_view=self.second_view,
             seed=self.seed,
         )
-        return self.usable_batches(
-            own, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate_to_detect
-        )
+        # One by one: a picture is padded to the size of its neighbours, and what is found would depend on them.
+        return self.usable_batches(own, num_workers=self.num_workers, collate_fn=collate_to_detect)
 
     def _evaluation_samples(self) -> EvaluationSamples:
         return EvaluationSamples(

@@ -231,8 +231,8 @@ def test_pictures_to_predict_are_the_users_or_those_that_are_evaluated(tmp_path)
     data = Squares(pictures=str(tmp_path))
     assert data.finds_pictures("predict")
     assert not data.finds_pictures("test")
-    names = [name for batch in data.predict_dataloader() for name in batch["name"]]
-    assert names == ["bucket0/000.png", "bucket0/002.png", "bucket1/001.png"]
+    names = [batch["name"] for batch in data.predict_dataloader()]
+    assert names == [["bucket0/000.png"], ["bucket0/002.png"], ["bucket1/001.png"]]  # none is padded for another
 
 
 def test_categories_are_numbered_from_1_where_the_data_do_not_say():
