@@ -85,10 +85,6 @@ class BackboneClassifier(Method):
         """Return the probabilities (B, classes) of the classes of ``batch["image"]``."""
         return self(batch["image"]).float().softmax(1)
 
-    @override
-    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
-        return list(self.predict_step(batch, 0))
-
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the backbone alone, for ``backbone_weights`` of a detector."""
         return self.backbone.state_dict()

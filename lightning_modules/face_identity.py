@@ -86,10 +86,6 @@ class FaceIdentity(Method):
         """Return the embeddings (B, D) of the faces in ``batch["image"]``."""
         return self(batch["image"])
 
-    @override
-    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
-        return list(self.predict_step(batch, 0).float())
-
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the weights of the network alone, for ``networks.identity.SmallIdentity``."""
         return self.network.state_dict()

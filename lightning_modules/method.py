@@ -1,7 +1,6 @@
 """The base of all methods: what their checkpoints hold, how they come back alone, and how Python users ask them."""
 
 import io
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,19 +31,18 @@ class Method(LightningModule):
         loaded: whether the weights come from a checkpoint.
     """
 
-    takes: ClassVar[str]
-    gives: ClassVar[str]
+    takes: ClassVar[str] = "datamodules.images.given.GivenPhotographs"
+    gives: ClassVar[str] = "what predict_step says of a picture"
     given_networks: ClassVar[tuple[str, ...]] = ()
     only_to_train: ClassVar[dict[str, Any]] = {}
     loaded = False
 
-    @abstractmethod
     def answers(self, batch: Any) -> list[Any]:
         """Return what the method is for, one item for each input of a batch such as ``predict_step`` takes.
 
-        Raises:
-            UserError: the module cannot answer, such as one that was not trained.
+        By default what ``predict_step`` returns, a tensor (B, ...), row for row.
         """
+        return list(self.predict_step(batch, 0).float())
 
     def default_inputs(self) -> dict[str, Any]:
         """Return options of `takes` that follow from the module, for data that do not say how inputs are prepared."""

@@ -15,10 +15,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from visionscapes.bundled import find_configuration
 from visionscapes.errors import UserError
 from visionscapes.saved_runs import SAVED_CONFIG, built, named_class, run_folder_of, saved_part
 
 LAST, BEST = "last", "best"
+CONFIGURATIONS = (".yaml", ".yml")
 SHOWN = 5  # names in a message
 
 
@@ -116,6 +118,8 @@ def load(
         UserError: there is no checkpoint, it cannot be used, or an option of the inputs does not exist.
     """
     path = Path(place).expanduser()
+    if path.suffix in CONFIGURATIONS:
+        path = find_configuration(str(path)) or path
     found = _checkpoint_at(path)
     module, given = _without_checkpoint(path) if found is None else _of_checkpoint(found)
     chosen = torch.device(device) if device is not None else _best_device()
@@ -131,7 +135,7 @@ def _checkpoint_at(place: Path) -> Path | None:
     wanted = place.name if place.name in (LAST, BEST) and not place.exists() else LAST
     path = place.parent if not place.exists() and place.name in (LAST, BEST) else place
     if path.is_file():
-        return None if path.suffix in (".yaml", ".yml") else path
+        return None if path.suffix in CONFIGURATIONS else path
     if not path.is_dir():
         raise UserError(
             f"there is nothing at {place}: give a run folder such as runs/lift/<name>, or a checkpoint; looked in "

@@ -46,7 +46,6 @@ class LiFT(Method):
         UserError: ``lr`` is not positive, or ``weights`` cannot be read or does not fit.
     """
 
-    takes = "datamodules.images.given.GivenPhotographs"
     gives = "lifted features (C, 2h, 2w) float32, twice as fine as the ViT's grid"
     given_networks = ("backbone",)
 
@@ -116,10 +115,6 @@ class LiFT(Method):
             UserError: it is smaller than a patch of the ViT, or of a size that this ViT does not take.
         """
         self.backbone.grid(height, width)
-
-    @override
-    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
-        return list(self.predict_step(batch, 0).float())
 
     def lift(self, features: Tensor, image: Tensor) -> Tensor:
         """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""

@@ -62,7 +62,6 @@ class KeptViT(NamedTuple):
 class ViTSupervision(Method):
     """Base of the ways to train a ViT: predicting gives the patch tokens of the ViT, dense features of a picture."""
 
-    takes = "datamodules.images.given.GivenPhotographs"
     gives = "the ViT's patch tokens (C, h, w) float32, a cell a patch"
 
     @abstractmethod
@@ -86,10 +85,6 @@ class ViTSupervision(Method):
     def default_inputs(self) -> dict[str, Any]:
         """Return twice the size that the ViT was built for, as the analysis of chapter 2 shows it photographs."""
         return {"longer_side": 2 * max(self.kept_vit().vit.patch_embed.img_size)}
-
-    @override
-    def answers(self, batch: dict[str, Any]) -> list[Tensor]:
-        return list(self.predict_step(batch, 0).float())
 
 
 def patch_tokens(kept: KeptViT, images: Tensor) -> Tensor:

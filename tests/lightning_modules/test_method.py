@@ -44,7 +44,6 @@ def test_every_module_says_what_it_takes_and_gives(name):
     assert cls.gives
     package, _, inputs = cls.takes.rpartition(".")
     assert getattr(import_module(package), inputs)()
-    assert cls.answers is not Method.answers
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -319,7 +319,8 @@ class TestPlaces:
         with pytest.raises(UserError, match="no option long_side of the inputs: there are longer_side, upright"):
             load(trained("LiFT"), long_side=64)
 
-    def test_what_trains_nothing_needs_no_checkpoint(self):
+    def test_what_trains_nothing_needs_no_checkpoint(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # configurations of ours are found from any folder
         model = load("configs/vit_analysis.yaml", shorter_side=64)
         image = pixels(70, 90)
         found = model(image)
