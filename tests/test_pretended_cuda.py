@@ -99,7 +99,13 @@ FURTHER = {
     "other detectors": "tests/helpers/further_runs.py::test_detectors_of_the_collection",
     **{
         name: f"tests/helpers/further_runs.py::test_{name}"
-        for name in ("vitdet", "centernet2", "perceptual_losses", "visual_tokens")
+        for name in (
+            "vitdet",
+            "centernet2",
+            "perceptual_losses",
+            "visual_tokens",
+            "loaded_modules_answer_on_the_processor",
+        )
     },
     "--trainer.deterministic": "tests/helpers/deterministic_runs.py",
     "planted faults": "tests/helpers/planted_faults.py",

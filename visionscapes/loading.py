@@ -97,6 +97,7 @@ def load(
     place: str | os.PathLike[str],
     device: str | torch.device | None = None,
     *,
+    weights: str | os.PathLike[str] | None = None,
     batch_size: int = 1,
     **inputs: Any,
 ) -> Model:
@@ -108,20 +109,22 @@ def load(
     Args:
         place: a run folder, whose last checkpoint is meant; "<run folder>/best"; a checkpoint; or a folder of runs of
             one method, such as "runs/lift", whose newest run is meant. Methods that train nothing, such as ViTAnalysis,
-            need no checkpoint: a run folder or a configuration will do.
+            need no checkpoint: a run folder or a configuration will do, as it does beside ``weights``.
+        weights: with a configuration: a file of the module's option of this name, ours or the authors', as in
+            ``load("configs/syncnet.yaml", weights="weights/syncnet.safetensors")``.
         device: where to compute; None for a GPU if there is one.
         batch_size: inputs that go through the networks at once, see `Model`.
         inputs: how inputs are prepared where it is to be otherwise than in ``predict`` of the run, such as
             ``longer_side=224``; `Model.inputs` has the names.
 
     Raises:
-        UserError: there is no checkpoint, it cannot be used, or an option of the inputs does not exist.
+        UserError: there is no checkpoint, it or the weights cannot be used, or an option of the inputs does not exist.
     """
     path = Path(place).expanduser()
     if path.suffix in CONFIGURATIONS:
         path = find_configuration(str(path)) or path
-    found = _checkpoint_at(path)
-    module, given = _without_checkpoint(path) if found is None else _of_checkpoint(found)
+    found = None if weights is not None else _checkpoint_at(path)
+    module, given = _without_checkpoint(path, weights) if found is None else _of_checkpoint(found)
     chosen = torch.device(device) if device is not None else _best_device()
     source = str(path) if found is None else str(found)
     return Model(module, _with_options(given, inputs), source, batch_size=batch_size).to(chosen)
@@ -134,6 +137,11 @@ def _checkpoint_at(place: Path) -> Path | None:
 
     wanted = place.name if place.name in (LAST, BEST) and not place.exists() else LAST
     path = place.parent if not place.exists() and place.name in (LAST, BEST) else place
+    if path.suffix == ".safetensors" and path.is_file():
+        raise UserError(
+            f"{path} holds weights alone: name the configuration of their module too, as in "
+            f'load("configs/syncnet.yaml", weights={str(path)!r})'
+        )
     if path.is_file():
         return None if path.suffix in CONFIGURATIONS else path
     if not path.is_dir():
@@ -171,13 +179,21 @@ def _of_checkpoint(path: Path) -> tuple[Any, Any]:
     return module, _inputs_of(module, known, run_folder_of(path))
 
 
-def _without_checkpoint(place: Path) -> tuple[Any, Any]:
-    """Return a module that trains nothing, as a run or a configuration makes it, and how its inputs are prepared."""
+def _without_checkpoint(place: Path, weights: Any) -> tuple[Any, Any]:
+    """Return a module as a configuration makes it, with weights if it is trained, and how inputs are prepared."""
     from lightning_modules.method import Method
 
     class_path, options = saved_part(place, "model")
-    if not _needs_none(class_path):
-        raise UserError(f"{place} is a configuration of what has to be trained: give a run folder or a checkpoint")
+    if weights is not None:
+        cls = None if class_path is None else named_class(class_path, Method)
+        if cls is None or "weights" not in inspect.signature(cls).parameters:
+            what = "no configuration of a method" if cls is None else f"of {cls.__name__}, which has no such option"
+            raise UserError(f"weights go with a configuration, and {place} is {what}: give a checkpoint alone")
+        options |= {"weights": os.path.expanduser(os.fspath(weights))}
+    elif not _needs_none(class_path):
+        raise UserError(
+            f"{place} is a configuration of what has to be trained: give a run folder, a checkpoint, or weights too"
+        )
     module = built({"class_path": class_path, "init_args": options}, Method)
     return module, _inputs_of(module, None, place)
 

@@ -1,7 +1,7 @@
 """Videos of talking people that a user gives SyncNet in Python."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from datamodules.common.given_pictures import listed
 from visionscapes.checks import Bounds, check_options
 from visionscapes.errors import UserError
 from visionscapes.options import group_of
+
+MOST_BYTES = 2**33  # of the frames of a result
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,26 @@ class GivenClips(Given):
                 yield Stacked("predict")([data.predicted()[0]])  # from a folder that is there as long as the data are
 
         return Asked(batches, many)
+
+
+def in_memory(chunks: Iterable[Batch], path: str) -> Iterator[Batch]:
+    """Yield the chunks of a video, whose result will be in memory as a whole.
+
+    Args:
+        chunks: each with "total" frames of the video, and with its "frames" (H, W, 3), or with "shots" (K, 3, S, S).
+        path: of the video, for the error.
+
+    Raises:
+        UserError: it would take too much.
+    """
+    for chunk in chunks:
+        frame = chunk["frames"][0].nbytes if "frames" in chunk else chunk["shots"][0].nbytes
+        if (size := chunk["total"] * frame) > MOST_BYTES:
+            raise UserError(
+                f"the result of {path}, {chunk['total']} frames, would take {size / 2**30:.1f} GiB of memory: cut the "
+                "video, or run python cli.py predict, which writes it as it comes"
+            )
+        yield chunk
 
 
 def path_of(given: Any, name: str) -> str:

@@ -10,11 +10,14 @@ from torch import nn
 from lightning_modules.supervision.visual_tokens import CodebookFile, KMeansTokens
 from networks.detection.build import build_detector
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of
+from tests.helpers.image_files import pixels
 from tests.helpers.quiet_trainer import quiet_trainer
+from tests.helpers.trained_runs import QUICK, trained
 from tests.lightning_modules.grit import cases
 from tests.networks.detection.test_centernet2 import tiny as centernet2
 from tests.networks.detection.test_families import FAMILIES, PICTURES, SIZE
 from tests.networks.detection.test_vit_pyramid import build as vitdet
+from visionscapes.loading import load
 from visionscapes.renamed_options import with_new_names
 
 
@@ -85,3 +88,14 @@ def test_visual_tokens(tmp_path, device):
     assert ids.is_cuda
     torch.save({"centres": learned.centres}, tmp_path / "centres.pt")
     assert torch.equal(CodebookFile(str(tmp_path / "centres.pt"))(images, (4, 4)), ids.cpu())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_loaded_modules_answer_on_the_processor(name, device):
+    """Whatever device they compute on; the results of a processor and of a pretended GPU are those of one picture."""
+    model = load(trained(name), device=device)
+    given = [pixels(64, 64, 1)[..., 0] % 19] if name == "GRIT" else []
+    found = model(*given, pixels(64, 64))
+    assert model.device.type == "cuda"
+    values = [found] if isinstance(found, torch.Tensor) else vars(found).values()
+    assert not any(isinstance(value, torch.Tensor) and value.is_cuda for value in values)

@@ -344,7 +344,7 @@ def test_loading_from_a_checkpoint(tmp_path):
 def test_checkpoints_keep_the_names_of_the_classes():
     found, checkpoint = module("Detector"), {}
     found.on_save_checkpoint(checkpoint)
-    assert checkpoint == {}
+    assert "categories" not in checkpoint
     found.categories = [{"id": 3, "name": "car"}]
     found.on_save_checkpoint(checkpoint)
     other = module("SparseDet")

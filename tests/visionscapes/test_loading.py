@@ -319,6 +319,21 @@ class TestPlaces:
         with pytest.raises(UserError, match="no option long_side of the inputs: there are longer_side, upright"):
             load(trained("LiFT"), long_side=64)
 
+    def test_a_configuration_with_weights(self, tmp_path):
+        model = load("configs/syncnet.yaml", weights="weights/syncnet.safetensors")
+        state = load_file("weights/syncnet.safetensors")
+        found = model.module.network.state_dict()
+        assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in state.items())
+        assert model.inputs.face_size == 48
+        for place, said in (
+            (trained("LiFT") / "checkpoints" / "last.ckpt", "cannot be read|no configuration of a method"),
+            ("configs/supervision/dino.yaml", "of DINO, which has no such option"),
+        ):
+            with pytest.raises(UserError, match=said):
+                load(place, weights="weights/syncnet.safetensors")
+        with pytest.raises(UserError, match="holds weights alone: name the configuration"):
+            load("weights/syncnet.safetensors")
+
     def test_what_trains_nothing_needs_no_checkpoint(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)  # configurations of ours are found from any folder
         model = load("configs/vit_analysis.yaml", shorter_side=64)

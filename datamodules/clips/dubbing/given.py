@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from datamodules.clips.dubbing.schedule import Length
 from datamodules.clips.dubbing.videos import VideosToDub
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.given import path_of
+from datamodules.clips.given import in_memory, path_of
 from datamodules.common.given import Asked, Batch, Given
 from datamodules.common.given_pictures import listed
 from visionscapes.checks import Bounds, ImageSize, check_options
@@ -66,7 +66,7 @@ class GivenVideos(Given):
 
         def batches(most: int) -> Iterator[Batch]:
             for path, sound in pairs:
-                yield from VideosToDub(
+                chunks = VideosToDub(
                     [path],
                     sound,
                     face_size=self.face_size,
@@ -74,5 +74,6 @@ class GivenVideos(Given):
                     length=self.length,
                     most_turned=self.most_turned,
                 )
+                yield from in_memory(chunks, str(path))
 
         return Asked(batches, many, MadeVideo.series)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.given import path_of
+from datamodules.clips.given import in_memory, path_of
 from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
 from datamodules.clips.heads.source import FoundShots, shots_of, shots_of_images
 from datamodules.clips.heads.transfer import LandmarksMode
@@ -81,7 +81,7 @@ class GivenHeads(Given):
         def batches(most: int) -> Iterator[Batch]:
             for path in paths:
                 files = find_videos(path, name=NAME, expected=EXPECTED, remedies=REMEDIES)[1]
-                yield from HeadsToReenact(shots, files, how=how)
+                yield from in_memory(HeadsToReenact(shots, files, how=how), path)
 
         return Asked(batches, many, MadeVideo.series)
 

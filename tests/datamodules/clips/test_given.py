@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from datamodules.clips.faces.face_options import FaceOptions
-from datamodules.clips.given import GivenClips, path_of
+from datamodules.clips.given import GivenClips, in_memory, path_of
 from datamodules.clips.prepared_clips import Clips
 from datamodules.clips.talking_world import TalkingWorld
 from tests.helpers.face_files import needs_face_files
@@ -44,3 +44,12 @@ def test_errors(tmp_path):
     with pytest.raises(UserError, match=r"gone\.mp4"):
         list(GivenClips().ask(tmp_path / "gone.mp4").batches(1))
     assert path_of(tmp_path, "x") == str(tmp_path)
+
+
+def test_a_result_that_does_not_fit_is_told_before_it_is_made():
+    chunk = {"frames": [np.zeros((1080, 1920, 3), np.uint8)], "total": 2000}
+    with pytest.raises(UserError, match=r"a\.mp4, 2000 frames, would take 11\.6 GiB of memory: cut the video"):
+        next(in_memory([chunk], "a.mp4"))
+    few = chunk | {"total": 20}
+    assert list(in_memory([few], "a.mp4")) == [few]
+    assert list(in_memory([{"shots": torch.zeros(1, 3, 8, 8), "total": 1000}], "a.mp4"))
