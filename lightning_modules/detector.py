@@ -15,6 +15,7 @@ from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.absent_masks import passes_over_absent_masks
 from networks.detection.build import build_detector, set_progress
+from networks.detection.federated_loss import FederatedLoss, set_frequencies
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -90,10 +91,13 @@ class Detector(Method):
 
     @override
     def on_fit_start(self) -> None:
-        """Check that detector and data agree on the number of classes, and learn what these are called."""
+        """Check that detector and data agree on the number of classes; learn their names, and how frequent they are."""
         self._check_classes()
         known = getattr(getattr(self.trainer, "datamodule", None), "categories", None)
         self.categories = list(known or self.categories)
+        counts = getattr(getattr(self.trainer, "datamodule", None), "pictures_by_class", None)
+        if counts is not None and any(isinstance(module, FederatedLoss) for module in self.modules()):
+            set_frequencies(self.detector, counts().tolist())
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

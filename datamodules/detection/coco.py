@@ -21,6 +21,7 @@ from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
+from datamodules.detection.synthetic import SyntheticPictures
 from visionscapes.checks import (
     Among,
     AnyInt,
@@ -89,6 +90,7 @@ class COCODetection(DetectionDataModule):
         pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
             evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which.
+        synthetic: generated pictures to train on too, see `SyntheticPictures`.
 
     Raises:
         UserError: a number out of its range; in ``setup``, an unknown class, damaged annotations, or boxes that cannot
@@ -131,6 +133,7 @@ class COCODetection(DetectionDataModule):
         skip_missing: bool = False,
         leave_out_unused: bool = False,
         ambiguous_orientation: Literal["stored", "upright"] = "stored",
+        synthetic: SyntheticPictures = SyntheticPictures(),
     ):
         check_options(COCODetection, locals())
         super().__init__(
@@ -144,6 +147,7 @@ class COCODetection(DetectionDataModule):
             second_view=second_view,
             pictures=pictures,
             skip_unreadable=skip_unreadable,
+            synthetic=synthetic,
         )
         if train_images_count is not None and train_images_percent is not None:
             raise UserError("train_images_count and train_images_percent are both given: set one of them to null")

@@ -1,7 +1,7 @@
 """What every data set for object detection shares: sizes, views, batches and loaders."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from datamodules.detection.given import GivenScenes
 from datamodules.detection.label_columns import labels_of
 from datamodules.detection.mixing import both, mixed_order
 from datamodules.detection.prediction import EvaluatedPictures, PicturesToDetect, collate_to_detect
+from datamodules.detection.records import CocoRecords
 from datamodules.detection.samples import EvaluationSamples, TrainingSamples, collate
 from datamodules.detection.second_view import SecondView
 from datamodules.detection.synthetic import SyntheticPictures
@@ -92,6 +93,20 @@ class DetectionDataModule(PredictsFiles, ABC):
         """Return how often each training picture is gone through in an epoch; None for once."""
         return None
 
+    def pictures_by_class(self) -> np.ndarray:
+        """Return (K,) int64, how many real training pictures show each class, after ``setup``."""
+        counts = np.zeros(len(self.classes), np.int64)
+        for labels in self.label_sets():
+            counts[labels] += 1
+        return counts
+
+    def label_sets(self) -> Iterable[np.ndarray]:
+        """Return, for every training picture, the labels of what is to be trained on in it, each once."""
+        images = self.training_images()
+        if isinstance(images, CocoRecords):  # without building each record
+            return images.label_sets()
+        return (np.unique(each.labels[~each.removed & ~each.ignored]) for each in images)
+
     @property
     def categories(self) -> list[dict[str, Any]]:
         """Number and name of every class by label, {"id", "name"} as in COCO's files; none before they are known."""
@@ -138,11 +153,13 @@ class DetectionDataModule(PredictsFiles, ABC):
     @override
     def train_dataloader(self) -> DataLoader:
         samples = self._training_samples(self.training_images(), self.with_masks, self.repeats())
-        generated = self.synthetic.records(self.classes)
+        sampling = self.synthetic.mixing == "sampling"
+        with_masks = self.with_masks and not sampling  # batches of one kind do without
+        generated = self.synthetic.records(self.classes, with_masks)
         sampler = None
         if generated is not None:
-            others = self._training_samples(generated, with_masks=False)
-            if self.synthetic.mixing == "sampling":
+            others = self._training_samples(generated, with_masks)
+            if sampling:
                 sampler = mixed_order(
                     len(samples),
                     len(others),

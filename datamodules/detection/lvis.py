@@ -18,6 +18,7 @@ from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, records
 from datamodules.detection.second_view import SecondView
+from datamodules.detection.synthetic import SyntheticPictures
 from visionscapes.checks import Among, AnyInt, PositiveInt, PositiveShare, Workers, check_options
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
@@ -61,6 +62,7 @@ class LVISDetection(DetectionDataModule):
         pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
             evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which.
+        synthetic: generated pictures to train on too, see `SyntheticPictures`.
 
     Raises:
         UserError: a number out of its range; in ``setup``, damaged annotations, or boxes that cannot be right.
@@ -87,6 +89,7 @@ class LVISDetection(DetectionDataModule):
         second_view: SecondView | None = None,
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
+        synthetic: SyntheticPictures = SyntheticPictures(),
     ):
         check_options(LVISDetection, locals())
         super().__init__(
@@ -100,6 +103,7 @@ class LVISDetection(DetectionDataModule):
             second_view=second_view,
             pictures=pictures,
             skip_unreadable=skip_unreadable,
+            synthetic=synthetic,
         )
         self.root, self.repeat_threshold = Path(root).expanduser(), repeat_threshold
         self.given = {"train": train_annotations, "val": val_annotations}

@@ -40,11 +40,13 @@ class SyntheticPictures:
     probability: Share = 0.2
     mixing: Literal["sampling", "concatenation"] = "sampling"
 
-    def records(self, classes: Sequence[str]) -> CocoRecords | None:
+    def records(self, classes: Sequence[str], with_masks: bool = False) -> CocoRecords | None:
         """Return the generated pictures, None if there are none to be trained on.
 
         Args:
             classes: names of the classes of the real pictures, by label.
+            with_masks: read masks too, of which generated pictures have none, so that their objects are learnt as
+                boxes in batches that have masks of others.
 
         Raises:
             DatasetNotFoundError: the file or pictures are missing.
@@ -56,7 +58,7 @@ class SyntheticPictures:
         folder = path.parent / "images" if self.images is None else Path(self.images).expanduser()
         if not path.is_file():
             raise _not_found(path.parent, path)
-        coco = with_labels_of(read_annotations(path), classes)
+        coco = with_labels_of(read_annotations(path, with_masks), classes)
         paths, absent = locate_pictures(coco, [folder])
         if absent.any():
             refuse_outside(coco, absent)

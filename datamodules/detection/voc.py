@@ -22,6 +22,7 @@ from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.records import CocoRecords, drawn_split, records, stem_as_id, with_removed
 from datamodules.detection.second_view import SecondView
+from datamodules.detection.synthetic import SyntheticPictures
 from datamodules.detection.voc_annotations import CLASSES, as_json, read_sets, set_names, voc_roots
 from visionscapes.checks import Among, AnyInt, NonNegativeInt, Percent, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError, tell
@@ -66,6 +67,7 @@ class VOCDetection(DetectionDataModule):
         pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
             evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which.
+        synthetic: generated pictures to train on too, see `SyntheticPictures`.
 
     Raises:
         UserError: a set is not written as year and split, or a number below 1; in ``setup``, damaged annotations, boxes
@@ -96,6 +98,7 @@ class VOCDetection(DetectionDataModule):
         second_view: SecondView | None = None,
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
+        synthetic: SyntheticPictures = SyntheticPictures(),
     ):
         check_options(VOCDetection, locals())
         super().__init__(
@@ -109,6 +112,7 @@ class VOCDetection(DetectionDataModule):
             second_view=second_view,
             pictures=pictures,
             skip_unreadable=skip_unreadable,
+            synthetic=synthetic,
         )
         if full_annotations is not None and train_annotations is None:
             raise UserError("full_annotations is given without train_annotations, the part of it to train on")

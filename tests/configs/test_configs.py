@@ -43,6 +43,10 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py",
     "configs/gen2det.yaml": "tests/configs/test_gen2det.py",
+    **{
+        f"configs/paper/gen2det_{name}.yaml": "tests/configs/test_gen2det.py"
+        for name in ("lvis", "coco", "ld_coco", "centernet2")
+    },
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
     **dict.fromkeys(REENACTING, "tests/configs/test_lsr_paper.py"),

@@ -1,13 +1,20 @@
-"""configs/gen2det.yaml, trained on a few pictures that look generated."""
+"""Gen2Det trained on a few pictures that look generated.
+
+configs/gen2det.yaml, configs/paper/gen2det_lvis.yaml, configs/paper/gen2det_coco.yaml,
+configs/paper/gen2det_ld_coco.yaml, configs/paper/gen2det_centernet2.yaml
+"""
 
 import csv
 
 import pytest
 
 import cli
-from tests.configs.test_detection import SCENES, figures, fit
+from datamodules import COCODetection, LVISDetection
+from tests.configs.test_detection import SCENES, SMALL, TINY, TINY_MASKS, figures, fit, overrides
 from tests.helpers.generated_pictures import write_generated
+from tests.helpers.replicas_detection import make_coco_detection, make_lvis
 from tests.helpers.runs import ROOT
+from tests.lightning_modules.gen2det.cases import SMALL_CENTERNET
 
 CONFIG = "--config=configs/gen2det.yaml"
 
@@ -41,3 +48,56 @@ def test_generated_pictures_that_are_missing_end_it_with_the_commands_that_make_
         cli.main([*words, *SCENES, "--trainer.accelerator=cpu"])
     assert ended.value.code == 2
     assert "python cli.py predict --config configs/gen2det_generate.yaml" in capsys.readouterr().err
+
+
+LVIS, COCO = "--config=configs/paper/gen2det_lvis.yaml", "--config=configs/paper/gen2det_coco.yaml"
+
+
+def generated_for(data, folder):
+    """Write generated pictures with the classes of a replica, where the thesis' configurations look for them."""
+    data.setup("fit")
+    return write_generated(folder, count=18, names=data.classes)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_lvis(probability, tmp_path, monkeypatch):
+    make_lvis(tmp_path)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    generated_for(LVISDetection(str(tmp_path / "coco")), tmp_path / "gen2det" / "lvis")
+    small = overrides("configs/paper/gen2det_lvis.yaml", TINY | TINY_MASKS)
+    words = [LVIS, small, *SMALL, "--model.init_args.num_classes=4", f"--data.synthetic.probability={probability}"]
+    run = fit(tmp_path, *words)
+    assert run.trainer.global_step == 2
+    assert set(figures(run, "lvis")) >= {"AP", "APr", "APc", "APf"}
+
+
+def test_centernet2_learns_how_frequent_classes_are(tmp_path, monkeypatch):
+    make_lvis(tmp_path)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    data = LVISDetection(str(tmp_path / "coco"))
+    generated_for(data, tmp_path / "gen2det" / "lvis")
+    own = {key: value for key, value in SMALL_CENTERNET.items() if not key.endswith("power")}
+    small = overrides("configs/paper/gen2det_centernet2.yaml", own)
+    fragment = "--config=configs/paper/gen2det_centernet2.yaml"
+    run = fit(tmp_path, LVIS, fragment, small, *SMALL, "--model.init_args.num_classes=4")
+    assert run.trainer.global_step == 2
+    losses = [each.loss_cls for each in run.model.detector.roi_head.bbox_head]
+    assert all(loss.frequencies.tolist() == data.pictures_by_class().tolist() for loss in losses)
+    assert data.pictures_by_class().sum() > 0
+
+
+@pytest.mark.parametrize("fragment", [[], ["--config=configs/paper/gen2det_ld_coco.yaml"]])
+@pytest.mark.parametrize("mixing", ["sampling", "concatenation"])
+def test_coco(fragment, mixing, tmp_path, monkeypatch):
+    make_coco_detection(tmp_path)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    folder = "ld_coco_10" if fragment else "coco"
+    path = generated_for(COCODetection(str(tmp_path / "coco")), tmp_path / "gen2det" / folder)
+    path.rename(path.with_name("annotations.json" if fragment else "filtered.json"))
+    small = overrides("configs/paper/gen2det_coco.yaml", TINY | TINY_MASKS)
+    words = [LVIS, COCO, *fragment, small, *SMALL, "--model.init_args.num_classes=3", "--model.tau_i=null"]
+    if fragment:
+        words.append("--data.init_args.train_images_percent=100")
+    run = fit(tmp_path, *words, f"--data.synthetic.mixing={mixing}")
+    assert run.trainer.global_step == 2
+    assert "AP" in figures(run, "coco")

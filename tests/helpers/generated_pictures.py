@@ -20,7 +20,7 @@ def write_generated(folder: Path, count: int = 9, names: Sequence[str] = NAMES, 
         name = f"{k:03d}.png"
         Image.fromarray(np.full((SIZE, SIZE, 3), 10 * k, np.uint8)).save(folder / "images" / name)
         images.append({"id": k, "file_name": name, "height": SIZE, "width": SIZE})
-        category = first + 3 * (k % (len(names) // 3))
+        category = first + 3 * (k % max(len(names) // 3, 1))
         box = [10, 12, 20, 24]
         annotations.append({"id": k, "image_id": k, "category_id": category, "bbox": box, "area": 480, "iscrowd": 0})
     categories = [{"id": first + place, "name": name} for place, name in enumerate(names)]
