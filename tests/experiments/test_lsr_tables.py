@@ -192,7 +192,7 @@ def produced(run):
         figures |= {(name, method) for method in methods}
     assert "HeadEvaluation" in callbacks
     by_group = [f"{name}, {group}" for name in ("NMKE", "ID-SIM", "L1") for group in GROUPS]
-    names = ["NMKE", "ID-SIM", "L1", *by_group]
+    names = ["NMKE", "ID-SIM", "L1", "no face", *by_group]
     figures |= {(name, method) for name in names for method in (*methods, UNMOVED)}
     if drawn:
         figures |= {(name, ORACLE) for name in ("layout accuracy", "layout mIoU")}
@@ -218,7 +218,7 @@ def known_to_be_empty(name, scale, cell):
         fidelity = ("PSNR", "SSIM", "Feature distance", "Frechet distance") if row == "Source" else ()
         return row in CITED or column in (*fidelity, *of_controls, *crossed)
     if name == "section_6_1_1_2":
-        labels, of_images = ("Accuracy", "mIoU"), ("L1", "ID-SIM", "NMKE")
+        labels, of_images = ("Accuracy", "mIoU"), ("L1", "ID-SIM", "NMKE", "No face")
         if row == "Oracle":
             return column not in labels
         return column not in of_images if row == "Source" else row.startswith("Pre-") and column.endswith("distance")
