@@ -73,7 +73,7 @@ class CocoSource:
         exported = self._exported[0 if part == "train" else 1]
         if self.annotations[part] is None and exported is not None:
             return exported
-        return annotation_file(self.annotations[part], self.root, [str(self.usual(part))])
+        return annotation_file(self.annotations[part], self.root, [str(self.usual(part).relative_to(self.root))])
 
     def folders(self, part: Part) -> list[Path]:
         """Return the folders in which the pictures of a part are looked for.

@@ -19,8 +19,8 @@ def print_summary(report: DataReport) -> None:
 
 
 def shortened(finding: DataFinding) -> str:
-    """Return a finding in one line that a terminal can show."""
-    text = " ".join(map(printable, str(finding).split()))
+    """Return a finding in one line that a terminal can show; of several lines, the first."""
+    text = " ".join(map(printable, str(finding).partition("\n")[0].split()))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 

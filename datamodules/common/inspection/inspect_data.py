@@ -75,7 +75,7 @@ def inspect_data(datamodule: LightningDataModule, *, files: int | None = None, b
     """
     report = DataReport(type(datamodule).__name__)
     with _collected(report.findings):
-        if not _tried(report, "setup", lambda: _set_up(datamodule)):
+        if not _tried(report, "setup", lambda: _set_up(datamodule)) and not _set_up_without_missing(datamodule):
             return report
         if isinstance(datamodule, HasContents):
             _tried(report, "contents", lambda: report.contents.update(datamodule.contents()))
@@ -103,6 +103,18 @@ def inspect_data(datamodule: LightningDataModule, *, files: int | None = None, b
 def _set_up(datamodule: LightningDataModule) -> None:
     datamodule.prepare_data()
     datamodule.setup("fit")
+
+
+def _set_up_without_missing(datamodule: LightningDataModule) -> bool:
+    """Set up what is there, so that it is looked at although something is missing; return whether that went well."""
+    if getattr(datamodule, "skip_missing", True):
+        return False
+    vars(datamodule)["skip_missing"] = True
+    try:
+        _set_up(datamodule)
+    except Exception:  # the first error has been written down
+        return False
+    return True
 
 
 def _look_at_part(report: DataReport, name: str, part: PartContents, *, files: int | None) -> None:

@@ -29,6 +29,13 @@ def test_cocos_own_files_are_the_published_ones(tmp_path):
     assert not source(root, held_out=True).published
 
 
+def test_a_root_in_the_working_directory_is_one(tmp_path, monkeypatch):
+    make_coco_detection(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val"):
+        assert source("coco").annotation_file(part) == Path("coco") / "annotations" / f"instances_{part}2017.json"
+
+
 def test_an_empty_folder_lacks_coco_and_own_data(tmp_path):
     found = source(tmp_path)
     assert found.published

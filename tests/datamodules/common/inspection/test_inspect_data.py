@@ -124,6 +124,16 @@ def test_a_set_that_cannot_be_found_ends_with_its_own_message(tmp_path):
     assert not report.loaders
 
 
+def test_what_is_there_is_looked_at_although_a_picture_is_missing(tmp_path):
+    coco = make_coco_detection(tmp_path)
+    (coco / "train2017" / "000000000009.jpg").unlink()
+    report = inspect_data(datamodules.COCODetection(str(coco), train_sizes=[32], test_size=32, **SMALL))
+    assert [finding.part for finding in report.errors] == ["setup"]
+    assert "000000000009.jpg" in report.errors[0].text
+    assert report.stored["train"].count == 3
+    assert report.boxes["train"].count > 0
+
+
 def test_label_maps_that_do_not_fit_are_errors(tmp_path):
     options = paired(tmp_path)
     Image.fromarray(np.full((15, 20), 9, np.uint8)).save(next((tmp_path).rglob("labels/c.png")))
