@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from typing_extensions import override
 
@@ -18,6 +18,7 @@ from networks.dubbed import Dubbed
 from networks.pasting import pasted
 from networks.sync_network import SyncNetwork
 from visionscapes.errors import UserError
+from visionscapes.files import write_bytes
 from visionscapes.results import MadeVideo
 
 SYNCNET = "syncnet"  # in a checkpoint: the shape of the SyncNet that the sound's encoder started from
@@ -228,7 +229,8 @@ class DubbingModule(WindowLosses):
             return options
         shape = made_of[SYNCNET]
         stand_in = folder / "syncnet.safetensors"
-        save_file(SyncNetwork(**shape).state_dict(), stand_in, {name: str(value) for name, value in shape.items()})
+        written = {name: str(value) for name, value in shape.items()}
+        write_bytes(stand_in, save(SyncNetwork(**shape).state_dict(), written))
         return options | {"audio": {**audio, "syncnet": str(stand_in)}}
 
     @override
