@@ -17,7 +17,7 @@ from datamodules.detection.json_entries import GET_AGAIN, EntryProblem, JsonFile
 from visionscapes.errors import UserError
 
 LISTS = ("images", "annotations", "categories")
-SKIP_ORPHANS = "take them out, or leave them out with --data.init_args.skip_missing=true"
+SKIP_ORPHANS = "take them out, or train without them, --data.init_args.skip_missing=true"
 # What tells another format by its outermost keys, and how to get at one in COCO's format.
 OTHER_FORMATS = {
     "shapes": "a file of labelme, which has one for each picture: convert them, with labelme2coco for example",

@@ -14,7 +14,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_files import annotation_file
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
-from datamodules.detection.picture_places import locate_pictures, refuse_outside, usual_folders
+from datamodules.detection.picture_places import locate_pictures, refuse_outside, usual_folders, without_missing
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, records
 from datamodules.detection.second_view import SecondView
@@ -35,6 +35,7 @@ REMEDIES = (
     "If you have it, point to its folder: --data.init_args.root=<folder that holds train2017 and val2017>",
     "If not, download train2017.zip and val2017.zip from cocodataset.org, lvis_v1_train.json.zip and"
     " lvis_v1_val.json.zip from lvisdataset.org, and unpack them there",
+    "Leave out what is missing: --data.init_args.skip_missing=true",
 )
 
 
@@ -58,6 +59,8 @@ class LVISDetection(DetectionDataModule):
         longest: most pixels of the longer side.
         test_size: shorter side in pixels of pictures to evaluate on.
         with_masks: whether training batches and the truth hold "masks".
+        skip_missing: leave out pictures that are not there, and annotations of pictures or categories that the file
+            does not define, and say how many; an error if not.
         second_view: draws "second_view", for methods that compare two views of a picture.
         pictures: to predict: a file, a folder, a pattern such as "photos/*.jpg", or a list of these; those that are
             evaluated if None.
@@ -90,6 +93,7 @@ class LVISDetection(DetectionDataModule):
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
         synthetic: SyntheticPictures = SyntheticPictures(),
+        skip_missing: bool = False,
     ):
         check_options(LVISDetection, locals())
         super().__init__(
@@ -106,6 +110,7 @@ class LVISDetection(DetectionDataModule):
             synthetic=synthetic,
         )
         self.root, self.repeat_threshold = Path(root).expanduser(), repeat_threshold
+        self.skip_missing = skip_missing
         self.given = {"train": train_annotations, "val": val_annotations}
         self.train: CocoRecords | None = None
         self.val: CocoRecords | None = None
@@ -164,7 +169,7 @@ class LVISDetection(DetectionDataModule):
         path = self._annotation_file(part)
         if not path.is_file():
             raise self._not_found(path)
-        coco = read_annotations(path, self.with_masks)
+        coco = read_annotations(path, self.with_masks, skip_orphans=self.skip_missing)
         if not set(coco.frequencies) <= {"r", "c", "f"}:
             raise UserError(
                 f'{path} does not give a "frequency" of r, c or f to every category: give a file of LVIS v1'
@@ -172,7 +177,9 @@ class LVISDetection(DetectionDataModule):
         if self.given[part] is None:
             compare_count(f"LVIS v1 {part}", "images", len(coco.image_ids), PUBLISHED_IMAGES[part])
         paths, absent = locate_pictures(coco, usual_folders(self.root, path, ["", "images", "train2017"]))
-        if absent.any():
+        if self.skip_missing:
+            coco, paths = without_missing(coco, paths, absent, f"LVIS v1 {part}", self.root)
+        elif absent.any():
             refuse_outside(coco, absent)
             raise self._not_found(first_names([Path(each) for each in np.array(paths)[absent].tolist()], self.root))
         return records(coco, paths, f"LVIS v1 {part}", evaluated=part == "val")

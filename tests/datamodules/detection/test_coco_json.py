@@ -131,7 +131,7 @@ ENTRY = r"annotation 700 \(entry 1 of .annotations., character \d+\)"
         (
             lambda content: first(content).update(image_id=77),
             ENTRY + r': "image_id" is 77, which is not in "images" \(1 of 6 annotations are of 1 images that are not '
-            r"there\): take them out, or leave them out with --data\.init_args\.skip_missing=true",
+            r"there\): take them out, or train without them, --data\.init_args\.skip_missing=true",
         ),
         (
             lambda content: first(content).update(category_id=2),

@@ -166,3 +166,12 @@ def test_workers_give_the_same_batches(root):
         assert one["image_id"] == other["image_id"]
         for a, b in zip(one["image"], other["image"], strict=True):
             assert torch.equal(a, b)
+
+
+def test_what_is_missing_is_left_out_on_request_and_counted(root, caplog):
+    (root / "train2017" / "000000000009.jpg").unlink()
+    edit_json(root / TRAIN, lambda content: content["annotations"][2].update(image_id=77))
+    data = ready(root, skip_missing=True)
+    assert [each.image_id for each in data.training_images()] == [25, 30, 34]
+    assert [len(each.labels) for each in data.training_images()] == [0, 0, 2]
+    assert "LVIS v1 train: left out 1 of 4 pictures: they are not there" in caplog.text
