@@ -1,6 +1,5 @@
 """Dense features of any timm ViT at one layer and facet; computation stops at that layer."""
 
-import copy
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
@@ -9,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from networks.position_tables import RESIZE, CentredRotary, of_any_size
+from networks.any_size import prepare_vit, with_same_weights
+from networks.position_tables import RESIZE, of_any_size
 from networks.weights import load_weights
 from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
 from visionscapes.errors import UserError
@@ -135,14 +135,9 @@ class ViTFeatures(nn.Module):
 
         Whoever follows it once, to export it, has it for images of all sizes. Features are equal up to rounding.
         """
-        kept = {id(each): each for each in (*self.parameters(), *self.buffers())}
-        network = copy.deepcopy(self, kept)
+        network = with_same_weights(self)
         network.position_embedding = of_any_size(self.position_embedding)
-        if (rotary := CentredRotary.in_place_of(getattr(network.vit, "rope", None))) is not None:
-            network.vit.rope = rotary
-        for block in network.vit.blocks:
-            if type(block).__module__.endswith("_sam"):  # its attention has no axis of heads, which exporters expect
-                block.attn.fused_attn = False
+        prepare_vit(network.vit)
         return network
 
     def grid(self, height: int, width: int) -> tuple[int, int]:

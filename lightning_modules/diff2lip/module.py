@@ -13,6 +13,7 @@ from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.diffusion import Diffusion, DiffusionOptions, frame_noise, window_noise
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
 from lightning_modules.diff2lip.experts import ExpertOptions
+from lightning_modules.diff2lip.exporting import diffusion
 from lightning_modules.diff2lip.loss import l2_loss, simple_loss, snr_weight
 from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.masks import Mask
@@ -26,6 +27,7 @@ from networks.face_region import FaceRegion
 from networks.sync_network import precise
 from visionscapes.checks import ImageSize, NonNegativeInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 
 
@@ -229,6 +231,19 @@ class Diff2Lip(DubbingModule):
 
         scheduler = self.diffusion.scheduler(max(options.steps, least), options.spacing)
         return sampled(guided(predict, without, options.guidance), noise, scheduler)
+
+    def exportable(self) -> list[Exportable]:
+        """Return sound encoder and UNet to export, with the steps of the sampling that they are called in."""
+        options, scheduler = self.sampling, self.diffusion.scheduler(self.sampling.steps, self.sampling.spacing)
+        alphas, stride = scheduler.alphas_cumprod.tolist(), self.diffusion.options.steps // options.steps
+        schedule = [(t, alphas[t], alphas[t - stride] if t >= stride else 1.0) for t in scheduler.timesteps.tolist()]
+        about = {
+            "prediction": self.diffusion.options.prediction,
+            "steps": self.diffusion.options.steps,
+            "guidance": options.guidance,
+            "trained_on_drawn_faces": self.trained_on_drawn,
+        }
+        return diffusion(self.shown, self.view, schedule, about)
 
     @torch.no_grad()
     def trace(

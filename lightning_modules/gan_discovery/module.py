@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from lightning_modules.gan_discovery.attributor import Attributor
+from lightning_modules.gan_discovery.exporting import attribution
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
 from lightning_modules.gan_discovery.network import AttributionNetwork, AttributionNetworkOptions
 from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
@@ -19,6 +20,7 @@ from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.grouped_options import GroupedOptions
 from visionscapes.checks import AnyInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 from visionscapes.processes import from_first, gather_objects, overwrite_by_first
 from visionscapes.progress import track
@@ -315,6 +317,10 @@ class GANDiscovery(GroupedOptions):
     # ``test`` attributes the discovery images as if they were new: images the rounds have never seen may be given.
     on_test_start = on_predict_start
     test_step = predict_step
+
+    def exportable(self) -> list[Exportable]:
+        """Return the network to export: images to features and logits."""
+        return [attribution(self.network, None if self.attributor is None else self.attributor.names)]
 
     # --------------------------------------------------------------------------------------------- checkpoints
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
+from lightning_modules.grit.exporting import exported_grit
 from lightning_modules.grit.loss import code_penalty, pixel_loss
 from lightning_modules.grit.network import GRITGenerator, GRITGeneratorOptions
 from lightning_modules.paired_translation import PairedTranslation, Translated, channels_of
@@ -17,6 +18,7 @@ from networks.gan.noise import draw_noise
 from networks.generated import Generated
 from networks.perceptual import VGGPerceptual
 from visionscapes.checks import ImageSize, NonNegativeFloat, PositiveInt, check_options
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 
 
@@ -122,3 +124,7 @@ class GRIT(PairedTranslation):
         if noise is not None and self.noise:
             maps = draw_noise(generator.noise_shapes(), len(style), noise, self.device)
         return generator(condition, generator.style(style, condition), maps)
+
+    def exportable(self) -> list[Exportable]:
+        """Return the generator to export, with all that varies as inputs."""
+        return exported_grit(self)

@@ -1,9 +1,9 @@
 """LiFT as a network of its own, from images to lifted features."""
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from networks.any_size import top_left
 from networks.lift_block import LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from visionscapes.exporting.parts import BATCH, Exportable, Input, Size
@@ -26,10 +26,8 @@ class LiftedAtAnySize(nn.Module):
         """Return features (B, C, 2h, 2w) of images (B, 3, H, W) in [0, 1]."""
         h, w = self.backbone.grid(images.shape[2], images.shape[3])
         patch, stride = self.backbone.patch_size, self.backbone.stride
-        # What the ViT leaves unseen is cut off as a copy: whether a part of an image is one depends on its size.
-        rows = torch.arange((h - 1) * stride + patch, device=images.device)
-        columns = torch.arange((w - 1) * stride + patch, device=images.device)
-        seen = images.index_select(2, rows).index_select(3, columns)
+        # What the ViT leaves unseen is cut off.
+        seen = top_left(images, (h - 1) * stride + patch, (w - 1) * stride + patch)
         return self.block(self.backbone(seen), self.backbone.normalise(seen))
 
 

@@ -13,12 +13,14 @@ from typing_extensions import override
 from lightning_modules.adversarial import AdversarialModule
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
+from lightning_modules.lsr.exporting import heads
 from lightning_modules.lsr.loss_options import LayoutLossOptions
 from lightning_modules.lsr.network import signed
 from networks.companion import Companion
 from networks.reenacted import Reenacted, method_name, shot_numbers
 from visionscapes.checks import Among, Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.results import MadeVideo
 
 
@@ -305,6 +307,10 @@ class HeadModule(AdversarialModule):
                 f"{self.image_size}: crop them so"
             )
         return unit(images)
+
+    def exportable(self) -> list[Exportable]:
+        """Return encoder and generator to export."""
+        return heads(self.shown, self.image_size, self.trained_on_drawn)
 
     # ------------------------------------------------------------------------------------------- checkpoints
 

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,10 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from lightning_modules.method import Method
+from lightning_modules.supervision.exporting import dense_vit
 from networks.vit_features import create_vit
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 
 # Of the data rather than of a checkpoint: the networks start from random weights.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -80,6 +83,11 @@ class ViTSupervision(Method):
             UserError: it is smaller than a patch.
         """
         _check_size(self.kept_vit().vit, height, width)
+
+    def exportable(self) -> list[Exportable]:
+        """Return the ViT to export: images to patch tokens, normalising inside."""
+        kept, name = self.kept_vit(), type(self).__name__.lower()
+        return [dense_vit(*kept, reference=partial(patch_tokens, kept), name=f"{name}_vit")]
 
     @override
     def default_inputs(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from lightning_modules.grouped_options import GroupedOptions
 from lightning_modules.schedule import adamw_with_cosine
 from lightning_modules.syncnet.augmentation import SyncAugmentation
+from lightning_modules.syncnet.exporting import towers
 from lightning_modules.syncnet.loss import balanced_pair_loss, contrastive_loss, pair_loss
 from metrics.lip_sync import sync_scores
 from metrics.sync_pairs import SyncPairs, held_out_pairs
@@ -20,6 +21,7 @@ from networks.sync_network import SyncNetwork
 from networks.weights import read_state_dict
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 from visionscapes.results import SyncResult
 
@@ -215,6 +217,10 @@ class SyncNet(GroupedOptions):
     def backbone_state(self) -> dict[str, Tensor]:
         """Return the network's weights, which ``callbacks.BackboneWriter`` keeps."""
         return self.network.state_dict()
+
+    def exportable(self) -> list[Exportable]:
+        """Return the towers of faces and of sound to export."""
+        return towers(self.network)
 
     def backbone_options(self) -> dict[str, str]:
         """Return with which options the network is made again."""

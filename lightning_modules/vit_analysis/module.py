@@ -10,10 +10,12 @@ from torch import nn
 from typing_extensions import override
 
 from lightning_modules.method import Method
+from lightning_modules.vit_analysis.exporting import layers_of_vit
 from networks.vit_features import create_vit
 from networks.vit_layers import Layered, LayeredViT, RandomFeatures
 from visionscapes.checks import ChannelDeviations, ChannelMeans, ImageSize, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 
 RANDOM = "Random"
 
@@ -123,6 +125,10 @@ class ViTAnalysis(Method):
     def dense_features(self) -> dict[str, Layered]:
         """Return the ViTs by name: each gives the patch tokens of all its layers."""
         return self.layered()
+
+    def exportable(self) -> list[Exportable]:
+        """Return the ViTs to export: images to the patch tokens of all layers."""
+        return [layers_of_vit(*each) for each in self.layered().items() if not isinstance(each[1], RandomFeatures)]
 
     def described(self) -> list[dict[str, Any]]:
         """Return what reports say of every model, in plain values."""

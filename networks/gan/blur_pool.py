@@ -26,7 +26,9 @@ def blur_pool(x: Tensor) -> Tensor:
         # Its backward pass takes a CPU ten times as long in bfloat16 as in float32.
         with torch.autocast("cpu", enabled=False):
             return blur_pool(x.float()).to(x.dtype)
-    binomial = _binomial(x.shape[1], x.dtype, x.device)
+    # What an exporter makes while it follows a network is no tensor that could be kept.
+    make = _binomial.__wrapped__ if torch.compiler.is_exporting() else _binomial
+    binomial = make(x.shape[1], x.dtype, x.device)
     differentiated, kind = x.requires_grad and torch.is_grad_enabled(), x.device.type
     autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     if differentiated and not autocast and not torch.compiler.is_compiling():

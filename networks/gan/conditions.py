@@ -19,5 +19,5 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     Raises:
         RuntimeError: a label beyond the classes (on a GPU, of the device).
     """
-    channels = torch.zeros(len(labels), classes, *labels.shape[1:], device=labels.device)
+    channels = torch.zeros(labels.shape[0], classes, *labels.shape[1:], device=labels.device)
     return channels.scatter_(1, labels.long().unsqueeze(1), 1)

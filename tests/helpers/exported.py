@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from visionscapes.exporting.export import TOLERANCE, export_networks
 from visionscapes.exporting.parts import BATCH, Exportable, Input, Size
 
 
@@ -63,3 +64,30 @@ def blurred() -> Offering:
     network = Blurred()
     network.norm.running_mean.fill_(0.1)
     return Offering(part(network))
+
+
+def same_as(part: Exportable, reference, tolerance: float = 1e-5) -> None:
+    """Assert that a network to export gives what the module itself gives, on inputs of all sizes.
+
+    Args:
+        part: to export.
+        reference: called with the inputs; gives outputs in order.
+        tolerance: largest difference.
+    """
+    for inputs in part.checks():
+        with torch.no_grad():
+            found, expected = part.network.eval()(*inputs), reference(*inputs)
+        found, expected = ([each] if isinstance(each, Tensor) else list(each) for each in (found, expected))
+        assert len(found) == len(expected) == len(part.outputs)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert theirs.std() > 100 * tolerance, "nothing that could differ"
+            torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=0)
+
+
+def exported(module, folder) -> dict[str, float]:
+    """Export a module in both formats, and return the differences by file."""
+    told: list[str] = []
+    written = export_networks(module, folder, say=told.append)
+    assert not [line for line in told if line.startswith(("note", "left out"))], told
+    assert all(each.difference < TOLERANCE / 10 for each in written), written
+    return {each.path.name: each.difference for each in written}

@@ -69,7 +69,8 @@ def export_networks(
     with evaluating(module):
         for part in module.exportable():
             try:
-                written += _export(part, Path(folder), formats, opset=opset, about=about or {}, say=say)
+                with uncompiled(part.network):
+                    written += _export(part, Path(folder), formats, opset=opset, about=about or {}, say=say)
             except UserError as error:
                 if not part.optional:
                     raise
@@ -119,6 +120,19 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for each, mode in before.items():
             each.training = mode
+
+
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """Have a network run its own code meanwhile, which exporters follow, and not what was compiled of it."""
+    compiled = {each: each._compiled_call_impl for each in network.modules() if each._compiled_call_impl is not None}
+    for each in compiled:
+        each._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for each, call in compiled.items():
+            each._compiled_call_impl = call
 
 
 class _Checks:

@@ -68,7 +68,7 @@ def to_program(part: Exportable) -> ExportedProgram:
         for each in part.inputs.values()
     ]
     parameters = list(inspect.signature(part.network.forward).parameters.values())
-    if parameters[-1].kind == inspect.Parameter.VAR_POSITIONAL:
+    if parameters[-1].kind == inspect.Parameter.VAR_POSITIONAL and len(shapes) >= len(parameters):
         single = len(parameters) - 1
         shapes[single:] = [tuple(shapes[single:])]
     examples = part.example()
@@ -128,7 +128,8 @@ def write_onnx(
             f"{part.name} has {weights / 2**30:.1f} GiB of weights, and an ONNX file holds 2 at most: export it with "
             "format pt2"
         )
-    with quiet():
+    # Without gradients, as when it was followed: attention would be another operator with other strides.
+    with torch.no_grad(), quiet():
         import onnx_ir
 
         model = torch.onnx.export(

@@ -14,6 +14,7 @@ from lightning_modules.adversarial_options import AdversarialOptions, HardwareOp
 from lightning_modules.diff2lip.audio_network import AudioOptions
 from lightning_modules.diff2lip.dubbing import DubbingModule, ReferenceFrame
 from lightning_modules.diff2lip.experts import ExpertOptions, sync_logits
+from lightning_modules.diff2lip.exporting import one_pass
 from lightning_modules.diff2lip.loss import masked_mean, sync_loss
 from lightning_modules.diff2lip.loss_options import ScheduledLosses
 from lightning_modules.diff2lip.masks import Mask
@@ -33,6 +34,7 @@ from visionscapes.checks import (
     check_options,
 )
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 
 BLACK = -1.0  # in place of what is to be generated; Diff2Lip has noise there
@@ -206,6 +208,10 @@ class Wav2Lip(DubbingModule):
         conditions = Conditions(masked, reference, mask)
         made = network(masked, step, network.embed(frame_mel), conditions=conditions)
         return precise(made[:, :COLOURS]).tanh()
+
+    def exportable(self) -> list[Exportable]:
+        """Return the generator to export, from frames and sound to mouths."""
+        return one_pass(self.shown, self.view, BLACK)
 
     # ------------------------------------------------------------------------------------------------- dubbing
 

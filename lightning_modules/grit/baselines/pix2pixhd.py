@@ -9,10 +9,12 @@ from typing_extensions import override
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.grit.baselines.matching import MatchingOptions, MatchingTranslation, PatchDiscriminatorOptions
 from lightning_modules.grit.baselines.pix2pixhd_network import Pix2PixHDGenerator, Pix2PixHDGeneratorOptions
+from lightning_modules.grit.exporting import exported_pix2pixhd
 from lightning_modules.paired_translation import Translated, channels_of
 from networks.gan.patch_discriminator import MultiScaleDiscriminator
 from networks.generated import Generated
 from visionscapes.checks import ImageSize, PositiveInt, check_options
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 
 
@@ -97,3 +99,7 @@ class Pix2PixHD(MatchingTranslation):
         """Return images of conditions in the style of others, whose label maps are "style_labels" if known."""
         image = self.shown(self.unsigned(condition), style, batch.get("style_labels"))
         return Generated(image.float(), {})
+
+    def exportable(self) -> list[Exportable]:
+        """Return the generator to export, with all that varies as inputs."""
+        return exported_pix2pixhd(self)

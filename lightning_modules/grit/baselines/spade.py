@@ -14,10 +14,12 @@ from lightning_modules.grit.baselines.spade_network import (
     kl_divergence,
     sample_style,
 )
+from lightning_modules.grit.exporting import exported_spade
 from lightning_modules.paired_translation import Translated, channels_of
 from networks.gan.patch_discriminator import MultiScaleDiscriminator
 from networks.generated import Generated
 from visionscapes.checks import ImageSize, NonNegativeFloat, PositiveInt, check_options
+from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
 
 
@@ -106,3 +108,7 @@ class SPADE(MatchingTranslation):
         mean, log_variance = self.shown.encode(style)
         image = self.shown(self.unsigned(condition), sample_style(mean, log_variance, noise))
         return Generated(image.float(), {})
+
+    def exportable(self) -> list[Exportable]:
+        """Return the generator to export, with all that varies as inputs."""
+        return exported_spade(self)

@@ -77,6 +77,15 @@ def test_packages_are_asked_for_before_anything_is_followed(tmp_path, monkeypatc
         export_networks(blurred(), tmp_path)
 
 
+def test_the_code_of_a_compiled_network_is_followed(tmp_path):
+    module = blurred()
+    network = module.networks[0]
+    network._compiled_call_impl = broken = lambda *_: pytest.fail("what was compiled ran")
+    (written,) = export_networks(module, tmp_path, formats=["pt2"], say=str)
+    assert written.difference < 1e-6
+    assert network._compiled_call_impl is broken, "as it was"
+
+
 class TestDifference:
     def test_is_absolute_for_small_values_and_a_share_of_large_ones(self):
         small, large = torch.tensor([0.5, 0.25]), torch.tensor([-2000.0, 1.0])
