@@ -10,6 +10,7 @@ EXPORTS = {
     "DetectionPicture": "callbacks.detection.detection_picture",
     "DetectionReport": "callbacks.detection.detection_report",
     "DetectionWriter": "callbacks.detection.detection_writer",
+    "FilterWriter": "callbacks.detection.filter_writer",
     "GeneratedPictureWriter": "callbacks.detection.generated_picture_writer",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",
     "MinedBoxPicture": "callbacks.detection.mined_box_picture",

@@ -16,6 +16,7 @@ EXPORTS = {
     "DubbingWorld": "datamodules.clips.dubbing.dubbing_world",
     "Edges2Handbags": "datamodules.translation.edges2handbags",
     "FaceWorld": "datamodules.translation.face_world",
+    "GeneratedPictures": "datamodules.detection.generated_pictures",
     "HeadClips": "datamodules.clips.heads.head_clips",
     "HeadSubject": "datamodules.clips.heads.head_subject",
     "HeadWorld": "datamodules.clips.heads.head_world",

@@ -3,7 +3,9 @@
 from visionscapes.exports import lazy_exports
 
 EXPORTS = {
+    "AestheticPredictor": "networks.image_scores",
     "AtLargerImage": "networks.dense",
+    "Contrast": "networks.image_scores",
     "GLIGENInpainter": "networks.gligen",
     "SmallIdentity": "networks.identity",
     "SyncNetwork": "networks.sync_network",

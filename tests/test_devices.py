@@ -72,6 +72,19 @@ def syncnet(**options: Any) -> Make:
     return lambda folder, cls: cls(export("SyncNetwork")(image_size=24, width=4), **options)
 
 
+def aesthetic(folder: Path, cls: Any) -> nn.Module:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPVisionConfig(**size, image_size=28, patch_size=14, projection_dim=768)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "clip")
+    sizes = {0: (1024, 768), 2: (128, 1024), 4: (64, 128), 6: (16, 64), 7: (1, 16)}
+    weights = {f"layers.{place}.weight": torch.zeros(shape) for place, shape in sizes.items()}
+    biases = {f"layers.{place}.bias": torch.zeros(shape[0]) for place, shape in sizes.items()}
+    torch.save(weights | biases, folder / "predictor.pth")
+    return cls(str(folder / "clip"), str(folder / "predictor.pth"))
+
+
 def gligen(folder: Path) -> nn.Module:
     return export("GLIGENInpainter")(str(write_gligen(folder / "gligen")))
 
@@ -137,6 +150,9 @@ CASES: dict[str, list[Make]] = {
     "Detector": [detector(config) for config in EVERY_DETECTOR],
     "Gen2Det": [detector(config) for config in EVERY_DETECTOR],
     "LayoutInpainting": [lambda folder, cls: cls(gligen(folder))],
+    "GeneratedPictureFilter": [lambda folder, cls: cls(instances=False, image_score=export("Contrast")())],
+    "AestheticPredictor": [aesthetic],
+    "Contrast": [plain()],
     "GLIGENInpainter": [lambda folder, cls: gligen(folder)],
     "SparseDet": [detector(config) for config in TWO_STAGES],
     "CoMining": [detector(config) for config in TWO_STAGES],

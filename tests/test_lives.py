@@ -12,6 +12,8 @@ import pytest
 import cli
 from tests.configs.test_configs import EVALUATED, SMALL_HEADS, WORLD
 from tests.configs.test_detection import SCENES
+from tests.configs.test_gen2det_filter import filtered
+from tests.configs.test_gen2det_generate import FEW, generate
 from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
@@ -111,6 +113,7 @@ LIVES: dict[str, Life] = {
         then=("predict",),
         trained=False,
     ),
+    "GeneratedPictureFilter": Life([], then=("predict",)),  # of what the former has generated
     "Gen2Det": Life(
         ["--config=configs/gen2det.yaml", "--data.synthetic.annotations=null", *SCENES, WITHOUT_WEIGHTS],
         then=("validate", "test"),
@@ -134,6 +137,11 @@ def test_every_module_has_a_life() -> None:
 def test_a_life(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     life = LIVES[name]
+    if name == "GeneratedPictureFilter":
+        generate(tmp_path, *FEW)
+        run, _, _ = filtered(tmp_path, "--model.instances=false")
+        assert type(run.model).__name__ == name
+        return
     if not life.start:
         run = cli.main(analysis(tmp_path, "analysis", ["FS", "Random"]))
         assert type(run.model).__name__ == name

@@ -48,6 +48,9 @@ ELSEWHERE = {
     "configs/grit.yaml": "tests/configs/test_grit.py::test_the_embedded_world",
     "configs/detector.yaml": "tests/configs/test_detection.py::test_a_detector_of_the_collection_on_scenes",
     "configs/gen2det.yaml": "tests/configs/test_gen2det.py::test_it_trains_on_either_kind[1.0]",
+    "configs/gen2det_filter.yaml": (
+        "tests/configs/test_gen2det_filter.py::test_annotations_are_filtered_by_the_detector"
+    ),
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",

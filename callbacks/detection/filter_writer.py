@@ -1,0 +1,364 @@
+"""What is left of generated pictures, why the rest is dropped, and how right that is where the truth is known."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
+
+from callbacks.detection.detection_writer import amount, write_list
+from callbacks.detection.dropped_pictures import Dropped, save_dropped
+from callbacks.detection.generated_picture_writer import annotations_of, image_of
+from callbacks.results.prediction_writer import PredictionWriter
+from visionscapes.checks import PositiveInt, check_options
+from visionscapes.errors import UserError
+from visionscapes.files import atomic_write, write_json
+from visionscapes.json_lines import as_line, read_entries
+from visionscapes.processes import gather_objects
+
+FILTERED, VERDICTS, SUMMARY = "filtered.json", "filter.jsonl", "filter.json"
+KEPT, PICTURE = "kept", "picture"
+LITTLE = 0.1  # share of the annotations, below which a hint is given
+CLASSES_SHOWN = 12
+STEP_WORDS = {
+    "picture": "in pictures that are kept",
+    "small": "not too small",
+    "long": "not too long",
+    "full frame": "not the whole picture",
+    "unseen": "seen by the detector",
+    "twice": "annotated once",
+    "many": "below the limit of their class",
+}
+
+
+class FilterWriter(PredictionWriter):
+    """Writes what a filter leaves of generated pictures; counts are printed early, so that it can be stopped.
+
+    In the folder of the generated pictures:
+
+    - filtered.json: like annotations.json, with the pictures and annotations that are kept, for training.
+    - filter.jsonl: a line a picture with its score, and for every annotation how sure the detector is of it and the
+      step in which it is lost: "picture", "small", "long", "full frame", "unseen", "twice", "many", or "kept".
+    - filter.json: thresholds, counts after every step for every class, and, where the manifest knows the truth,
+      precision and recall of both filters.
+
+    In the run folder pictures/dropped_pictures.png and pictures/dropped_annotations.png, sorted by score (Figures 7.4
+    and 7.5).
+
+    Args:
+        early: pictures after which counts are printed, with a hint where little passes.
+        shown: dropped ones that are drawn at most.
+
+    Raises:
+        UserError: an option is out of its bounds; a module that gives something else; nothing is left at all.
+    """
+
+    needed = "what a filter says of generated pictures"
+    remedy = "use it with GeneratedPictureFilter"
+    item = "generated picture"
+    task = "filter"
+
+    def __init__(self, early: PositiveInt = 50, shown: PositiveInt = 24):
+        check_options(FilterWriter, locals())
+        super().__init__()
+        self.early, self.shown = early, shown
+        self._real: list[float] = []
+        self._began = self._seconds = 0.0
+
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_predict_start(trainer, pl_module)
+        if not hasattr(pl_module, "decide") or not hasattr(getattr(trainer, "datamodule", None), "folder"):
+            raise UserError(
+                "FilterWriter writes what GeneratedPictureFilter says of datamodules.GeneratedPictures: take these, or "
+                "leave the callback out"
+            )
+        self._real, self._began = [], time.monotonic()
+
+    @override
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(batch, Mapping) and batch.get("task") == "real":
+            self._real += outputs
+        super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+
+    @override
+    def accepts(self, outputs: Any) -> bool:
+        return isinstance(outputs, Sequence) and all(hasattr(each, "seen") for each in outputs)
+
+    @override
+    def write_batch(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Any
+    ) -> dict[str, Any]:
+        before = len(self._records)
+        found = {each.name: each for each in outputs}
+        if trainer.is_global_zero and before < self.early <= before + len(found):
+            pictures = [*self._records.values(), *found.values()]
+            decided = pl_module.decide(pictures, self._real)  # type: ignore[operator]
+            print("\n".join([f"after {amount(len(pictures), 'picture')}:", *self._told(trainer, decided, pictures)]))
+        return found
+
+    @override
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # In any order: a percentile has none.
+        self._real = [score for scores in gather_objects(self._real) for score in scores]
+        self._seconds = max(gather_objects(time.monotonic() - self._began))
+        super().on_predict_end(trainer, pl_module)
+
+    @override
+    def conclude(self, trainer: Trainer, records: Mapping[str, Any]) -> str | None:
+        module, folder = trainer.lightning_module, trainer.datamodule.folder  # type: ignore[attr-defined]
+        entries = [entry for entry in read_entries(folder.manifest) if entry["name"] in records]
+        pictures = [records[entry["name"]] for entry in entries]
+        decided = module.decide(pictures, self._real)  # type: ignore[operator]
+        reasons = dict(zip((each.name for each in pictures), decided["verdicts"], strict=True))
+        truth = truth_of(entries, decided["verdicts"])
+        with atomic_write(folder.path / VERDICTS) as file:
+            for _, annotations, entry in _numbered(folder.manifest):
+                if entry["name"] in reasons:
+                    line = verdict_of(records[entry["name"]], reasons[entry["name"]], annotations)
+                    file.write(as_line(line))
+        names = [str(each["name"]) for each in trainer.datamodule.categories]  # type: ignore[attr-defined]
+        counts = {step: dict(zip(names, left, strict=True)) for step, left in decided["counts"].items()}
+        kept = sum(each is not None for each in decided["verdicts"])
+        summary = {
+            **module.settings(),  # type: ignore[operator]
+            "tau_a": decided["tau_a"],
+            "real_pictures": len(self._real),
+            "pictures": {"all": len(pictures), "kept": kept},
+            "annotations": counts,
+            "truth": truth,
+        }
+        write_json(folder.path / SUMMARY, summary)
+        self._draw(trainer, entries, pictures, decided["verdicts"])
+        lines = self._told(trainer, decided, pictures)
+        if not kept or not sum(decided["counts"]["many"]):
+            (folder.path / FILTERED).unlink(missing_ok=True)
+            print("\n".join(lines))
+            raise UserError(_nothing_left(pictures, decided, kept, folder.path / VERDICTS))
+        write_filtered(folder, reasons)
+        speed = len(pictures) / max(self._seconds, 1e-9)
+        return "\n".join(
+            [
+                *lines,
+                *_truth_in_words(truth),
+                f"{amount(len(pictures), 'picture')} and {len(self._real)} real ones, {speed:.3g} a second",
+                f"to train on: {folder.path / FILTERED}; why each is kept or not: {VERDICTS}, {SUMMARY}",
+            ]
+        )
+
+    def _told(self, trainer: Trainer, decided: Mapping[str, Any], pictures: Sequence[Any]) -> list[str]:
+        """Return counts in words, with a hint where little passes."""
+        module: Any = trainer.lightning_module
+        names = [str(each["name"]) for each in trainer.datamodule.categories]  # type: ignore[attr-defined]
+        kept = sum(each is not None for each in decided["verdicts"])
+        counts = decided["counts"]
+        before, left = sum(counts["all"]), sum(counts["many"])
+        lines = []
+        if decided["tau_a"] is not None:
+            score = module.image_score.title
+            lines.append(
+                f"  {kept} of {amount(len(pictures), 'picture')} have a {score} of {decided['tau_a']:.4g} or more"
+            )
+        steps, last = [], before
+        for step, words in STEP_WORDS.items():
+            now = sum(counts[step])
+            if now != last or (step == "unseen" and module.judge is not None):
+                steps.append(f"{now} {words}")
+            last = now
+        lines.append(f"  of {amount(before, 'annotation')} {', of these '.join(steps) if steps else 'all are kept'}")
+        ranked = sorted(range(len(names)), key=lambda label: -counts["all"][label])
+        shown = [label for label in ranked if counts["all"][label]]
+        classes = [
+            f"{names[label]} {counts['many'][label]} of {counts['all'][label]}" for label in shown[:CLASSES_SHOWN]
+        ]
+        if len(shown) > CLASSES_SHOWN:
+            classes.append(f"and {len(shown) - CLASSES_SHOWN} classes more")
+        lines.append(f"  kept by class: {', '.join(classes)}")
+        if before and left < LITTLE * before:
+            lines.append(f"  hint: {_hint(decided, before, kept, len(pictures))}")
+        return lines
+
+    def _draw(
+        self,
+        trainer: Trainer,
+        entries: Sequence[Mapping[str, Any]],
+        pictures: Sequence[Any],
+        found: Sequence[list[str] | None],
+    ) -> None:
+        folder, out = trainer.datamodule.folder, Path(trainer.default_root_dir) / "pictures"  # type: ignore[attr-defined]
+        dropped, single = [], []
+        for entry, each, reasons in zip(entries, pictures, found, strict=True):
+            path = folder.picture(each.name)
+            if reasons is None:
+                dropped.append(Dropped(path, each.score, f"{each.name}: {each.score:.3g}"))
+            for row, reason in enumerate(reasons or ()):
+                if reason != KEPT:
+                    name = entry["source"]["objects"][row]["name"]
+                    text = f"{name}: {reason}, {each.seen[row]:.2f}"
+                    single.append(Dropped(path, float(each.seen[row]), text, box=tuple(each.boxes[row].tolist())))
+        save_dropped(dropped, out / "dropped_pictures.png", most=self.shown)
+        save_dropped(single, out / "dropped_annotations.png", most=self.shown)
+
+
+def write_filtered(folder: Any, reasons: Mapping[str, Sequence[str] | None]) -> None:
+    """Write what is kept in COCO's format, with the numbers that annotations.json has.
+
+    Args:
+        folder: of the generated pictures.
+        reasons: of the annotations of every picture, in the order of the manifest; None for one that is dropped.
+    """
+    head = _head_of(folder.annotations)
+
+    def images() -> Iterator[str]:
+        for image, _, entry in _numbered(folder.manifest):
+            if reasons.get(entry["name"]) is not None:
+                yield json.dumps(image_of(image, entry))
+
+    def annotations() -> Iterator[str]:
+        for _, found, entry in _numbered(folder.manifest):
+            kept = reasons.get(entry["name"])
+            if kept is not None:
+                # Crowds come last, and are no object that could be filtered.
+                crowds = [KEPT] * (len(found) - len(kept))
+                pairs = zip(found, [*kept, *crowds], strict=True)
+                yield from (json.dumps(each) for each, reason in pairs if reason == KEPT)
+
+    with atomic_write(folder.path / FILTERED, "w") as file:
+        file.write(json.dumps(head)[:-1] + ',\n"images": ')
+        write_list(file, images())
+        file.write(',"annotations": ')
+        write_list(file, annotations())
+        file.write("}\n")
+
+
+def verdict_of(picture: Any, reasons: Sequence[str] | None, annotations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the line about a picture.
+
+    Args:
+        picture: name, score and how sure the detector is of its annotations.
+        reasons: of its annotations; None if it is dropped.
+        annotations: as annotations.json has them.
+    """
+    objects = [each for each in annotations if not each["iscrowd"]]
+    found = [PICTURE] * len(objects) if reasons is None else reasons
+    return {
+        "name": picture.name,
+        "score": picture.score,
+        "kept": reasons is not None,
+        "annotations": [
+            {
+                "id": each["id"],
+                "source_id": each["source_id"],
+                "category_id": each["category_id"],
+                "repainted": each["repainted"],
+                "seen": float(str(seen)),
+                "verdict": reason,
+            }
+            for each, seen, reason in zip(objects, picture.seen, found, strict=True)
+        ],
+    }
+
+
+def truth_of(entries: Sequence[Mapping[str, Any]], found: Sequence[Sequence[str] | None]) -> dict[str, Any] | None:
+    """Return how right both filters are, where the inpainter knows what it has made; None where it does not.
+
+    Args:
+        entries: of the manifest.
+        found: reasons of the annotations of each; None for pictures that are dropped.
+
+    Returns:
+        "pictures": how many "good" and "bad" ones there are and are kept, and "annotations": how many that are right,
+        of a wrong class or missing there are in the pictures that are kept, and are kept; of both the "precision" of
+        what is kept and the "recall" of what is right.
+    """
+    known = [(entry, reasons) for entry, reasons in zip(entries, found, strict=True) if entry["truth"] is not None]
+    if not known:
+        return None
+    pictures: Counter[tuple[str, bool]] = Counter()
+    objects: Counter[tuple[str, bool]] = Counter()
+    for entry, reasons in known:
+        pictures["bad" if entry["truth"]["low_quality"] else "good", reasons is not None] += 1
+        for verdict, reason in zip(entry["truth"]["verdicts"], reasons or (), strict=reasons is not None):
+            objects[verdict, reason == KEPT] += 1
+    return {
+        "pictures": _shares(pictures, ("good", "bad")),
+        "annotations": _shares(objects, ("right", "wrong class", "missing")),
+    }
+
+
+def _shares(counts: Mapping[tuple[str, bool], int], kinds: Sequence[str]) -> dict[str, Any]:
+    """Return counts of every kind, and precision and recall of the first."""
+    kept = {kind: counts.get((kind, True), 0) for kind in kinds}
+    there = {kind: kept[kind] + counts.get((kind, False), 0) for kind in kinds}
+    right = kept[kinds[0]]
+    return {
+        "there": there,
+        "kept": kept,
+        "precision": right / sum(kept.values()) if sum(kept.values()) else None,
+        "recall": right / there[kinds[0]] if there[kinds[0]] else None,
+    }
+
+
+def _truth_in_words(truth: Mapping[str, Any] | None) -> list[str]:
+    lines = []
+    for part, found in (truth or {}).items():
+        kinds = [f"{found['kept'][kind]} of {there} {kind}" for kind, there in found["there"].items()]
+        shares = [f"{name} {found[name]:.2f}" for name in ("precision", "recall") if found[name] is not None]
+        lines.append(f"by the truth of the manifest, {part} kept: {', '.join(kinds)}; {', '.join(shares)}")
+    return lines
+
+
+def _nothing_left(pictures: Sequence[Any], decided: Mapping[str, Any], kept: int, told: Path) -> str:
+    if not kept:
+        scores = sorted(each.score for each in pictures)
+        return (
+            f"all {len(pictures)} generated pictures are dropped: the best has a score of {scores[-1]:.4g}, and tau_a "
+            f"is {decided['tau_a']:.4g}. Lower it, --model.tau_a=<score>, or see whether the inpainter works; {told} "
+            "has the score of each"
+        )
+    hint = _hint(decided, sum(decided["counts"]["all"]), kept, len(pictures))
+    return f"no annotation of {kept} pictures is kept: {hint}; {told} says what each was lost for"
+
+
+def _hint(decided: Mapping[str, Any], before: int, kept: int, pictures: int) -> str:
+    """Return what to look at where little passes: the step that takes most."""
+    if kept < LITTLE * pictures:
+        return "most pictures are below tau_a: look at the best of them, and lower --model.tau_a if they are good"
+    lost, last = {}, before
+    for step in STEP_WORDS:
+        now = sum(decided["counts"][step])
+        lost[step], last = last - now, now
+    worst = max(lost, key=lambda step: lost[step])
+    if worst == "unseen":
+        return (
+            "the detector sees few of the objects: lower --model.tau_s or --model.tau_iou, compare places alone with "
+            "--model.class_aware=false, or look at the pictures: they may show no such objects"
+        )
+    return f"most annotations are lost as {worst!r}: look at --model.rules"
+
+
+def _numbered(manifest: Path) -> Iterator[tuple[int, list[dict[str, Any]], dict[str, Any]]]:
+    """Yield number, annotations and entry of every picture, with the numbers that annotations.json has."""
+    first = 1
+    for image, entry in enumerate(read_entries(manifest), 1):
+        found = annotations_of(image, entry, first)
+        first += len(found)
+        yield image, found, entry
+
+
+def _head_of(path: Path) -> dict[str, Any]:
+    """Return what annotations.json says beside pictures and annotations: it stands in its first line."""
+    with path.open(encoding="utf-8") as file:
+        return json.loads(file.readline().rstrip().rstrip(",") + "}")

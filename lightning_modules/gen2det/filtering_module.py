@@ -1,0 +1,182 @@
+"""The second stage of Gen2Det: what a score of pictures and a detector say of generated pictures (thesis 7.2.3)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_modules.detector import Detector
+from lightning_modules.gen2det.filtering import (
+    PictureEvidence,
+    Rules,
+    counts_by_step,
+    seen_scores,
+    threshold_of,
+    verdicts,
+)
+from networks.image_scores import ImageScore
+from visionscapes.checks import FiniteFloat, Percent, Share, check_options
+from visionscapes.errors import UserError
+from visionscapes.loading import load
+from visionscapes.options import group_of
+
+TRAIN_ONE = (
+    "give --model.detector=<run folder or checkpoint> of one that was trained on the real pictures, such as by python "
+    "cli.py fit --config configs/detector.yaml; or do without it, --model.instances=false"
+)
+
+
+class GeneratedPictureFilter(LightningModule):
+    """Scores generated pictures and looks for their objects with a detector of real ones (7.2.3); trains nothing.
+
+    Batches are those of ``datamodules.GeneratedPictures``. A picture is dropped if its score is below tau_a, an
+    annotation if no detection has a score above tau_s and overlaps it by more than tau_iou.
+
+    Args:
+        detector: run folder or checkpoint of a detector that was trained on the real pictures.
+        image_score: of pictures, such as ``networks.AestheticPredictor``; no picture is dropped if None.
+        tau_a: least score of a picture; 4.5 in the thesis for the aesthetic predictor (7.3.1); out of the scores of
+            real pictures if None.
+        percentile: of the real pictures' scores, at which tau_a lies if it is not given.
+        tau_s: that the score of a detection has to exceed; 0.2 in the thesis for LVIS and 0.1 for COCO (7.3.1).
+        tau_iou: that the IoU of a detection and an annotation has to exceed; 0.3 in the thesis (7.3.1).
+        class_aware: whether the detection has to be of the annotation's class, which the thesis leaves open.
+        instances: whether the detector is asked at all.
+        rules: further ones, about boxes.
+
+    Raises:
+        UserError: an option is out of its bounds, there is no detector, or it is of other classes; in prediction,
+            nothing says what tau_a is.
+    """
+
+    cannot_fit = "filtering learns nothing: run it by python cli.py predict"
+
+    def __init__(
+        self,
+        detector: str | None = None,
+        image_score: ImageScore | None = None,
+        tau_a: FiniteFloat | None = None,
+        percentile: Percent = 5.0,
+        tau_s: Share = 0.2,
+        tau_iou: Share = 0.3,
+        class_aware: bool = True,
+        instances: bool = True,
+        rules: Rules = Rules(),
+    ):
+        check_options(GeneratedPictureFilter, locals())
+        super().__init__()
+        if instances and detector is None:
+            raise UserError(f"there is no detector to look for the generated objects: {TRAIN_ONE}")
+        self.image_score, self.tau_a, self.percentile = image_score, tau_a, percentile
+        self.tau_s, self.tau_iou, self.class_aware = tau_s, tau_iou, class_aware
+        self.rules: Rules = group_of(GeneratedPictureFilter, "rules", rules)
+        self.judge, self.inputs, self.judge_title = None, None, ""
+        if instances and detector is not None:
+            loaded = load(detector, "cpu")
+            if not isinstance(loaded.module, Detector):
+                raise UserError(f"{detector} holds {type(loaded.module).__name__}, which is no detector: {TRAIN_ONE}")
+            self.judge, self.inputs, self.judge_title = loaded.module, loaded.inputs, loaded.source
+            self.judge.requires_grad_(False)
+        self._labels: dict[int, int] = {}  # of the generated pictures -> of the detector
+
+    @override
+    def on_predict_start(self) -> None:
+        """Compare the classes of detector and pictures, and see that tau_a can be known.
+
+        Raises:
+            UserError: they differ, or it cannot.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not hasattr(data, "real_count"):
+            raise UserError("GeneratedPictureFilter filters generated pictures: take --data=GeneratedPictures")
+        if self.image_score is not None and self.tau_a is None and not data.real_count:
+            raise UserError(
+                "nothing says how good a picture has to be: give --model.tau_a=<least score>, or real pictures to "
+                "compare with, --data.images=<folder>"
+            )
+        if self.judge is not None:
+            self._labels = self._matched([str(each["name"]) for each in data.categories])
+
+    @override
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move pictures alone: annotations are compared on the CPU."""
+        moved = dict(batch)
+        if "image" in batch and self.image_score is not None:
+            moved["image"] = super().transfer_batch_to_device(batch["image"], device, dataloader_idx)
+        if "detect" in batch and self.judge is not None:
+            moved["detect"] = self.judge.transfer_batch_to_device(batch["detect"], device, dataloader_idx)
+        return moved
+
+    @override
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[Any]:
+        """Return a score for each real picture, a `PictureEvidence` for each generated one, nothing at the end."""
+        if batch["task"] not in ("real", "filter"):
+            return []
+        scores = self._scores(batch["image"])
+        if batch["task"] == "real":
+            return scores
+        detected: Sequence[Any] = [None] * len(scores)
+        if self.judge is not None:
+            detected = self.judge.predict_step(batch["detect"], batch_idx)
+        given = zip(batch["name"], scores, batch["size"], batch["boxes"], batch["labels"], detected, strict=True)
+        return [
+            PictureEvidence(name, score, size=size, boxes=boxes, labels=labels, seen=self._seen(boxes, labels, found))
+            for name, score, size, boxes, labels, found in given
+        ]
+
+    def decide(self, pictures: Sequence[PictureEvidence], real_scores: Sequence[float]) -> dict[str, Any]:
+        """Return what is kept: "tau_a", "verdicts" as `verdicts` gives them, "counts" as `counts_by_step` does."""
+        tau_a = None
+        if self.image_score is not None:
+            tau_a = self.tau_a if self.tau_a is not None else threshold_of(real_scores, self.percentile)
+        tau_s = None if self.judge is None else self.tau_s
+        found = verdicts(pictures, tau_a=tau_a, tau_s=tau_s, rules=self.rules)
+        classes = len(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
+        return {"tau_a": tau_a, "verdicts": found, "counts": counts_by_step(pictures, found, classes)}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides, as plain values."""
+        score = None if self.image_score is None else self.image_score.title
+        judged = {"tau_s": self.tau_s, "tau_iou": self.tau_iou, "class_aware": self.class_aware}
+        return {
+            "image_score": score,
+            "percentile": None if self.tau_a is not None or score is None else self.percentile,
+            "detector": self.judge_title or None,
+            **(judged if self.judge is not None else {}),
+            "rules": dict(vars(self.rules)),
+        }
+
+    def _scores(self, images: Sequence[Tensor]) -> list[float]:
+        return [0.0] * len(images) if self.image_score is None else self.image_score(images).float().cpu().tolist()
+
+    def _seen(self, boxes: np.ndarray, labels: np.ndarray, found: Mapping[str, Any] | None) -> np.ndarray:
+        if found is None:
+            return np.ones(len(boxes), np.float32)
+        columns = tuple(found[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
+        own = np.array([self._labels.get(label, -1) for label in labels.tolist()], np.int64)
+        return seen_scores(boxes, own, columns, tau_iou=self.tau_iou, class_aware=self.class_aware)
+
+    def _matched(self, names: Sequence[str]) -> dict[int, int]:
+        """Return the detector's label of every label of the generated pictures, by name where names are known."""
+        assert self.judge is not None
+        known = [str(each["name"]) for each in self.judge.categories] or list(
+            getattr(self.inputs, "classes", None) or []
+        )
+        if not self.class_aware:
+            return {}
+        if not known and self.judge.num_classes == len(names):
+            return {label: label for label in range(len(names))}
+        unknown = [name for name in names if name not in known]
+        if unknown or not known:
+            told = (
+                f"{len(unknown)} of them, such as {unknown[0]!r}, are not among its own" if known else "it has others"
+            )
+            raise UserError(
+                f"the detector of {self.judge_title} is of other classes than the generated pictures ({told}): give "
+                "one that was trained on the real pictures, or compare places alone, --model.class_aware=false"
+            )
+        return {label: known.index(name) for label, name in enumerate(names)}

@@ -1,0 +1,135 @@
+"""configs/gen2det_filter.yaml through the real entry point: what configs/gen2det_generate.yaml leaves, filtered."""
+
+import json
+
+import pytest
+from pycocotools.coco import COCO
+
+import cli
+from tests.configs.test_detection import SCENES, fit
+from tests.configs.test_gen2det_generate import FEW, QUIET, generate
+from tests.helpers.runs import ROOT
+
+FILTER = "--config=configs/gen2det_filter.yaml"
+REAL = ["--data.real.init_args.scenes=8", "--data.real.init_args.image_size=64"]
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Generated pictures, and a detector that has hardly learnt anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        folder = tmp_path_factory.mktemp("gen2det")
+        generate(folder, *FEW[:-1])
+        words = ["--config=configs/detector.yaml", *SCENES, "--model.init_args.backbone_weights=null"]
+        run = fit(folder, *words, "--test_after_fit=false")
+        (folder / "detector").symlink_to(run.run_folder)
+    return folder
+
+
+def filtered(folder, *words):
+    (folder / "out" / "filtered.json").unlink(missing_ok=True)
+    runs = [f"--runs_dir={folder / 'runs'}", f"--data.generated={folder / 'out'}"]
+    run = cli.main(["predict", FILTER, *runs, *QUIET, *REAL, *words])
+    lines = [json.loads(line) for line in (folder / "out" / "filter.jsonl").read_text().splitlines()]
+    return run, COCO(str(folder / "out" / "filtered.json")), lines
+
+
+def refused(folder, capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        filtered(folder, *words)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def manifest(folder):
+    return [json.loads(line) for line in (folder / "out" / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_pictures_are_filtered_by_their_score_alone(folder, capsys):
+    run, coco, lines = filtered(folder, "--model.instances=false", "--model.percentile=40")
+    printed = capsys.readouterr().out
+    summary = json.loads((folder / "out" / "filter.json").read_text())
+    assert type(run.model).__name__ == "GeneratedPictureFilter"
+    assert [each["name"] for each in lines] == [each["name"] for each in manifest(folder)]
+    kept = [each["name"] for each in lines if each["score"] >= summary["tau_a"]]
+    assert 0 < len(kept) < len(lines)
+    assert [image["file_name"] for image in coco.imgs.values()] == [f"{name}.png" for name in kept]
+    assert [each["name"] for each in lines if each["kept"]] == kept
+    whole = COCO(str(folder / "out" / "annotations.json"))
+    assert all(coco.anns[number] == whole.anns[number] for number in coco.anns)
+    assert len(coco.anns) == sum(len(each["annotations"]) for each in lines if each["kept"])
+    assert " a second" in printed
+    assert "by the truth of the manifest, pictures kept: " in printed
+    assert (run.run_folder / "pictures" / "dropped_pictures.png").is_file()
+    bad = {each["name"] for each in manifest(folder) if each["truth"]["low_quality"]}
+    assert summary["truth"]["pictures"]["kept"] == {
+        "good": len(set(kept) - bad), "bad": len(set(kept) & bad),
+    }  # fmt: skip
+
+
+def test_annotations_are_filtered_by_the_detector(folder, capsys):
+    """It has hardly learnt anything, so that any score counts, anywhere."""
+    words = [f"--model.detector={folder / 'detector'}", "--model.tau_s=0", "--model.tau_iou=0"]
+    words.append("--model.class_aware=false")
+    _, coco, lines = filtered(folder, *words, "--trainer.callbacks.early=3")
+    assert "after " in capsys.readouterr().out
+    for each in lines:
+        for one in each["annotations"]:
+            assert one["verdict"] == ("picture" if not each["kept"] else "kept" if one["seen"] > 0 else "unseen")
+    kept = [one["id"] for each in lines for one in each["annotations"] if one["verdict"] == "kept"]
+    assert list(coco.anns) == kept
+    summary = json.loads((folder / "out" / "filter.json").read_text())
+    assert sum(summary["annotations"]["many"].values()) == len(kept)
+    assert summary["detector"].startswith(str(folder))
+
+
+def test_rules(folder):
+    words = ["--model.instances=false", "--model.image_score=null", "--model.rules.most_per_class=2"]
+    _, coco, lines = filtered(folder, *words, "--model.rules.least_side=8")
+    assert len(coco.imgs) == len(lines)
+    assert all(min(each["bbox"][2:]) >= 8 for each in coco.anns.values())
+    counts = [len(coco.getAnnIds(catIds=[number])) for number in coco.cats]
+    assert max(counts) == 2
+
+
+def test_a_detector_that_sees_nothing_is_told_early_and_at_the_end(folder, capsys):
+    words = [f"--model.detector={folder / 'detector'}", "--model.tau_s=0.99", "--model.image_score=null"]
+    error = refused(folder, capsys, *words)
+    assert "no annotation of 8 pictures is kept: the detector sees few of the objects: lower --model.tau_s" in error
+    assert not (folder / "out" / "filtered.json").exists()
+    assert (folder / "out" / "filter.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is no detector to look for the generated objects: give --model.detector="),
+        (["--model.detector=nowhere"], "there is nothing at nowhere"),
+        (
+            ["--model.instances=false", "--model.tau_a=9"],
+            "all 8 generated pictures are dropped: the best",
+        ),
+        (["--model.instances=false", "--data.real=null"], "nothing says how good a picture has to be"),
+        (["--model.instances=false", "--data.generated=nowhere"], "configs/gen2det_generate.yaml"),
+        (["--model.instances=false", "--model.tau_s=2"], "GeneratedPictureFilter.tau_s is 2"),
+    ],
+)
+def test_what_cannot_be_is_told(folder, capsys, words, message):
+    assert message in refused(folder, capsys, *words)
+
+
+def test_a_detector_of_other_classes_is_refused(folder, capsys, tmp_path):
+    import torch
+
+    path = folder / "detector" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["categories"][3]["name"] = "dog"
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    error = refused(folder, capsys, f"--model.detector={tmp_path / 'other.ckpt'}")
+    assert "is of other classes than the generated pictures (1 of them, such as 'tree'" in error
