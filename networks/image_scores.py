@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class AestheticPredictor(ImageScore):
 
     def __init__(self, clip: str = PUBLISHED, weights: str = PREDICTOR):
         super().__init__()
-        self.clip = read_clip(clip)
+        self.clip: Any = read_clip(clip)
         sizes = (EMBEDDING, *LAYERS)
         parts: list[nn.Module] = []
         for place, (inner, outer) in enumerate(zip(sizes, LAYERS, strict=False)):
