@@ -12,7 +12,7 @@ from datamodules.common.reports import first_names
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.picture_places import locate_pictures, refuse_outside
 from datamodules.detection.records import CocoRecords, records
-from visionscapes.checks import Share
+from visionscapes.checks import Share, check_options
 from visionscapes.errors import UserError
 
 TREE = """
@@ -39,6 +39,9 @@ class SyntheticPictures:
     images: str | None = None
     probability: Share = 0.2
     mixing: Literal["sampling", "concatenation"] = "sampling"
+
+    def __post_init__(self) -> None:
+        check_options(SyntheticPictures, vars(self))
 
     def records(self, classes: Sequence[str], with_masks: bool = False) -> CocoRecords | None:
         """Return the generated pictures, None if there are none to be trained on.

@@ -42,6 +42,9 @@ class Faults:
     extra: Annotated[float, Bounds(least=0, most=50)] = 0.0
     low_quality: Share = 0.0
 
+    def __post_init__(self) -> None:
+        check_options(Faults, vars(self))
+
 
 class SceneInpainter(GroundedInpainter):
     """Draws procedural objects into the boxes of a picture, over what surrounds them.
