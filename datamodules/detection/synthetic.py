@@ -33,6 +33,9 @@ class SyntheticPictures:
         mixing: "sampling": a batch is wholly of generated or wholly of real pictures, and an epoch has as many batches
             as real pictures fill (7.2.4); "concatenation": all pictures are one set (the thesis' naive combination,
             table 7.6), and an epoch goes through all of them.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     annotations: str | None = None

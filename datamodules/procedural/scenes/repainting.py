@@ -35,6 +35,9 @@ class Faults:
         missing: share of the objects that are not drawn.
         extra: objects of any class, at any place, that nobody asked for; their mean number a picture.
         low_quality: share of the pictures that come out blurred, noisy and pale.
+
+    Raises:
+        UserError: an option is out of its bounds.
     """
 
     wrong_class: Share = 0.0
