@@ -37,5 +37,5 @@ def check_data(built: Built, *, files: PositiveInt | None = 20_000, batches: Pos
     print(f"{len(report.errors)} errors, {len(report.warnings)} warnings; the page: {built.folder / PAGE}")
     if report.errors:
         count = len(report.errors)
-        more = f"; {count - 1} more are on the page" if count > 1 else ""
-        raise UserError(f"a training on these data would fail. {report.errors[0]}{more}")
+        first = f", the first of {count} errors: " if count > 1 else ": "
+        raise UserError(f"a training on these data would fail{first}{report.errors[0]}")

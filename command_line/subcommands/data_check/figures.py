@@ -8,7 +8,6 @@ from callbacks.results.figures import LARGEST_PNG, PALETTE, as_png, new_figure
 from datamodules.common.inspection.examples import sheet
 from datamodules.common.inspection.inspect_data import DataReport
 
-POINTS = 3000  # in a cloud; more make it no clearer
 DPI = 100
 
 
@@ -40,18 +39,19 @@ def _sizes(report: DataReport) -> Any:
     cloud, ratio = figure.subplots(1, 2)
     for (name, stored), colour in zip(report.stored.items(), PALETTE[5:] + PALETTE, strict=False):
         if len(stored.sizes):
-            width, height = _thinned(stored.sizes).T
-            cloud.scatter(width, height, s=9, alpha=0.35, color=colour, label=name, linewidths=0)
+            different, often = np.unique(stored.sizes, axis=0, return_counts=True)
+            width, height = different.T
+            area = 8 * (1 + np.log2(often))  # square points, so that what is there often shows
+            cloud.scatter(width, height, s=area, alpha=0.4, color=colour, label=name, linewidths=0)
             ratio.hist(
                 np.log2(stored.sizes[:, 0] / stored.sizes[:, 1]), bins=41, range=(-3, 3), **_hollow(name, colour)
             )
-    cloud.set(
-        xlabel="width, pixels", ylabel="height, pixels", title="Sizes of the pictures", xscale="log", yscale="log"
-    )
+    cloud.set(xlabel="width, pixels", ylabel="height, pixels", title="Sizes of the pictures")
     ratio.set(xlabel="width by height", ylabel="pictures", title="Aspect ratios")
+    cloud.set_xscale("log", base=2)
+    cloud.set_yscale("log", base=2)
     for axis in (cloud.xaxis, cloud.yaxis):
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
     _ratio_ticks(ratio)
     _plain(cloud, ratio)
     return figure
@@ -77,10 +77,6 @@ def _boxes(report: DataReport) -> Any:
     _ratio_ticks(ratio)
     _plain(sides, ratio)
     return figure
-
-
-def _thinned(points: np.ndarray) -> np.ndarray:
-    return points[:: max(1, len(points) // POINTS)]
 
 
 def _hollow(name: str, colour: str) -> dict[str, Any]:

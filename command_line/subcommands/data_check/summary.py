@@ -19,8 +19,8 @@ def print_summary(report: DataReport) -> None:
 
 
 def shortened(finding: DataFinding) -> str:
-    """Return a finding in one line that a terminal can show; of several lines, the first."""
-    text = " ".join(map(printable, str(finding).partition("\n")[0].split()))
+    """Return a finding in one line that a terminal can show, without what was expected and the ways out."""
+    text = " ".join(map(printable, str(finding).partition("\nExpected:")[0].split()))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 

@@ -1,7 +1,6 @@
 """What is wrong with a data set, and how bad it is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["error", "warning"]
@@ -22,7 +21,7 @@ class DataFinding:
     level: Level
     part: str
     text: str
-    examples: Sequence[str] = field(default_factory=tuple)
+    examples: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = f"{self.part}: " if self.part else ""

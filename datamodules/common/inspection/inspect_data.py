@@ -96,7 +96,8 @@ def inspect_data(datamodule: LightningDataModule, *, files: int | None = None, b
             figures.first_batch = None
     if not report.contents:
         report.findings += _repeated(report.loaders)
-    report.findings.sort(key=lambda finding: finding.level)  # "error" before "warning", else in their order
+    distinct = dict.fromkeys(report.findings)  # what is read twice is told once
+    report.findings = sorted(distinct, key=lambda finding: finding.level)  # "error" before "warning"
     return report
 
 

@@ -16,7 +16,7 @@ def test_parts_and_loaders_are_rows(tmp_path, capsys):
     print_summary(report)
     output = capsys.readouterr().out
     assert "error: train: bad" in output
-    assert "warning: odd\n" in output
+    assert "warning: odd thing: a b" in output
 
 
 def test_many_findings_are_not_all_printed(capsys):
@@ -29,4 +29,4 @@ def test_many_findings_are_not_all_printed(capsys):
 
 def test_a_finding_is_one_line():
     assert len(shortened(DataFinding("error", "", "x" * 1000))) < LONGEST + 10
-    assert shortened(DataFinding("error", "", "a\x1b  b\nc")) == r"a\x1b b"
+    assert shortened(DataFinding("error", "", "a\x1b  b\nMissing: c\nExpected:\nd")) == r"a\x1b b Missing: c"

@@ -116,6 +116,7 @@ def figures_of(**entries):
         ("image", Entry("uint8", [(1,)], 0, 255, 0, 900), []),
         ("image", Entry("float32", [(1,)], 0.5, 0.5, 0, 900), ["all numbers of image are 0.5"]),
         ("labels", Entry("int64", [(1,)], 5, 5, 0, 900), []),
+        ("frame_mel", Entry("float32", [(1,)], -4, 4, 0, 900), []),
         ("mel", Entry("float32", [(1,)], -4, 4, 1, 900), ["1 of 900 numbers of mel are not finite"]),
     ],
 )
