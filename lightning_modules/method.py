@@ -1,6 +1,8 @@
 """The base of all methods: what their checkpoints hold, how they come back alone, and how Python users ask them."""
 
 import io
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,8 +87,11 @@ class Method(LightningModule):
             kwargs: likewise; among them options that win over those of the checkpoint, of a group perhaps only some.
 
         Raises:
-            UserError: the checkpoint does not say how one of its networks is made, or a file of it is missing.
+            UserError: there is no such checkpoint, it does not say how one of its networks is made, or a file of it is
+                missing.
         """
+        if isinstance(checkpoint_path, str | os.PathLike) and not Path(checkpoint_path).is_file():
+            raise UserError(f"there is no checkpoint '{checkpoint_path}': give <run folder>/checkpoints/last.ckpt")
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
         options = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {}
         known, given = with_new_names(cls.__name__, options), with_new_names(cls.__name__, kwargs)
@@ -106,7 +111,10 @@ class Method(LightningModule):
             file = io.BytesIO()
             torch.save(checkpoint, file)
             file.seek(0)
-            module = super().load_from_checkpoint(file, *args, **given)
+            with warnings.catch_warnings():
+                # The checkpoint has the weights that a constructor misses.
+                warnings.filterwarnings("ignore", "the backbone has no weights")
+                module = super().load_from_checkpoint(file, *args, **given)
         module.loaded = True
         for name in module.hparams.keys() & before.keys() - given.keys():
             if known[name] != before[name]:  # they were restored, and stay what they were

@@ -142,7 +142,7 @@ class PairedTranslation(AdversarialModule):
     def answers(self, batch: Mapping[str, Any]) -> list[Translation]:
         """Return the image of every condition; ``batch["seed"]``, if it is there, decides the noise."""
         seed = batch.get("seed")
-        noise = None if seed is None else torch.Generator().manual_seed(seed)
+        noise = None if seed is None else torch.Generator().manual_seed(int(seed))
         image, parts = self.generate(dict(batch), noise)
         return [
             Translation(shown, {name: part[at].float() for name, part in parts.items()})

@@ -120,14 +120,30 @@ def load(
     Raises:
         UserError: there is no checkpoint, it or the weights cannot be used, or an option of the inputs does not exist.
     """
+    if not isinstance(place, str | os.PathLike):
+        raise UserError(f"a run is named by its path, and {place!r} is of class {type(place).__name__}")
+    if type(batch_size) is not int or batch_size < 1:
+        raise UserError(f"batch_size is {batch_size!r}; it has to be a whole number above 0")
+    chosen = _device_of(device)
     path = Path(place).expanduser()
     if path.suffix in CONFIGURATIONS:
         path = find_configuration(str(path)) or path
     found = None if weights is not None else _checkpoint_at(path)
     module, given = _without_checkpoint(path, weights) if found is None else _of_checkpoint(found)
-    chosen = torch.device(device) if device is not None else _best_device()
     source = str(path) if found is None else str(found)
     return Model(module, _with_options(given, inputs), source, batch_size=batch_size).to(chosen)
+
+
+def _device_of(device: Any) -> torch.device:
+    """Return a device that is there."""
+    if device is None:
+        return _best_device()
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise UserError(f"device is {device!r}, which is not there ({str(error).splitlines()[0]}): give cpu") from error
+    return chosen
 
 
 def _checkpoint_at(place: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ def listed(given: Any, dims: int = 3) -> tuple[Iterator[tuple[Any, str]], bool]:
         many = isinstance(given, Iterable) and not isinstance(given, str | os.PathLike | Image.Image | Mapping | bytes)
         things = given if many else [given]
     series = iter(things)
-    first = next(series, None)
-    if first is None and many:
+    first = list(islice(series, 1))
+    if not first:
         raise UserError("the list is empty: give one thing at least")
-    numbered = enumerate(chain([first], series), 1)
+    numbered = enumerate(chain(first, series), 1)
     return ((thing, _called(thing, number, many)) for number, thing in numbered), many
 
 
@@ -118,7 +118,7 @@ def _of_array(values: NDArray[Any], name: str) -> Image.Image:
     if values.ndim == 3 and shape[2] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and shape[2] not in (3, 4)):
-        first = ": its channels come first, transpose(1, 2, 0) brings them to the end" * (shape[0] in (1, 3))
+        first = ": its channels come first, transpose(1, 2, 0) brings them to the end" * (shape[:1] in ((1,), (3,)))
         raise UserError(f"{name} has shape {shape}, and (H, W, 3) or (H, W) is needed{first}")
     if not values.size:
         raise UserError(f"{name} has shape {shape}, which is no pixel: give one at least")

@@ -30,7 +30,8 @@ def usual_folders(root: Path, annotations: Path, usual: Sequence[str]) -> list[P
         *(beside / name for name in ("", "images", "data")),  # Roboflow; Label Studio, supervision; FiftyOne
         *(above / name for name in ("images", "data", "")),
     ]
-    return list(dict.fromkeys([*(root / each for each in usual), root, root / "images", *of_tools]))
+    near = of_tools if beside != root and beside.name != "annotations" else []  # an export of one part, below others
+    return list(dict.fromkeys([*(root / each for each in usual), *near, root, root / "images", *of_tools]))
 
 
 def locate_pictures(coco: CocoAnnotations, folders: Sequence[Path]) -> tuple[list[str], np.ndarray]:

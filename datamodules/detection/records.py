@@ -15,6 +15,8 @@ from datamodules.detection.coco_json import CocoAnnotations
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
 from visionscapes.errors import UserError, in_words
 
+MANY_IGNORED = 0.15  # of the annotations; in COCO one in a hundred is a crowd, in VOC one in ten difficult
+
 
 @dataclass(frozen=True)
 class CocoRecords(Sequence[AnnotatedImage]):
@@ -155,8 +157,22 @@ def records(
                 "%s: %d of %d annotations have no mask (null, empty, or polygons of fewer than three corners), such as "
                 "%s: %s", name, len(absent), kept.sum(), named(int(absent[0])), effect,
             )  # fmt: skip
+    if not evaluated:
+        _tell_ignored(coco.ignored[kept], f"{name} ({coco.path})")
     parts = coco.only(kept), boxes[kept], removed[kept]
     return CocoRecords(*parts, paths=tuple(paths), image_id=image_id, upright=upright)
+
+
+def _tell_ignored(ignored: np.ndarray, name: str) -> None:
+    """Say so if many annotations are not trained on, and refuse it if none is."""
+    if ignored.size and ignored.all():
+        raise UserError(
+            f'{name}: all {len(ignored)} annotations are crowds or difficult ("iscrowd", "ignore", "difficult"), which '
+            "are not trained on: set these to 0 where single objects are meant, as some tools write masks as crowds"
+        )
+    if ignored.size and ignored.mean() > MANY_IGNORED:
+        told = '%s: %d of %d annotations are crowds or difficult ("iscrowd", "ignore", "difficult"), not trained on'
+        report(told, name, ignored.sum(), len(ignored))
 
 
 @dataclass(frozen=True)

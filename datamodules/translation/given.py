@@ -55,7 +55,7 @@ class GivenPairs(Given):
             UserError: a list is empty, or the lists have different lengths; later, a picture cannot be used.
         """
         check_value("seed", seed, AnyInt | None)
-        conditions, many = listed(labels, dims=3 if self.classes is None else 2)
+        conditions, many = listed(labels, dims=3 if self.classes is None or _has_channels(labels) else 2)
         styles, several = listed(style)
         pairs = _paired(conditions, styles, many, several)
         samples = ({**self._condition(*one), "image": self._style(*other)} for one, other in pairs)
@@ -81,7 +81,8 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
     """Return a label map (H, W) of any kind as a file is read.
 
     Args:
-        given: path, PIL image, or integers (H, W) as array or tensor, the latter also (1, H, W).
+        given: path, PIL image, or integers (H, W), (1, H, W), (H, W, 1) or (H, W, 3), whose channels are equal, as
+            array or tensor.
         name: what errors call it.
         classes: number of labels.
 
@@ -94,13 +95,30 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
         given.load()
         return labels_of_image(given, classes, name)
     if isinstance(given, Tensor):
-        given = to_array(given[0] if given.ndim == 3 and len(given) == 1 else given, name)
+        given = to_array(given, name)
     if not isinstance(given, np.ndarray):
         raise UserError(f"{name} is of class {type(given).__name__}: {LABELS}")
+    given = _one_channel(given)
     values = given.astype(np.uint8) if given.dtype == bool else given
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or not values.size:
         raise UserError(f"{name} has shape {values.shape} and type {values.dtype}: {LABELS}")
     return labels_in_range(values, classes, name)
+
+
+def _has_channels(given: Any) -> bool:
+    """Return whether an array or tensor of three axes is one label map with channels, and not a list of label maps."""
+    if not isinstance(given, np.ndarray | Tensor) or given.ndim != 3:
+        return False
+    return given.shape[0] == 1 or given.shape[2] in (1, 3)
+
+
+def _one_channel(given: NDArray[Any]) -> NDArray[Any]:
+    """Return a label map (H, W) of one with channels that are all equal; any other as it is."""
+    if given.ndim != 3:
+        return given
+    if given.shape[0] == 1:
+        return given[0]
+    return given[..., 0] if (given == given[..., :1]).all() else given
 
 
 def _paired(conditions: Iterator[Any], styles: Iterator[Any], many: bool, several: bool) -> Iterator[tuple[Any, Any]]:

@@ -365,6 +365,21 @@ class TestErrors:
         with pytest.raises(UserError, match=r"started from another, runs/lift/x/checkpoints/last\.ckpt; give that"):
             load(run)
 
+    @pytest.mark.parametrize("place", [None, 5, b"runs"])
+    def test_a_run_is_named_by_its_path(self, place):
+        with pytest.raises(UserError, match="a run is named by its path"):
+            load(place)
+
+    @pytest.mark.parametrize("size", ["8", None, 0, 2.5, True])
+    def test_a_batch_has_a_whole_number_of_inputs(self, size, tmp_path):
+        with pytest.raises(UserError, match=r"batch_size is .*whole number above 0"):
+            load(tmp_path, batch_size=size)
+
+    @pytest.mark.parametrize("device", ["gpu", "cuda:7"])
+    def test_a_device_that_is_not_there(self, device, tmp_path):
+        with pytest.raises(UserError, match=rf"device is '{device}', which is not there .*give cpu"):
+            load(tmp_path, device=device)
+
     def test_a_configuration_of_what_has_to_be_trained(self):
         with pytest.raises(UserError, match="a configuration of what has to be trained"):
             load("configs/lift.yaml")

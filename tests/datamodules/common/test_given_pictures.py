@@ -93,6 +93,10 @@ class TestErrors:
         with pytest.raises(UserError, match=f"picture 4 of the list.*{said}"):
             as_image(given, "picture 4 of the list")
 
+    def test_a_single_number_is_no_picture(self):
+        with pytest.raises(UserError, match=r"it has shape \(\)"):
+            as_image(np.array(5, np.uint8), "it")
+
     def test_files_are_named(self, tmp_path):
         (tmp_path / "broken.png").write_bytes(b"no picture")
         with pytest.raises(UserError, match=r"broken\.png.*Replace the file, or leave it out"):
@@ -128,6 +132,11 @@ class TestListed:
     def test_names(self):
         assert [name for _, name in listed(["a.png", PIXELS])[0]] == ["the picture a.png", "picture 2 of the list"]
         assert [name for _, name in listed(PIXELS)[0]] == ["the picture"]
+
+    def test_nothing_in_a_list_is_a_thing(self):
+        things, many = listed([None, PIXELS])
+        assert many
+        assert [name for _, name in things] == ["picture 1 of the list", "picture 2 of the list"]
 
     def test_no_thing_is_an_error(self):
         for empty in ([], (), np.zeros((0, 5, 7, 3)), iter([])):

@@ -182,3 +182,16 @@ def test_messages_name_annotation_and_picture(path):
     edit_json(path, lambda content: content["annotations"][1].update(bbox=[1, 1, float("nan"), 1]))
     with pytest.raises(UserError, match=r'annotation 12 .*: "bbox" is \[1\.0, 1\.0, nan, 1\.0\], which is not finite'):
         of_file(path)
+
+
+def test_annotations_that_are_all_crowds_teach_nothing(path):
+    def crowded(content):
+        for annotation in content["annotations"]:
+            annotation["iscrowd"] = 1
+
+    edit_json(path, crowded)
+    coco = read_annotations(path)
+    paths = [f"/{name}" for name in coco.files]
+    with pytest.raises(UserError, match="all .* annotations are crowds or difficult .*set these to 0"):
+        records(coco, paths, "mine", evaluated=False)
+    assert len(records(coco, paths, "mine", evaluated=True))

@@ -86,3 +86,16 @@ def test_what_is_no_label_map(given, said):
 def test_data_say_how_they_prepare():
     data = FaceWorld(image_size=32)
     assert data.inputs == GivenPairs(32, data.classes)
+
+
+@pytest.mark.parametrize(
+    "given", [np.dstack([LABELS] * 3), LABELS[..., None], LABELS[None], torch.from_numpy(LABELS)[None]]
+)
+def test_a_label_map_with_channels_is_one(given, files):
+    (batch,) = batches(given, files[1])
+    assert torch.equal(batch["labels"], batches(*files)[0]["labels"])
+
+
+def test_channels_that_differ_are_no_label_map(files):
+    with pytest.raises(UserError, match="the label map"):
+        batches(np.dstack([LABELS, LABELS, LABELS[::-1]]), files[1])
