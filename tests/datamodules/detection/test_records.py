@@ -192,6 +192,6 @@ def test_annotations_that_are_all_crowds_teach_nothing(path):
     edit_json(path, crowded)
     coco = read_annotations(path)
     paths = [f"/{name}" for name in coco.files]
-    with pytest.raises(UserError, match="all .* annotations are crowds or difficult .*set these to 0"):
+    with pytest.raises(UserError, match=r"all .* annotations are crowds or difficult .*set these to 0"):
         records(coco, paths, "mine", evaluated=False)
     assert len(records(coco, paths, "mine", evaluated=True))
