@@ -1,6 +1,7 @@
 """The parser's complaints in one readable line: the option by its full name, what is wrong, and what would be right."""
 
 import inspect
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -94,7 +95,10 @@ def unknown_option(words: list[str], options: list[str], model: str = "") -> str
     if not words:
         return "an empty word is no option: leave it out, or give it to an option as in --name=NAME"
     if word is None:
-        return f"{words[0]!r} is no option: values follow their option, as in --trainer.max_epochs 3"
+        told = f"{words[0]!r} is no option: values follow their option, as in --trainer.max_epochs 3"
+        # What a shell makes of --data.root photos/*.jpg.
+        files = os.path.lexists(words[0])
+        return f"{told}; a pattern of files stands in quotes, as in --data.root='photos/*.jpg'" if files else told
     key = word.lstrip("-").split("=")[0]
     first, dot, rest = key.partition(".")
     # The parser of a class' own arguments leaves out whose they are.

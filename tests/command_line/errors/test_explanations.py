@@ -48,6 +48,11 @@ def error(capsys, tmp_path):
         (["--name"], "--name needs a value"),
         (["--trainer.logger=MLFlowLogger"], "MLFlowLogger needs the package mlflow>=1.0.0, which is not installed"),
         ([""], "an empty word is no option"),
+        (["more"], "'more' is no option: values follow their option, as in --trainer.max_epochs 3"),
+        (
+            ["README.md"],
+            "'README.md' is no option: values follow their option, as in --trainer.max_epochs 3; a pattern of files",
+        ),
     ],
 )
 def test_command_line(error, args, expected):

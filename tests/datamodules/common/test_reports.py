@@ -2,7 +2,6 @@ import logging
 
 import pytest
 
-from datamodules.common import reports
 from datamodules.common.reports import compare_count, first_names, listed, report_left_out
 from visionscapes.errors import UserError
 
@@ -31,7 +30,7 @@ def test_what_is_left_out_is_counted_and_told(caplog):
 
 @pytest.mark.parametrize(("first", "lines"), [(True, 2), (False, 0)])
 def test_one_process_of_several_tells_it(monkeypatch, caplog, first, lines):
-    monkeypatch.setattr(reports, "is_first", lambda: first)
+    monkeypatch.setattr("visionscapes.processes.is_first", lambda: first)
     compare_count("Set", "pictures", 4, 5)
     report_left_out("Set", 2, "pictures", 9, "too small")
     assert len(caplog.messages) == lines
