@@ -51,6 +51,12 @@ ELSEWHERE = {
     "configs/gen2det_filter.yaml": (
         "tests/configs/test_gen2det_filter.py::test_annotations_are_filtered_by_the_detector"
     ),
+    "configs/paper/gen2det_lvis.yaml": "tests/configs/test_gen2det.py::test_lvis[1.0]",
+    "configs/paper/gen2det_centernet2.yaml": (
+        "tests/configs/test_gen2det.py::test_centernet2_learns_how_frequent_classes_are"
+    ),
+    "configs/paper/gen2det_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment0]",
+    "configs/paper/gen2det_ld_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment1]",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",

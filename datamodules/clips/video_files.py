@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.inputs import find_inputs
 
 VIDEO_SUFFIXES = (
@@ -27,6 +28,10 @@ def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequen
     Raises:
         DatasetNotFoundError: there is none.
     """
+    path = Path(place).expanduser()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        missing = "a file or a folder: this is a device or a pipe"
+        raise DatasetNotFoundError(name=name, looked_in=path, expected=expected, remedies=remedies, missing=missing)
     found = find_inputs(str(place), VIDEO_SUFFIXES, name=name, expected=expected, remedies=remedies)
     assert found.root is not None, "a single place has a folder"
     return found.root, found.paths

@@ -14,8 +14,8 @@ from tests.helpers.tiny_vit import MODEL, TINY_64
 from tests.helpers.trained_runs import QUICK, trained
 from visionscapes.errors import UserError
 
-PAINTS = "LayoutInpainting"  # makes training pictures out of layouts that its data draw: nothing that a user gives
-NAMES = [name for name in import_module("lightning_modules").EXPORTS if name != PAINTS]
+OF_SETS = {"LayoutInpainting", "GeneratedPictureFilter"}  # which work through sets of training pictures in files
+NAMES = [name for name in import_module("lightning_modules").EXPORTS if name not in OF_SETS]
 UNTRAINED = {"ViTAnalysis", "Copying"}  # which learn nothing, and have no checkpoints
 TRAINED = [
     pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES if name not in UNTRAINED
