@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 from typing_extensions import override
 
 from callbacks.detection.evaluation import datamodule_of, detections
@@ -116,6 +115,8 @@ def shown(
     image: Tensor, size: Tensor, truth: Mapping[str, Any], found: Mapping[str, Any], min_score: float
 ) -> ComparedPicture:
     """Return what is kept of one picture until the end of the epoch, on the CPU."""
+    from torchvision.transforms.v2 import functional as transforms  # every run imports this file
+
     factor = min(1.0, DRAWN_SIDE / max(image.shape[1:]))
     drawn = [max(1, round(side * factor)) for side in image.shape[1:]]
     kept = (found["scores"] >= min_score).cpu()
@@ -207,6 +208,7 @@ def _place_of(
 def _overlay(mask: RLE, image: Tensor, colour: tuple[float, float, float]) -> np.ndarray:
     """Return (h, w, 4) RGBA of a mask, see-through, of the size of the image (3, h, w) that it is laid over."""
     from pycocotools import mask as rle
+    from torchvision.transforms.v2 import functional as transforms  # every run imports this file
 
     pixels = torch.from_numpy(np.ascontiguousarray(rle.decode(mask)))[None].float()
     cover = transforms.resize(pixels, list(image.shape[1:]), antialias=True)[0].clamp(0, 1).numpy()
