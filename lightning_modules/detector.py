@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector_config import kept_config, with_config
+from lightning_modules.detector_exporting import exported_detector
 from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import cosine_schedule
 from networks.detection.absent_masks import passes_over_absent_masks
@@ -19,6 +20,7 @@ from networks.detection.federated_loss import FederatedLoss, set_frequencies
 from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
+from visionscapes.exporting.parts import Exportable
 from visionscapes.results import DetectedObjects
 
 CATEGORIES = "categories"  # in checkpoints
@@ -81,6 +83,9 @@ class Detector(Method):
     def build(self, config: str, overrides: dict[str, Any] | None, *args: Any) -> Any:
         """Return the detector that this method trains."""
         return build_detector(config, overrides, *args)
+
+    # Height and width in pixels of what is exported for one size only; ``python cli.py export --size``.
+    export_size: tuple[int, int] = (640, 640)
 
     @property
     def num_classes(self) -> int | None:
@@ -174,6 +179,10 @@ class Detector(Method):
         inputs, samples = self.inputs(batch, training=False)
         features = self.detector.extract_feat(inputs)
         return proposals_of(self.detector.rpn_head.predict(features, samples, rescale=True))
+
+    def exportable(self) -> list[Exportable]:
+        """Return what of the detector is exported, see ``lightning_modules.detector_exporting``."""
+        return exported_detector(self.detector, self.export_size, [str(each["name"]) for each in self.categories])
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's own losses by name, those of the same name over its levels summed.

@@ -71,6 +71,7 @@ OWN: dict[str, Subcommand] = {
             ("--format", "both", "onnx, pt2 (torch.export), or both"),
             ("--output", "null", "folder to write to; default: exported/ in the run folder"),
             ("--opset", "null", "version of the ONNX operators; default: that of the exporter"),
+            ("--size", "null", "HEIGHTxWIDTH of what takes one size only, a detector end to end; default 640x640"),
         ),
         examples=(
             "python cli.py export --config configs/lift.yaml --ckpt_path last",

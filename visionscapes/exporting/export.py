@@ -170,39 +170,61 @@ def _export(
 ) -> list[Exported]:
     began = time.monotonic()
     part.network.eval()
-    try:
-        program, checks = _traced(part)
-    except UserError as error:
-        fixed = part.with_fixed_sizes()
-        if fixed is None:
-            raise
-        say(f"note: {' and '.join(size for size in part.sizes if size not in fixed.sizes)} cannot vary: {error}")
-        part = fixed
-        program, checks = _traced(part)
+    while True:
+        try:
+            program, checks = _traced(part)
+            break
+        except UserError as error:
+            fixed = part.with_fixed_sizes()
+            if fixed is None:
+                raise
+            say(f"note: {' and '.join(size for size in part.sizes if size not in fixed.sizes)} cannot vary: {error}")
+            part = fixed
     say(f"{part.name}: followed in {time.monotonic() - began:.1f} s")
     about = {**described(part, program), **about}
     written = []
     for kind in formats:
         began, path = time.monotonic(), folder / f"{part.name}.{kind}"
-        unfinished = path.with_name(f".{part.name}.partial.{kind}")
-        with named_errors(path, unfinished), _explained(path.name):
-            make_folder(folder)
-            try:
-                if kind == "pt2":
-                    programs.write_program(program, unfinished, about)
-                    worst = checks.worst(programs.program_of(unfinished))
-                else:
-                    programs.write_onnx(program, part, unfinished, about=about, opset=opset)
-                    worst = checks.worst(programs.onnx_of(unfinished))
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+        try:
+            worst = _written(part, program, path, about=about, opset=opset, checks=checks)
+        except UserError as error:
+            if not part.optional:
+                raise
+            say(f"left out: {error}")
+            continue
         seconds, size = time.monotonic() - began, path.stat().st_size / 1e6
         say(f"{path}: {size:.1f} MB, {seconds:.1f} s; differs from the network by {worst:.1e} at {checks.sizes()}")
         written.append(Exported(path, worst, seconds))
-    differences = {each.path.suffix[1:]: each.difference for each in written}
-    write_json(folder / f"{part.name}.json", {**about, "differences": differences})
+    if written:
+        differences = {each.path.suffix[1:]: each.difference for each in written}
+        write_json(folder / f"{part.name}.json", {**about, "differences": differences})
     return written
+
+
+def _written(
+    part: Exportable,
+    program: ExportedProgram,
+    path: Path,
+    *,
+    about: Mapping[str, Any],
+    opset: int | None,
+    checks: "_Checks",
+) -> float:
+    """Write a file, which is kept if it does as the network does, and return by how much it differs."""
+    unfinished = path.with_name(f".{path.stem}.partial{path.suffix}")
+    with named_errors(path, unfinished), _explained(path.name):
+        make_folder(path.parent)
+        try:
+            if path.suffix == ".pt2":
+                programs.write_program(program, unfinished, about)
+                worst = checks.worst(programs.program_of(unfinished))
+            else:
+                programs.write_onnx(program, part, unfinished, about=about, opset=opset)
+                worst = checks.worst(programs.onnx_of(unfinished))
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return worst
 
 
 def _traced(part: Exportable) -> tuple[ExportedProgram, _Checks]:

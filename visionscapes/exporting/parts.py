@@ -38,14 +38,15 @@ class Input:
     Attributes:
         shape: a number for a size that is fixed, a name for one that may vary.
         meaning: what it is, in a few words.
-        kind: "uniform" between low and high, "normal" for noise of variance 1, or "integers" from low to high - 1.
+        kind: "uniform" between low and high, "normal" for noise of variance 1, "integers" from low to high - 1, or
+            "boxes", xyxy with corners between low and high.
         low: smallest value, None where there is none.
         high: largest value, or for integers the first that is too large; None where there is none.
     """
 
     shape: tuple[int | str, ...]
     meaning: str
-    kind: Literal["uniform", "normal", "integers"] = "uniform"
+    kind: Literal["uniform", "normal", "integers", "boxes"] = "uniform"
     low: float | None = 0.0
     high: float | None = 1.0
 
@@ -67,7 +68,11 @@ class Input:
         low, high = self.low or 0.0, 1.0 if self.high is None else self.high
         if self.kind == "integers":
             return torch.randint(int(low), int(high), shape, generator=generator)
-        return low + (high - low) * torch.rand(shape, generator=generator)
+        drawn = low + (high - low) * torch.rand(shape, generator=generator)
+        if self.kind != "boxes":
+            return drawn
+        first, second = drawn.split(2, dim=-1)
+        return torch.cat([torch.minimum(first, second), torch.maximum(first, second) + 1], -1)
 
     def described(self) -> dict[str, Any]:
         """Return plain values that describe it."""
@@ -116,8 +121,12 @@ class Exportable:
         return [self._drawn(sizes, seed + place) for place, sizes in enumerate(places)]
 
     def with_fixed_sizes(self) -> "Exportable | None":
-        """Return the same network for fixed sizes, as far as they have a value for that; None if none has."""
+        """Return the same network for fixed sizes, as far as they have a value for that; None if none has.
+
+        The batch is the last to be fixed.
+        """
         fixed = {name: size.fixed for name, size in self.sizes.items() if size.fixed is not None}
+        fixed = {name: size for name, size in fixed.items() if name != "batch"} or fixed
         if not fixed:
             return None
         inputs = {

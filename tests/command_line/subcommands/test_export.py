@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import cli
-from command_line.subcommands.export import classes_of, export
+from command_line.subcommands.export import choose_size, classes_of, export
 from command_line.subcommands.table import OWN
 from tests.helpers.exported import Blurred, part
 from tests.helpers.tiny import TinyModule
 from tests.helpers.tiny_runs import ROOT, TINY, manifest, weights
+from visionscapes.errors import UserError
 from visionscapes.exporting import programs
 
 
@@ -80,6 +81,23 @@ def test_mistakes_end_with_one_line_and_status_2(offering, capsys, words, error)
         offering[1]("--name=x", *words)
     assert caught.value.code == 2
     assert error in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("size", ["480", "480x", "0x3", "480 x 640", "-1x3"])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(UserError, match="HEIGHTxWIDTH"):
+        choose_size(None, size)
+
+
+def test_a_size_is_for_modules_that_ask_for_one(fails):
+    assert "--size is for detectors" in fails("--size=480x640", "--name=x", subcommand="export")
+
+    class Sized:
+        export_size = 640, 640
+
+    module = Sized()
+    choose_size(module, "480x320")
+    assert module.export_size == (480, 320)
 
 
 def test_names_of_classes_are_those_that_the_data_know():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -33,6 +35,14 @@ def test_examples_have_the_shapes_and_ranges_that_are_described():
     assert noise.min() < -2
 
 
+def test_boxes_have_their_corners_in_order():
+    boxes = Input(shape=(50, 4), meaning="boxes", kind="boxes", low=10.0, high=90.0)
+    drawn = boxes.drawn({}, torch.Generator().manual_seed(0))
+    assert (drawn[:, 2:] > drawn[:, :2]).all()
+    assert 10 <= drawn.min() < 20 < 80 < drawn.max() <= 91
+    assert boxes.described()["range"] == [10.0, 90.0]
+
+
 def test_examples_are_a_function_of_the_seed():
     assert torch.equal(PART.example(3)[0], PART.example(3)[0])
     assert not torch.equal(PART.example(3)[0], PART.example(4)[0])
@@ -44,6 +54,9 @@ def test_sizes_are_fixed_as_far_as_they_can_be():
     assert fixed.inputs["noise"].shape == (16, 400)
     assert list(fixed.sizes) == ["batch"]
     assert fixed.with_fixed_sizes() is None
+    last = replace(PART, sizes={**SIZES, "batch": Size(2, (3, 1), fixed=4)}).with_fixed_sizes()
+    assert list(last.sizes) == ["batch"]
+    assert last.with_fixed_sizes().inputs["labels"].shape == (4,)
     assert [len(each[0]) for each in fixed.checks()] == [3, 1]
 
 
