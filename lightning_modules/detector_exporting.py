@@ -65,7 +65,7 @@ class RawHeads(Normalised):
         return tuple(each for each in pytree.tree_leaves(self.nested(images)) if isinstance(each, Tensor))
 
 
-class BoxHead(nn.Module):
+class SecondStage(nn.Module):
     """The second stage: boxes on the features of all levels to scores and corrections of each.
 
     Args:
@@ -280,7 +280,7 @@ def _box_heads(detector: Any, features: list[Tensor], multiple: int, about: dict
     return [
         Exportable(
             name="detector_boxes" if stage is None else f"detector_boxes_{stage}",
-            network=BoxHead(head, stage),
+            network=SecondStage(head, stage),
             inputs={"boxes": boxes, "image": image, **maps},
             outputs={"scores": "logits of the classes, the last for background", "corrections": "of the boxes"},
             sizes=sizes,

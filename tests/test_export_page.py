@@ -19,7 +19,7 @@ from visionscapes.exporting.export import export_networks
 def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    lift = LiFT(ViTFeatures(MODEL, weights=None, model_args=TINIEST))
+    lift = LiFT(ViTFeatures(MODEL, weights=None, model_args=TINIEST)).eval()
     export_networks(lift, tmp_path / "exported", say=str)
     (tmp_path / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (45, 61, 3), dtype=np.uint8)
