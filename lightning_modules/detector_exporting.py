@@ -204,10 +204,12 @@ def exported_detector(detector: Any, size: tuple[int, int], classes: Sequence[st
         classes: names of the classes, empty if they are not known.
 
     Raises:
-        UserError: a detector without boxes of its own, such as Mask2Former.
+        UserError: a detector without boxes of its own, such as Mask2Former, or one that has learned its proposals.
     """
     if not hasattr(detector, "bbox_head") and not hasattr(getattr(detector, "roi_head", None), "bbox_head"):
         raise UserError(f"{type(detector).__name__} has no head of boxes that could be exported")
+    if type(getattr(detector, "rpn_head", None)).__name__ == "EmbeddingRPNHead":
+        raise UserError(f"{type(detector).__name__} has learned its proposals, which no network makes of a picture")
     multiple = max(int(getattr(detector.data_preprocessor, "pad_size_divisor", 1)), 32)
     height, width = (-(-side // multiple) * multiple for side in size)
     network = RawHeads(detector)

@@ -16,7 +16,7 @@ from tests.helpers.runs import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 RECIPES = ("A method", "A data set", "An evaluation")
-MOST_LINES = 62
+MOST_LINES = 60
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "results", "*.png", ".*")
 COPIED = ("cli.py", "pyproject.toml", "README.md", "visionscapes", "command_line", "lightning_modules", "networks")
 COPIED += ("metrics", "datamodules", "callbacks", "configs", "experiments", "weights", "tests")

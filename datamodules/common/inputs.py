@@ -84,7 +84,7 @@ def find_inputs(
 
     def not_found(place: str | Path, missing: str, *more: str) -> DatasetNotFoundError:
         return DatasetNotFoundError(
-            name=name, looked_in=place, expected=expected, remedies=[*ways_out, *more], missing=missing
+            name=name, looked_in=place, expected=expected, remedies=[*more, *ways_out], missing=missing
         )
 
     places = [str(given)] if isinstance(given, str | Path) else list(given)

@@ -54,5 +54,5 @@ def test_no_video_is_told(tmp_path, monkeypatch, place):
 @pytest.mark.parametrize("place", ["*.avi", "[", "[a]/**"])
 def test_a_pattern_that_nothing_matches_is_told(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DatasetNotFoundError, match=r"(?s)The video was not found.*\d\. Mend the pattern"):
+    with pytest.raises(DatasetNotFoundError, match=r"(?s)The video was not found.*1\. Mend the pattern"):
         found(place)
