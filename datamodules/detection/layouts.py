@@ -123,7 +123,10 @@ class Layouts(LightningDataModule):
         without = len(self.source.images) - len(places)
         report_left_out(self.source.title, without, "pictures", len(self.source.images), "they have no box")
         if not places:
-            raise UserError(f"{self.source.title}: no picture has a box that could be drawn anew")
+            raise UserError(
+                f"{self.source.title}: no picture has a box that could be drawn anew: give annotations of single "
+                "objects whose boxes have a width and a height above 0 and within their pictures"
+            )
         self.identity = {"layouts": digest, "seed": self.seed}
         whole = self.output or run / "generated"
         chosen = [(place, copy) for copy in range(self.copies) for place in places[: self.limit]]

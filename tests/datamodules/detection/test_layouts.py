@@ -60,17 +60,33 @@ def test_a_layout_holds_what_is_annotated(coco, tmp_path):
 def test_pictures_without_boxes_are_left_out_and_counted(coco, tmp_path, caplog):
     in_files(coco, tmp_path)
     assert "left out 1 of 4 pictures: they have no box" in caplog.text
-    edit_json(
-        coco / "annotations" / "instances_train2017.json",
-        lambda content: (
-            content["annotations"].__delitem__(slice(0, None))
-            or content["annotations"].append(
-                {"id": 1, "image_id": 9, "category_id": 1, "bbox": [1, 1, 4, 4], "iscrowd": 1}
-            )
-        ),
-    )
-    with pytest.raises(UserError, match="no picture has a box"):
+
+
+def annotated_with(coco, **one):
+    """Leave one annotation in the file to train on."""
+    entry = {"id": 1, "image_id": 9, "category_id": 1, "bbox": [1, 1, 4, 4], "iscrowd": 0} | one
+    edit_json(coco / "annotations" / "instances_train2017.json", lambda content: content.update(annotations=[entry]))
+
+
+def test_crowds_alone_are_refused_as_what_they_are(coco, tmp_path):
+    annotated_with(coco, iscrowd=1)
+    with pytest.raises(UserError, match=r"all 1 annotations are crowds or difficult .*: set these to 0 where single"):
         in_files(coco, tmp_path)
+
+
+def test_a_file_without_annotations_is_refused(coco, tmp_path):
+    edit_json(coco / "annotations" / "instances_train2017.json", lambda content: content.update(annotations=[]))
+    with pytest.raises(UserError, match="has pictures, but no annotation: give the file with the boxes"):
+        in_files(coco, tmp_path)
+
+
+@pytest.mark.parametrize("box", [[1, 1, 0, 4], [1, 1, 4, 0], [100, 5, 4, 4]])  # the last lies outside of its picture
+def test_boxes_without_area_are_no_layout(coco, tmp_path, caplog, box):
+    annotated_with(coco, bbox=box)
+    with pytest.raises(UserError, match=r"no picture has a box that could be drawn anew: give .* above 0 and within"):
+        in_files(coco, tmp_path)
+    assert "left out 1 of 1 boxes: no area (annotation 1 of 000000000009.jpg" in caplog.text
+    assert "left out 4 of 4 pictures: they have no box" in caplog.text
 
 
 def test_what_lvis_verified_is_told(tmp_path):
