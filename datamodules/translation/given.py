@@ -113,12 +113,12 @@ def _has_channels(given: Any) -> bool:
 
 
 def _one_channel(given: NDArray[Any]) -> NDArray[Any]:
-    """Return a label map (H, W) of one with channels that are all equal; any other as it is."""
+    """Return a label map (H, W) of one with one channel, or three that are all equal; any other as it is."""
     if given.ndim != 3:
         return given
     if given.shape[0] == 1:
         return given[0]
-    return given[..., 0] if (given == given[..., :1]).all() else given
+    return given[..., 0] if given.shape[2] in (1, 3) and (given == given[..., :1]).all() else given
 
 
 def _paired(conditions: Iterator[Any], styles: Iterator[Any], many: bool, several: bool) -> Iterator[tuple[Any, Any]]:

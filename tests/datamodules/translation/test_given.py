@@ -73,7 +73,9 @@ def test_label_maps_of_every_kind(given, files):
     ("given", "said"),
     [
         (LABELS / 4, "type float64: give a path"),
-        (LABELS[..., None].repeat(3, 2), r"shape \(6, 8, 3\)"),
+        (np.dstack([LABELS, LABELS, LABELS[::-1]]), r"shape \(6, 8, 3\)"),
+        (np.dstack([LABELS, LABELS]), r"shape \(6, 8, 2\)"),
+        (LABELS[..., None][..., :0], r"shape \(6, 8, 0\)"),
         (LABELS + 1, "holds the labels 1, 2, 3, 4, 5, but there are 5 classes"),
         ([1, 2], "class list"),
     ],
