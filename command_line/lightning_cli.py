@@ -27,7 +27,7 @@ from command_line.errors.failures import end_ranks, explain_failure
 from command_line.errors.messages import group_options, with_full_name
 from command_line.errors.refusals import explain_refusal
 from command_line.reading.bundled_paths import read_bundled_paths
-from command_line.reading.configurations import config_files, is_bundled, located
+from command_line.reading.configurations import config_files, located
 from command_line.reading.literals import PARSER_MODE, read_none_as_null
 from command_line.reading.named_classes import class_paths_in, import_named_classes
 from command_line.reading.old_names import model_of, notices, read_old_names
@@ -137,7 +137,7 @@ class CommandLine(LightningCLI):
         args = with_classes_of_help(args)
         import_named_classes(args)
         args, old_names = read_old_names(args)
-        read_bundled_paths(filter(is_bundled, config_files(args)))
+        read_bundled_paths(config_files(args))
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:

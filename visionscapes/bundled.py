@@ -1,12 +1,14 @@
 """What comes with the code, configurations and weights, found from whatever folder a command is started in."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 # The repository, or the folder that the packages are installed to.
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS, WEIGHTS = "configs", "weights"
+LONGEST_PATH = 250  # bytes below ROOT; longer texts are no bundled files, and file systems refuse to look for some
 EXTERNAL = Path(WEIGHTS, "external")  # of others: not bundled, users put them there
 
 
@@ -46,17 +48,48 @@ def bundled(path: str | Path, *folders: str) -> Path | None:
     return file if Path(path).parts[0] in (folders or (CONFIGS, WEIGHTS)) and file.is_file() else None
 
 
-def with_bundled_paths(value: Any) -> Any:
+def with_bundled_paths(value: Any, *, own_first: bool = False) -> Any:
     """Return the content of a bundled configuration with the bundled files that it names as absolute paths.
 
     Args:
         value: dictionaries, lists and plain values.
+        own_first: whether files of the working directory come before bundled ones of equal name.
     """
+
+    def found(path: str) -> str:
+        file = bundled(path)
+        own = file is not None and (own_first or EXTERNAL in Path(path).parents) and Path(path).is_file()
+        return path if file is None or own else str(file)
+
+    return _with_paths(value, found)
+
+
+def portable(value: Any) -> Any:
+    """Return plain values with bundled files named as on any machine; `with_bundled_paths` finds them again.
+
+    A file of the working directory that has the name of a bundled one becomes an absolute path, to be told apart.
+
+    Args:
+        value: dictionaries, lists and plain values; tuples become lists.
+    """
+
+    def found(path: str) -> str:
+        name = path.removeprefix(f"{ROOT}/")
+        if bundled(name) is None:
+            return path
+        shadowed = Path(name).is_file() and Path.cwd().resolve() != ROOT
+        return os.path.abspath(path) if shadowed else name
+
+    return _with_paths(value, found)
+
+
+def _with_paths(value: Any, found: Callable[[str], str]) -> Any:
+    """Return plain values with another text for each that may be a path."""
     if isinstance(value, Mapping):
-        return {key: with_bundled_paths(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [with_bundled_paths(each) for each in value]
-    if not isinstance(value, str) or "/" not in value or len(value) > 250:
+        return {key: _with_paths(each, found) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_paths(each, found) for each in value]
+    if not isinstance(value, str) or "/" not in value:
         return value
-    own = EXTERNAL in Path(value).parents and Path(value).is_file()
-    return value if own else str(bundled(value) or value)
+    name = value.removeprefix(f"{ROOT}/").encode(errors="replace")
+    return found(value) if len(name) <= LONGEST_PATH else value

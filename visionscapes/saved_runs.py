@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from visionscapes.bundled import ROOT, with_bundled_paths
+from visionscapes.bundled import portable, with_bundled_paths
 from visionscapes.errors import UserError, in_words
 
 SAVED_CONFIG = "cli_config.yaml"
@@ -104,14 +104,4 @@ def described(thing: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         options: that it was made with, plain values. Files that come with the code are named as on any machine.
     """
     cls = thing if inspect.isclass(thing) else type(thing)
-    return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": _portable(dict(options))}
-
-
-def _portable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _portable(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_portable(each) for each in value]
-    if isinstance(value, str) and value.startswith(f"{ROOT}/"):
-        return value.removeprefix(f"{ROOT}/")
-    return value
+    return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": portable(options)}

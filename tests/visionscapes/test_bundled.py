@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from visionscapes.bundled import ROOT, bundled, configurations, find_configuration, with_bundled_paths
+from visionscapes.bundled import ROOT, bundled, configurations, find_configuration, portable, with_bundled_paths
 
 DINO = "weights/dino.safetensors"
 
@@ -60,3 +60,35 @@ def test_bundled_configurations_name_bundled_files(folder):
         "weights": there,
         "list": [there, 3, None, "weights/none", "data/photos"],
     }
+
+
+def test_bundled_files_are_written_as_on_any_machine(folder):
+    there = str(ROOT / DINO)
+    given = {"weights": there, "tuple": (there, 3), "run": f"{ROOT}/runs/lift/mine", "photos": "data/photos"}
+    expected = {"weights": DINO, "tuple": [DINO, 3], "run": f"{ROOT}/runs/lift/mine", "photos": "data/photos"}
+    assert portable(given) == expected
+    assert with_bundled_paths(portable(there)) == there
+
+
+def test_a_users_own_file_of_the_same_name_is_told_apart(folder):
+    (folder / "weights").mkdir()
+    (folder / DINO).write_text("own")
+    assert portable(DINO) == str(folder / DINO)
+    assert portable(str(ROOT / DINO)) == str(ROOT / DINO)
+    assert with_bundled_paths(DINO, own_first=True) == DINO
+
+
+def test_in_the_repository_there_is_no_other(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert portable(DINO) == portable(str(ROOT / DINO)) == DINO
+
+
+def test_texts_that_no_file_system_takes_for_paths_stay_texts(folder):
+    for text in (
+        "a/" + "\u5b57" * 200,
+        "weights/" + "\u5b57" * 100,
+        "weights/" + "a" * 5000,
+        "weights/\ud800",
+        "weights/a\0b",
+    ):
+        assert with_bundled_paths([text], own_first=True) == portable([text]) == [text]
