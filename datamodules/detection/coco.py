@@ -17,7 +17,7 @@ from datamodules.detection.coco_source import PUBLISHED_IMAGES, CocoSource, Part
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.json_entries import quick_categories, read_json_file
 from datamodules.detection.orientations import check_orientations
-from datamodules.detection.picture_places import locate_pictures, refuse_outside, without_missing
+from datamodules.detection.picture_places import refuse_outside, without_missing
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, drawn_split, records, with_removed
 from datamodules.detection.second_view import SecondView
@@ -269,9 +269,7 @@ class COCODetection(DetectionDataModule):
         else:
             tell_categories(coco)
         if self.skip_missing:
-            coco, _ = without_missing(
-                coco, *locate_pictures(coco, self.source.folders(part)), self.source.name(part), self.root
-            )
+            coco, _ = without_missing(coco, *self.source.located(coco, part), self.source.name(part), self.root)
         return coco
 
     def _training_records(self, coco: CocoAnnotations, full: CocoAnnotations | None) -> CocoRecords:
@@ -285,7 +283,7 @@ class COCODetection(DetectionDataModule):
     def _records(
         self, coco: CocoAnnotations, part: Part, *, folder: Part, removed: np.ndarray | None = None
     ) -> CocoRecords:
-        paths, absent = locate_pictures(coco, self.source.folders(folder))
+        paths, absent = self.source.located(coco, folder)
         if absent.any():
             refuse_outside(coco, absent)
             missing = [Path(paths[place]) for place in np.flatnonzero(absent).tolist()]

@@ -6,10 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.detection.coco_files import annotation_file
+from datamodules.detection.coco_json import CocoAnnotations
 from datamodules.detection.export_layouts import exported_annotations
-from datamodules.detection.picture_places import usual_folders
+from datamodules.detection.picture_places import locate_pictures, usual_folders
 from visionscapes.errors import UserError
 
 PUBLISHED_IMAGES = {
@@ -90,6 +93,10 @@ class CocoSource:
             return [found]
         usual = [f"{part}{self.year}", f"images/{part}{self.year}"]
         return usual_folders(self.root, self.annotation_file(part), usual)
+
+    def located(self, coco: CocoAnnotations, part: Part) -> tuple[list[str], np.ndarray]:
+        """Return where the pictures of annotations of a part lie, see `datamodules.detection.picture_places`."""
+        return locate_pictures(coco, self.folders(part), part=part, option=f"--data.init_args.{part}_images")
 
     def name(self, part: Part) -> str:
         """Return what to call a part in messages."""

@@ -81,7 +81,7 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
         raise not_found(folder, "the folder of pictures")
     coco, content = read_with_content(path, skip_orphans=skip_missing)
     tell_categories(coco)
-    paths, absent = locate_pictures(coco, [folder])
+    paths, absent = locate_pictures(coco, [folder], option="--data.images")
     if absent.any() and not skip_missing:
         refuse_outside(coco, absent)
         missing = [Path(paths[place]) for place in np.flatnonzero(absent).tolist()]

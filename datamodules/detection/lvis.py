@@ -176,7 +176,7 @@ class LVISDetection(DetectionDataModule):
             )
         if self.given[part] is None:
             compare_count(f"LVIS v1 {part}", "images", len(coco.image_ids), PUBLISHED_IMAGES[part])
-        paths, absent = locate_pictures(coco, usual_folders(self.root, path, ["", "images", "train2017"]))
+        paths, absent = locate_pictures(coco, usual_folders(self.root, path, ["", "images", "train2017"]), part=part)
         if self.skip_missing:
             coco, paths = without_missing(coco, paths, absent, f"LVIS v1 {part}", self.root)
         elif absent.any():

@@ -1,4 +1,6 @@
+import unicodedata
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,31 @@ def test_every_form_of_a_name_finds_its_picture_and_is_told(coco, tmp_path, capl
     assert (
         f'1 of 1 pictures are not where "file_name" says and were found {way}, such as {expected}' in caplog.text
     ) == (way is not None)
+
+
+@pytest.mark.parametrize("name", ["a?d=2.jpg", "x%20y#1.jpg", "C:/2.jpg", "back\\slash.jpg", "host://2.jpg"])
+def test_a_name_that_is_there_as_it_is_written_is_not_read_in_another_way(coco, tmp_path, caplog, name):
+    touch(tmp_path / name, tmp_path / "2.jpg", tmp_path / "x y.jpg", tmp_path / "slash.jpg")
+    assert [Path(path) for path in found(named(coco, name), tmp_path)] == [tmp_path / name]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("before", ["", "/Users/anna/"])
+def test_names_in_another_form_of_unicode_are_found(coco, tmp_path, caplog, written, stored, before):
+    place = tmp_path / unicodedata.normalize(stored, "Übung/Café.jpg")
+    touch(place, tmp_path / "other.jpg")
+    name = before + unicodedata.normalize(written, "Übung/Café.jpg")
+    assert found(named(coco, name), tmp_path) == [str(place)]
+    assert "in another form of Unicode" in caplog.text
+
+
+def test_folders_and_files_may_differ_in_their_forms(coco, tmp_path):
+    place = tmp_path / unicodedata.normalize("NFC", "Übung") / unicodedata.normalize("NFD", "Café.jpg")
+    touch(place, tmp_path / "other.jpg")
+    assert found(named(coco, unicodedata.normalize("NFC", "Übung/Café.jpg")), tmp_path) == [str(place)]
+    assert found(named(coco, unicodedata.normalize("NFC", "ÜBUNG/CAFÉ.JPG")), tmp_path) == [str(place)]
+    assert found(named(coco, "https://host/%C3%9Cbung/Caf%C3%A9.jpg"), tmp_path) == [str(place)]
 
 
 def test_an_absolute_name_of_this_machine_is_taken_as_it_is(coco, tmp_path, caplog):
