@@ -149,7 +149,7 @@ def check_boxes(
             f"{name}: {damaged.sum()} of {len(numbers)} boxes hold numbers that are not finite "
             f"({_examples(damaged, numbers, sizes, named)}): correct these annotations or delete them"
         )
-    _refuse_shares(numbers, sizes, form, name, named)
+    refuse_shares(numbers, sizes, form, name, named)
     _refuse_other_form(numbers, sizes, form, name, named)
     boxes = _corners(numbers, form)
     outside = _beyond(boxes, sizes)
@@ -169,10 +169,21 @@ def check_boxes(
     return boxes, ~empty
 
 
-def _refuse_shares(
+def refuse_shares(
     numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
 ) -> None:
-    """Refuse boxes in shares of their pictures: no object is smaller than a pixel in every picture."""
+    """Refuse boxes in shares of their pictures: no object is smaller than a pixel in every picture.
+
+    Args:
+        numbers: (N, 4) float64 as they are written.
+        sizes: (N, 2) height and width of the picture of every box, pixels.
+        form: what the numbers are.
+        name: of the data set, for messages.
+        named: what to call the n-th box in messages.
+
+    Raises:
+        UserError: they are.
+    """
     within = np.all((numbers >= -SHARE_ROUNDING) & (numbers <= 1 + SHARE_ROUNDING), axis=1) & (sizes.min(1) > 1)
     least = 1 if np.any(numbers != np.round(numbers)) else MIX_UP_LEAST
     if within.sum() < least or within.mean() < OTHER_FORM_SHARE:

@@ -11,7 +11,7 @@ from datamodules.common.inputs import Inputs
 from datamodules.common.reports import compare_count, first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.categories import aligned, tell_categories, used_categories, without_unused
-from datamodules.detection.coco_files import annotation_file, held_out
+from datamodules.detection.coco_files import annotation_file, held_out, without_size
 from datamodules.detection.coco_json import CocoAnnotations, read_annotations
 from datamodules.detection.coco_source import PUBLISHED_IMAGES, CocoSource, Part
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
@@ -65,7 +65,8 @@ class COCODetection(DetectionDataModule):
             does not define, and say how many; an error if not.
         leave_out_unused: leave out categories that nothing is annotated with.
         ambiguous_orientation: whether pictures are read as they are stored or "upright", turned as EXIF says, where the
-            size in the annotations leaves it open: they are to be turned by 180 degrees, mirrored, or square.
+            size in the annotations leaves it open: they are to be turned by 180 degrees, mirrored, or square, or the
+            annotations state no size.
         full_annotations: the file that ``train_annotations`` was made from. What it holds beyond them is then known as
             "removed_boxes", for figures about the run; it is never trained on.
         split: sparse split "1" to "5" or "siod" (thesis 3.3.2), drawn over the annotations to train on; none if None.
@@ -292,7 +293,8 @@ class COCODetection(DetectionDataModule):
         evaluated = part == "val"
         found = records(coco, paths, name, evaluated=evaluated, removed=removed, upright=self.upright)
         if len(coco.image_ids) != PUBLISHED_IMAGES[part, self.year]:  # whose annotations are of the stored pixels
-            check_orientations(paths, found.coco.sizes, name, upright=self.upright)
+            unstated = without_size(coco)
+            check_orientations(paths, found.coco.sizes, name, upright=self.upright, unstated=unstated)
         return found
 
     def _subset(self, coco: CocoAnnotations) -> CocoAnnotations:

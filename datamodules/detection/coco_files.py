@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from datamodules.common.image_kinds import can_read_phones
 from datamodules.common.reports import report
 from datamodules.detection.coco_json import CocoAnnotations
+from datamodules.detection.orientations import on_its_side
 from visionscapes.errors import UserError
 from visionscapes.seeding import derived_seed
 
@@ -26,22 +28,24 @@ def annotation_file(given: str | None, root: Path, usual: Sequence[str]) -> Path
     return next((place for place in places if place.is_file()), places[0])
 
 
-def with_sizes(coco: CocoAnnotations, paths: Sequence[str]) -> CocoAnnotations:
+def with_sizes(coco: CocoAnnotations, paths: Sequence[str], *, upright: bool = False) -> CocoAnnotations:
     """Return the annotations with the sizes of the picture files where the file does not say any, and tell it.
 
     Args:
         coco: the annotations.
         paths: of the pictures, in their order.
+        upright: whether pictures are turned as EXIF says, since no size tells whether they were for the annotations.
 
     Raises:
         UserError: a picture whose size is needed cannot be read.
     """
-    unknown = np.flatnonzero((coco.sizes < 1).any(1))
+    unknown = np.flatnonzero(without_size(coco))
     if not len(unknown):
         return coco
     sizes = coco.sizes.copy()
     with ThreadPool(16) as threads:
-        sizes[unknown] = threads.map(picture_size, [Path(paths[place]) for place in unknown.tolist()], chunksize=64)
+        wanted = [(Path(paths[place]), upright) for place in unknown.tolist()]
+        sizes[unknown] = threads.starmap(picture_size, wanted, chunksize=64)
     report(
         '%s: %d of %d pictures have no "height" and "width"; those of the files are taken', coco.path, len(unknown),
         len(sizes),
@@ -49,16 +53,27 @@ def with_sizes(coco: CocoAnnotations, paths: Sequence[str]) -> CocoAnnotations:
     return replace(coco, sizes=sizes)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def without_size(coco: CocoAnnotations) -> np.ndarray:
+    """Return (I,) bool: of which pictures the file does not state height and width."""
+    return np.any(coco.sizes < 1, axis=1)
+
+
+def picture_size(path: Path, upright: bool = False) -> tuple[int, int]:
     """Return height and width of a picture without decoding it.
+
+    Args:
+        path: of the file.
+        upright: whether it is turned as EXIF says.
 
     Raises:
         UserError: the beginning of the file is damaged.
     """
     try:
+        can_read_phones()
         with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
+            turned = upright and on_its_side(image)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
         raise UserError(f"cannot read the image {path} ({error}): replace the file") from error
 
 

@@ -15,6 +15,7 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.categories import tell_categories
+from datamodules.detection.coco_files import without_size
 from datamodules.detection.coco_json import read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.orientations import check_orientations
@@ -91,7 +92,8 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
     by_id = {str(each["id"]): each for each in content["categories"]}
     categories = [by_id[str(number)] for number in coco.category_ids.tolist()]
     found = records(coco, paths, str(path), evaluated=False)
-    check_orientations(paths, found.coco.sizes, str(path), upright=False)
+    unstated = without_size(coco)
+    check_orientations(paths, found.coco.sizes, str(path), upright=False, unstated=unstated, option="")
     return LayoutSource(found, distinct_names(paths, folder), categories=categories, title=str(path))
 
 

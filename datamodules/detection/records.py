@@ -141,7 +141,7 @@ def records(
     """
     if not len(coco.ids):
         raise UserError(f"{coco.path} has pictures, but no annotation: give the file with the boxes")
-    coco = with_sizes(coco, paths)
+    coco = with_sizes(coco, paths, upright=upright)
     removed = np.zeros(len(coco.ids), bool) if removed is None else removed
     images = coco.images
 

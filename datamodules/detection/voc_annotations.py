@@ -1,6 +1,7 @@
 """Annotations of PASCAL VOC: XML read into the arrays of COCO's format, and written as its JSON."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from datamodules.common.errors import DatasetNotFoundError
+from datamodules.common.image_kinds import picture_suffixes
 from datamodules.common.reports import compare_count, first_names, listed
-from datamodules.detection.annotations import check_boxes
+from datamodules.detection.annotations import check_boxes, refuse_shares
 from datamodules.detection.coco_files import picture_size
 from datamodules.detection.coco_json import CocoAnnotations
 from visionscapes.errors import UserError
@@ -39,6 +41,12 @@ VOC_TREE = """
 VOC_ARCHIVES = {"2007": "VOCtrainval_06-Nov-2007.tar", "2012": "VOCtrainval_11-May-2012.tar"}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SET = re.compile(r"(\d{4})\s+([\w-]+)")
+OF_ONE_CLASS = re.compile(r"(\S+)\s+-?[01]")  # a line of ImageSets/Main/dog_trainval.txt
+TRUE, FALSE = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no", "unspecified")
+IF_OWN = (
+    "if the data are your own, convert them to COCO's format, for example with `datum convert -if voc -f"
+    " coco_instances`, and read them with --data=COCODetection"
+)
 
 
 @dataclass(frozen=True)
@@ -86,17 +94,17 @@ def read_sets(root: Path, sets: Sequence[tuple[str, str]]) -> CocoAnnotations:
     found: list[list[VOCObject]] = []
     for year, split in sets:
         folder = voc_folder(root, year, split)
-        stems = listed(folder / "ImageSets" / "Main" / f"{split}.txt")  # strings: 2007 has leading zeros
+        stems = _stems(folder, split)
         if (year, split) in PUBLISHED_IMAGES:
             compare_count(f"VOC{year} {split}", "images", len(stems), PUBLISHED_IMAGES[year, split])
         annotations = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
-        images = [folder / "JPEGImages" / f"{stem}.jpg" for stem in stems]
+        images = _pictures(folder / "JPEGImages", stems)
         absent = [path for path in [*annotations, *images] if not path.is_file()]
         if absent or not stems:
             named = first_names(absent, root) if absent else f"a name in ImageSets/Main/{split}.txt"
             raise not_found(root, year, split, named)
         found += [voc_objects(path) for path in annotations]
-        files += [f"VOC{year}/JPEGImages/{stem}.jpg" for stem in stems]
+        files += [f"VOC{year}/JPEGImages/{path.name}" for path in images]
         pictures += images
     with ThreadPool(16) as threads:
         sizes = np.array(threads.map(picture_size, pictures, chunksize=64), np.int64)
@@ -127,6 +135,7 @@ def not_found(root: Path, year: str, split: str, missing: str | Path) -> Dataset
             "If you have it, point to its folder: --data.init_args.root=<folder that holds VOCdevkit>",
             f"If not, download {archive} from the PASCAL VOC home page, unpack it, and point to the folder that you"
             " unpacked it in",
+            IF_OWN[0].upper() + IF_OWN[1:],
         ),
         missing=missing,
     )
@@ -138,19 +147,66 @@ def voc_objects(annotation: Path) -> list[VOCObject]:
     Raises:
         UserError: the file is not XML, or an object has no box or a name that VOC does not have.
     """
+    own = ""
     try:
         objects = []
         for item in ElementTree.parse(annotation).getroot().findall("object"):  # not iter: body parts have boxes too
             name = item.findtext("name", "").strip()
             if name not in CLASSES:
+                own = f", or, {IF_OWN}"
                 raise ValueError(f"an object called {name!r}, which is none of VOC's classes")
             x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{corner}", "")) for corner in CORNERS)
             # 1-based and inclusive in the file: one less on the left, and one less but one more on the right.
-            difficult = item.findtext("difficult", "0").strip() == "1"
-            objects.append(VOCObject(name, (x1 - 1, y1 - 1, x2, y2), difficult))
+            objects.append(VOCObject(name, (x1 - 1, y1 - 1, x2, y2), _flag(item, "difficult")))
     except (ElementTree.ParseError, ValueError) as error:
-        raise UserError(f"{annotation} is no annotation of PASCAL VOC ({error}): unpack the data set again") from error
+        raise UserError(
+            f"{annotation} is no annotation of PASCAL VOC ({error}): unpack the data set again{own}"
+        ) from error
     return objects
+
+
+def _flag(item: ElementTree.Element, name: str) -> bool:
+    text = item.findtext(name, "0").strip()
+    if text.lower() not in TRUE + FALSE:
+        raise ValueError(f"{name} is {text!r}; it has to be 0 or 1")
+    return text.lower() in TRUE
+
+
+def _stems(folder: Path, split: str) -> list[str]:
+    """Return the names of a list, as text: those of 2007 have leading zeros.
+
+    Raises:
+        UserError: a line is no name, or a name stands there twice.
+    """
+    path = folder / "ImageSets" / "Main" / f"{split}.txt"
+    stems = [stem.removeprefix("\ufeff") for stem in listed(path)]
+    lines = [number for number, line in enumerate(path.read_text().splitlines(), start=1) if line.strip()]
+    first: dict[str, int] = {}
+    for line, stem in zip(lines, stems, strict=True):
+        named = f"{path}: line {line} is {stem!r}"
+        if first.setdefault(stem, line) != line:
+            raise UserError(f"{named}, as line {first[stem]}: take one out")
+        if (folder / "Annotations" / f"{stem}.xml").is_file():
+            continue
+        of_class, bare = OF_ONE_CLASS.fullmatch(stem), Path(stem).stem
+        if of_class and (folder / "Annotations" / f"{of_class[1]}.xml").is_file():
+            raise UserError(f"{named}, as in a list of one class: name a list of pictures alone, such as trainval")
+        if bare != stem and (folder / "Annotations" / f"{bare}.xml").is_file():
+            raise UserError(f"{named}, which has to be a name without folder and suffix: write {bare}")
+    return stems
+
+
+def _pictures(folder: Path, stems: Sequence[str]) -> list[Path]:
+    """Return the pictures of some names: JPEG as VOC has them, or the only picture of another kind."""
+    there = set(os.listdir(folder)) if folder.is_dir() else set[str]()
+    others: dict[str, list[str]] = {}
+    for name in there:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in picture_suffixes():
+            others.setdefault(stem, []).append(name)
+    jpeg = {stem: f"{stem}.jpg" for stem in stems}
+    alone = {stem: names[0] for stem, names in others.items() if len(names) == 1}
+    return [folder / (name if name in there else alone.get(stem, name)) for stem, name in jpeg.items()]
 
 
 def _as_coco(root: Path, files: list[str], sizes: np.ndarray, found: list[list[VOCObject]]) -> CocoAnnotations:
@@ -158,7 +214,9 @@ def _as_coco(root: Path, files: list[str], sizes: np.ndarray, found: list[list[V
     counts = np.array([len(of_picture) for of_picture in found], np.int64)
     images = np.repeat(np.arange(len(files)), counts)
     corners = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
-    # Only here are the corners still there as they were written. What else may be wrong is checked with the records.
+    written = corners + np.array([1, 1, 0, 0])
+    refuse_shares(written, sizes[images], "xyxy", "PASCAL VOC", lambda place: files[images[place]])
+    # Only here are there corners. What else may be wrong is checked with the records.
     check_boxes(corners, sizes[images], "xyxy", "PASCAL VOC", lambda place: files[images[place]], evaluated=True)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
     return CocoAnnotations(

@@ -374,6 +374,22 @@ def test_turned_pictures_are_told_at_setup_and_the_option_reaches_the_records(ro
     assert "COCO val2017: of 1 of 2 pictures, such as 000000000285.jpg, EXIF says" in caplog.text
 
 
+@pytest.mark.parametrize("orientation", ["stored", "upright"])
+def test_the_option_decides_where_no_size_is_stated(root, caplog, orientation):
+    path = root / "val2017" / "000000000285.jpg"
+    width, height = 48, 36
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.crop((0, 0, width, height)).save(path, exif=exif)
+    edit_json(root / VAL, lambda content: [each.update(width=None) for each in content["images"]])
+    picture = ready(root, "test", ambiguous_orientation=orientation).evaluation_images()[1]
+    assert picture.size == ((height, width) if orientation == "stored" else (width, height))
+    assert picture.read().shape == (*picture.size, 3)
+    assert "such as 000000000285.jpg, EXIF says to turn them" in caplog.text
+    assert f"they are taken as {orientation}. Look" in caplog.text
+
+
 @pytest.mark.parametrize("part", [TRAIN, VAL])
 def test_boxes_of_the_other_form_are_an_error(root, part):
     rows = np.array([[20, 15, 45, 30], [25, 10, 40, 33], [22, 18, 48, 31], [30, 20, 40, 30]])

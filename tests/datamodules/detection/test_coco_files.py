@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from datamodules.detection.coco_files import annotation_file, held_out, with_sizes
+from datamodules.detection.coco_files import annotation_file, held_out, picture_size, with_sizes
 from datamodules.detection.coco_json import read_annotations
+from datamodules.detection.orientations import ORIENTATION
 from tests.helpers.replicas_detection import edit_json, make_coco_detection
 from visionscapes.errors import UserError
 
@@ -34,6 +36,17 @@ def test_sizes_that_the_file_does_not_say_are_those_of_the_pictures(tmp_path, ca
     after = with_sizes(read_annotations(path), paths)
     assert after.sizes.tolist() == before.sizes.tolist()
     assert 'instances_train2017.json: 2 of 4 pictures have no "height" and "width"' in caplog.text
+
+
+def test_a_picture_on_its_side_has_the_size_that_it_is_read_with(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif)
+    assert picture_size(tmp_path / "a.jpg") == (10, 20)
+    assert picture_size(tmp_path / "a.jpg", upright=True) == (20, 10)
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"cannot read the image .*b\.jpg"):
+        picture_size(tmp_path / "b.jpg")
 
 
 def test_a_part_is_held_out_and_the_rest_stays(tmp_path):

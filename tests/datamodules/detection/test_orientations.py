@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.detection.orientations import ORIENTATION, check_orientations
+from datamodules.detection.orientations import ORIENTATION, check_orientations, on_its_side
 from visionscapes.errors import UserError
 
 
@@ -49,6 +49,35 @@ def test_what_the_sizes_leave_open_is_counted_with_the_option(tmp_path, caplog, 
 def test_pictures_that_are_turned_by_their_sizes_speak_for_the_others(tmp_path, caplog):
     paths = [save(tmp_path / "3.jpg", 3), save(tmp_path / "6.jpg", 6)]
     assert "those that are turned by their sizes speak for it" in told(caplog, paths, [(10, 20), (20, 10)])
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_sizes_that_are_those_of_the_files_decide_nothing(tmp_path, caplog, upright):
+    paths = [save(tmp_path / f"{k}.jpg", k) for k in (1, 6, 8)]
+    sizes = np.array([(10, 20), (20, 10) if upright else (10, 20), (20, 10)])
+    unstated = np.array([True, True, False])
+    check_orientations(paths, sizes, "Set", upright=upright, unstated=unstated)
+    taken, other = ("upright", "stored") if upright else ("stored", "upright")
+    assert "Set: 1 of 3 pictures are turned as EXIF says, such as 8.jpg" in caplog.text
+    assert "Set: of 1 of 3 pictures, such as 6.jpg, EXIF says to turn them" in caplog.text
+    assert "or their annotations state no size" in caplog.text
+    assert f"they are taken as {taken}. Look" in caplog.text
+    assert f"--data.init_args.ambiguous_orientation={other} if they do not fit" in caplog.text
+
+
+def test_without_an_option_the_files_are_to_be_changed(tmp_path, caplog):
+    paths, sizes = [save(tmp_path / "3.jpg", 3)], np.array([(10, 20)])
+    check_orientations(paths, sizes, "Set", upright=False, option="")
+    assert "save them turned, without EXIF, if they do not fit" in caplog.text
+    assert "ambiguous_orientation" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"), [(None, False), (1, False), (4, False), (5, True), (8, True), (9, False)]
+)
+def test_only_the_last_four_orientations_exchange_the_sides(tmp_path, orientation, expected):
+    with Image.open(save(tmp_path / "a.jpg", orientation)) as image:
+        assert on_its_side(image) == expected
 
 
 def test_another_size_is_refused_with_both_that_the_picture_has(tmp_path):

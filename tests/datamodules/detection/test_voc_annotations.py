@@ -151,6 +151,82 @@ def test_sizes_read_as_corners_are_recognised(root):
         read_sets(root, BOTH[:1])
 
 
+def test_shares_of_the_pictures_are_recognised_as_they_are_written(root):
+    folder = root / "VOCdevkit" / "VOC2007" / "Annotations"
+    for path in folder.glob("*.xml"):
+        xml(path, f"<name>dog</name>{corners(0.13, 0, 0.5, 1)}", f"<name>cat</name>{corners(0, 0.25, 1, 0.75)}")
+    with pytest.raises(
+        UserError,
+        match=r"8 of 8 boxes lie in \[0, 1\] \(VOC2007/JPEGImages/000012\.jpg: \[0\.13, 0\.0, 0\.5, 1\.0\] .*multiply "
+        r"x1 and x2 by the width of the picture \(50\)",
+    ):
+        read_sets(root, BOTH[:1])
+
+
+@pytest.mark.parametrize(
+    ("text", "difficult"),
+    [("1", True), ("true", True), ("True", True), (" YES ", True), ("1.0", True)]
+    + [(text, False) for text in ("0", "false", "No", "", "Unspecified", "0.0")],
+)
+def test_flags_are_read_as_tools_write_them(tmp_path, text, difficult):
+    path = xml(tmp_path / "a.xml", f"<name>dog</name><difficult>{text}</difficult>{corners(1, 1, 5, 5)}")
+    assert [each.difficult for each in voc_objects(path)] == [difficult]
+
+
+def test_another_flag_is_refused(tmp_path):
+    path = xml(tmp_path / "a.xml", f"<name>dog</name><difficult>maybe</difficult>{corners(1, 1, 5, 5)}")
+    with pytest.raises(UserError, match=r"a\.xml .*difficult is 'maybe'; it has to be 0 or 1"):
+        voc_objects(path)
+
+
+def test_data_with_classes_of_their_own_are_sent_to_the_format_that_takes_them(tmp_path):
+    path = xml(tmp_path / "a.xml", f"<name>helmet</name>{corners(1, 1, 5, 5)}")
+    with pytest.raises(UserError, match=r"'helmet'.*if the data are your own, convert them .*--data=COCODetection"):
+        voc_objects(path)
+
+
+def test_pictures_of_other_kinds_are_read(root):
+    folder = root / "VOCdevkit" / "VOC2007" / "JPEGImages"
+    (folder / "000005.jpg").unlink()
+    write_image(folder / "000005.PNG", 40, 60)
+    coco = read_sets(root, BOTH[:1])
+    assert coco.files[:2] == ("VOC2007/JPEGImages/000012.jpg", "VOC2007/JPEGImages/000005.PNG")
+    assert coco.sizes[1].tolist() == [60, 40]
+    write_image(folder / "000005.bmp", 40, 60)  # which of the two is not guessed
+    with pytest.raises(DatasetNotFoundError, match=r"JPEGImages/000005\.jpg.*") as error:
+        read_sets(root, BOTH[:1])
+    assert "If the data are your own" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("000005 -1", r"'000005 -1'.*list of one class.*such as trainval"),
+        ("000005   1", r"'000005   1'.*list of one class"),
+        ("000005.jpg", r"line 3 is '000005\.jpg'.*write 000005"),
+        ("000005.xml", r"line 3 is '000005\.xml'.*write 000005"),
+        ("JPEGImages/000005.jpg", r"line 3 is 'JPEGImages/000005\.jpg'.*write 000005"),
+        ("000012", r"line 3 is '000012', as line 1: take one out"),
+    ],
+)
+def test_odd_lines_of_a_list_are_named(root, line, message):
+    path = root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / "trainval.txt"
+    path.write_text(f"000012\n\n{line}\n")
+    with pytest.raises(UserError, match=rf"trainval\.txt: .*{message}"):
+        read_sets(root, BOTH[:1])
+
+
+def test_a_byte_order_mark_and_spaces_in_names_are_no_matter(root):
+    folder = root / "VOCdevkit" / "VOC2007"
+    for old, new in (
+        ("JPEGImages/000005.jpg", "JPEGImages/a 1.jpg"),
+        ("Annotations/000005.xml", "Annotations/a 1.xml"),
+    ):
+        (folder / old).rename(folder / new)
+    (folder / "ImageSets" / "Main" / "trainval.txt").write_text("\ufeff000012\na 1\n", encoding="utf-8")
+    assert [name[19:] for name in read_sets(root, BOTH[:1]).files] == ["000012.jpg", "a 1.jpg"]
+
+
 @pytest.mark.parametrize("number", ["nan", "inf"])
 def test_numbers_that_are_not_finite_are_an_error(root, number):
     path = root / "VOCdevkit" / "VOC2007" / "Annotations" / "000021.xml"
