@@ -14,6 +14,8 @@ from datamodules.detection.json_entries import EntryProblem, shortened
 from visionscapes.checks import LARGEST_INTEGER
 
 FLAGS = ("iscrowd", "ignore", "difficult")  # COCO; VOC as some converters write it; VOC
+NUMBERS = (int, float)
+NOWHERE = (math.nan, math.nan)
 WRITE_ID = "write a whole number or a text"
 
 
@@ -25,15 +27,17 @@ class Segmentations:
         packed: all entries, one after the other.
         start: (A,) int64, where in ``packed`` the entry of an annotation begins.
         stop: (A,) int64, where it ends; where it begins if there is nothing that a mask could be drawn of.
+        corners: (A, 2) float64, x and y of the first corner of the first polygon, pixels; NaN where there is none.
     """
 
     packed: bytearray
     start: np.ndarray
     stop: np.ndarray
+    corners: np.ndarray
 
     @property
     def absent(self) -> np.ndarray:
-        """(A,) bool: which annotations have no mask: null, empty, or polygons of fewer than three corners alone."""
+        """(A,) bool: which have no mask: null, empty, or polygons alone of too few or an odd number of coordinates."""
         return self.start == self.stop
 
     def __getitem__(self, place: int) -> Any:
@@ -120,8 +124,8 @@ class AnnotationColumns:
         self.ids = Ids("annotations", "id")
         self.images, self.categories = Ids("annotations", "image_id"), Ids("annotations", "category_id")
         self.boxes, self.areas, self.ignored = array("d"), array("d"), array("b")
-        self.packed, self.ends = bytearray(), array("q")
-        self.short_polygons = 0
+        self.packed, self.ends, self.corners = bytearray(), array("q"), array("d")
+        self.short_polygons = self.odd_polygons = self.flat_polygons = 0
         self._id, self._image, self._category = (
             column.numbers.append for column in (self.ids, self.images, self.categories)
         )
@@ -139,9 +143,12 @@ class AnnotationColumns:
             self.boxes.extend((x, y, width, height))
             area = get("area")
             self.areas.append(width * height if area is None else area)
-            self._id(entry["id"])
-            self._image(entry["image_id"])
-            self._category(entry["category_id"])
+            number, image, category = entry["id"], entry["image_id"], entry["category_id"]
+            self._id(number)
+            self._image(image)
+            self._category(category)
+            if type(number) is bool or type(image) is bool or type(category) is bool:
+                raise TypeError  # arrays take True for 1
             flagged = get("iscrowd") or get("ignore") or get("difficult")
         except (KeyError, TypeError, ValueError, OverflowError):
             flagged = self._take_odd(entry)
@@ -155,7 +162,8 @@ class AnnotationColumns:
         if not self.with_masks:
             return None
         bounds = np.array([0, *self.ends], np.int64)
-        return Segmentations(self.packed, bounds[:-1][order], bounds[1:][order])
+        corners = np.array(self.corners, np.float64).reshape(-1, 2)
+        return Segmentations(self.packed, bounds[:-1][order], bounds[1:][order], corners[order])
 
     def _take_odd(self, entry: dict[str, Any]) -> bool:
         """Take what can be understood of an annotation, or say what cannot."""
@@ -208,20 +216,39 @@ class AnnotationColumns:
         return False
 
     def _take_mask(self, segmentation: Any) -> None:
-        """Keep what a mask is drawn of: not null, nor nothing but polygons of fewer than three corners."""
+        """Keep what a mask is drawn of: not null, nor nothing but polygons that are none."""
+        corner: tuple[float, float] = NOWHERE
         if type(segmentation) is list and segmentation:
-            try:
-                lengths = [len(polygon) for polygon in segmentation]
-            except TypeError:  # something else than polygons, which is told when it is drawn
-                lengths = [LEAST_NUMBERS]
-            if min(lengths) < LEAST_NUMBERS:
-                if max(lengths) < LEAST_NUMBERS:
-                    segmentation = None
-                else:
-                    self.short_polygons += sum(length < LEAST_NUMBERS for length in lengths)
+            if type(segmentation[0]) in NUMBERS and all(type(number) in NUMBERS for number in segmentation):
+                segmentation = [segmentation]
+                self.flat_polygons += 1
+            if not all(map(_is_polygon, segmentation)):
+                segmentation = self._without_odd(segmentation)
+            if segmentation and type(segmentation[0]) is list:
+                corner = segmentation[0][0], segmentation[0][1]
         if segmentation:
             self.packed += pickle.dumps(segmentation)
         self.ends.append(len(self.packed))
+        try:
+            self.corners.extend(corner)
+        except (TypeError, OverflowError):  # no number, which is told when the mask is drawn
+            del self.corners[2 * len(self.ends) - 2 :]
+            self.corners.extend(NOWHERE)
+
+    def _without_odd(self, polygons: list[Any]) -> list[Any] | None:
+        """Return the polygons that are some, and count the others; None if there is none."""
+        kept = [each for each in polygons if _is_polygon(each)]
+        if not kept:
+            return None
+        passed_over = [len(each) for each in polygons if not _is_polygon(each)]
+        self.short_polygons += sum(length < LEAST_NUMBERS for length in passed_over)
+        self.odd_polygons += sum(length >= LEAST_NUMBERS for length in passed_over)
+        return kept
+
+
+def _is_polygon(given: Any) -> bool:
+    """Return whether it is one, or something else that is no list, which is told when it is drawn."""
+    return type(given) is not list or (len(given) >= LEAST_NUMBERS and len(given) % 2 == 0)
 
 
 def whole_side(image: dict[str, Any], field: str, place: int) -> int:

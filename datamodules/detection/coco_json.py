@@ -102,7 +102,7 @@ class CocoAnnotations:
     def _rows(self, rows: np.ndarray) -> dict[str, Any]:
         packed = self.segmentations
         if packed is not None:
-            packed = Segmentations(packed.packed, packed.start[rows], packed.stop[rows])
+            packed = Segmentations(packed.packed, packed.start[rows], packed.stop[rows], packed.corners[rows])
         columns = {name: getattr(self, name)[rows] for name in ("ids", "places", "labels", "boxes", "areas", "ignored")}
         return columns | {"segmentations": packed}
 
@@ -210,6 +210,12 @@ def _as_arrays(
         )
     if columns.short_polygons:
         report("%s: %d polygons have fewer than three corners and are passed over", file.path, columns.short_polygons)
+    if columns.odd_polygons:
+        report("%s: %d polygons have an odd number of coordinates, x without y, and are passed over", file.path,
+               columns.odd_polygons)  # fmt: skip
+    if columns.flat_polygons:
+        report("%s: %d annotations have the numbers of one polygon and not a list of polygons, as VIA writes them; they"
+               " are taken as that", file.path, columns.flat_polygons)  # fmt: skip
     order = np.flatnonzero(known)[np.argsort(where[known], kind="stable")]
     label_of = {category_id: label for label, category_id in enumerate(category_ids.tolist())}
     lists = [

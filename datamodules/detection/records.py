@@ -8,12 +8,12 @@ from typing import Any, overload
 import numpy as np
 
 from datamodules.common.reports import report
-from datamodules.common.run_length import compressed
 from datamodules.detection.annotations import AnnotatedImage, PictureFile, check_boxes
 from datamodules.detection.coco_files import with_sizes
 from datamodules.detection.coco_json import CocoAnnotations
+from datamodules.detection.masks import mask_of, tell_without_mask
 from datamodules.detection.sparse.splits import DEFAULTS, check_split, choose_removed
-from visionscapes.errors import UserError, in_words
+from visionscapes.errors import UserError
 
 MANY_IGNORED = 0.15  # of the annotations; in COCO one in a hundred is a crowd, in VOC one in ten difficult
 
@@ -88,21 +88,7 @@ class CocoRecords(Sequence[AnnotatedImage]):
     def _masks(self, annotations: range, size: tuple[int, int]) -> tuple[dict[str, Any], ...] | None:
         if self.coco.segmentations is None:
             return None
-        masks = []
-        for place in annotations:
-            segmentation = self.coco.segmentations[place]
-            if segmentation is None:
-                masks.append(empty_mask(size))
-                continue
-            try:
-                mask, _ = compressed(segmentation, *size)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise UserError(
-                    f"annotation {self.coco.ids[place]} in {self.coco.path} has no mask in COCO's format "
-                    f"({in_words(error)}): correct it, or do without masks, --data.init_args.with_masks=false"
-                ) from error
-            masks.append(empty_mask(size) if mask is None else mask)
-        return tuple(masks)
+        return tuple(mask_of(self.coco, place, size) for place in annotations)
 
 
 def number_as_id(number: int | str, path: Path) -> int | str:
@@ -149,14 +135,7 @@ def records(
         return f"annotation {coco.ids[place]} of {coco.files[images[place]]}"
 
     boxes, kept = check_boxes(coco.boxes, coco.sizes[images], "xywh", name, named, evaluated=evaluated)
-    if coco.segmentations is not None:
-        absent = np.flatnonzero(coco.segmentations.absent & kept & ~coco.ignored)
-        if len(absent):
-            effect = "they are misses of the masks" if evaluated else "their boxes are learnt, and no masks"
-            report(
-                "%s: %d of %d annotations have no mask (null, empty, or polygons of fewer than three corners), such as "
-                "%s: %s", name, len(absent), kept.sum(), named(int(absent[0])), effect,
-            )  # fmt: skip
+    tell_without_mask(coco, kept, name, named, evaluated=evaluated)
     if not evaluated:
         _tell_ignored(coco.ignored[kept], f"{name} ({coco.path})")
     parts = coco.only(kept), boxes[kept], removed[kept]
@@ -236,10 +215,3 @@ def with_removed(sparse: CocoAnnotations, full: CocoAnnotations) -> tuple[CocoAn
         )
     coco = full.of(np.searchsorted(full.image_ids, sparse.image_ids))
     return coco, ~np.isin(coco.ids, sparse.ids)
-
-
-def empty_mask(size: tuple[int, int]) -> dict[str, Any]:
-    """Return the compressed RLE of a mask without any pixel; ``size`` is height and width."""
-    from pycocotools import mask as rle
-
-    return rle.encode(np.zeros(size, np.uint8, order="F"))

@@ -54,6 +54,28 @@ def test_annotations_that_are_kept_stay_in_the_content():
     assert AnnotationColumns(with_masks=False).take(other) is other
 
 
+@pytest.mark.parametrize("field", ["id", "image_id", "category_id"])
+@pytest.mark.parametrize("value", [True, False])
+def test_yes_and_no_are_no_ids(field, value):
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    columns = AnnotationColumns(with_masks=False)
+    columns.take(entry)
+    with pytest.raises(EntryProblem, match=f'"{field}" is {value}, which is no whole number and no text') as error:
+        columns.take(entry | {field: value})
+    assert error.value.place == 1
+
+
+def test_the_first_corners_are_kept_where_there_are_some():
+    columns = AnnotationColumns(with_masks=True)
+    masks = ([[1, 2, 3, 4, 5, 6]], None, {"size": [1, 1], "counts": [1]}, [["a", 2, 3, 4, 5, 6]],
+             [[1, 2], [7.5, 8, 9, 1, 2, 3]], [[1, "b", 3, 4, 5, 6]], 3, [3, 4, 5, 6, 7, 8])  # fmt: skip
+    for number, mask in enumerate(masks):
+        columns.take({"id": number, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": mask})
+    corners = columns.segmentations(np.arange(len(masks))).corners
+    none = [np.nan, np.nan]
+    np.testing.assert_array_equal(corners, [[1, 2], none, none, none, [7.5, 8], none, none, [3, 4]])
+
+
 def test_an_odd_entry_leaves_the_columns_in_step():
     columns = AnnotationColumns(with_masks=False)
     for entry in (

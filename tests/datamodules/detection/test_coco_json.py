@@ -279,7 +279,9 @@ def test_orphans_are_left_out_on_request_and_counted(path, caplog):
     assert 'left out 1 of 6 annotations: their "category_id" is not in "categories" (annotation 12' in caplog.text
 
 
-@pytest.mark.parametrize("segmentation", [None, [], [[]], [[1.0, 2.0, 3.0, 4.0]], [[1, 2], []], {}])
+@pytest.mark.parametrize(
+    "segmentation", [None, [], [[]], [[1.0, 2.0, 3.0, 4.0]], [[1, 2], []], {}, [[1, 2, 3, 4, 5, 6, 7]], [1, 2, 3]]
+)
 def test_what_no_mask_can_be_drawn_of_is_absent(path, segmentation):
     edit_json(path, lambda content: content["annotations"][1].update(segmentation=segmentation))
     masks = read_annotations(path, with_masks=True).segmentations
