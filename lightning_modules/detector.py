@@ -17,7 +17,7 @@ from lightning_modules.schedule import cosine_schedule
 from networks.detection.absent_masks import passes_over_absent_masks
 from networks.detection.build import build_detector, set_progress
 from networks.detection.federated_loss import FederatedLoss, set_frequencies
-from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples
+from networks.detection.samples import learns_masks, predictions_of, preprocess, proposals_of, to_samples, with_area
 from visionscapes.checks import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.exporting.parts import Exportable
@@ -161,9 +161,12 @@ class Detector(Method):
 
     @override
     def answers(self, batch: dict[str, Any]) -> list[DetectedObjects]:
-        """Return the objects of every picture; ``batch["classes"]`` has names of classes if the module knows none."""
+        """Return the objects of every picture; ``batch["classes"]`` has names of classes if the module knows none.
+
+        Boxes without area, which detectors give at the border of a picture, are left out.
+        """
         classes = [each["name"] for each in self.categories] or batch.get("classes")
-        return [_as_objects(found, classes) for found in self.predict_step(batch, 0)]
+        return [_as_objects(with_area(found)[0], classes) for found in self.predict_step(batch, 0)]
 
     def proposals(self, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
         """Return the region proposals, in pixels of the original pictures.

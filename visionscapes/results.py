@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DetectedObjects:
-    """The objects found in a picture, N of them, the surest first.
+    """The objects found in a picture, N of them, the surest first; none without area.
 
     Attributes:
         boxes: (N, 4) float32 xyxy in pixels of the picture as it was given, upright.

@@ -15,6 +15,7 @@ from typing_extensions import override
 from callbacks.detection.drawn_objects import Drawn, as_image, as_jpeg, drawn, shortened
 from callbacks.detection.evaluation import as_array
 from callbacks.results.prediction_writer import PredictionWriter
+from networks.detection.samples import with_area
 from visionscapes.checks import PositiveInt, Share, check_options
 from visionscapes.files import atomic_write, make_folder, write_bytes, write_json
 from visionscapes.processes import rank_and_world_size
@@ -37,6 +38,7 @@ class Written:
         stop: of its lines.
         counts: detections by label.
         certain: those of ``min_score`` or more, by label.
+        flat: boxes without area that were left out.
     """
 
     image_id: int | str
@@ -46,6 +48,7 @@ class Written:
     stop: int
     counts: dict[int, int]
     certain: dict[int, int]
+    flat: int
 
 
 class DetectionWriter(PredictionWriter):
@@ -60,8 +63,9 @@ class DetectionWriter(PredictionWriter):
       ``pycocotools.coco.COCO("detections_images.json").loadRes("detections.json")`` reads both.
     - pictures/<name>.jpg: every picture with boxes, names and scores, at most 300 kB.
 
-    Boxes are in pixels of the picture as it is looked at: photographs are turned as their EXIF orientation says. Of
-    several processes the first writes the files of all. Both files appear when all pictures are done, whole.
+    Boxes are in pixels of the picture as it is looked at: photographs are turned as their EXIF orientation says. Those
+    without area are left out and counted; evaluation counts them as any other, as pycocotools does. Of several
+    processes the first writes the files of all. Both files appear when all pictures are done, whole.
 
     Args:
         min_score: in [0, 1], from which on detections are drawn and counted; detections.json has all.
@@ -113,8 +117,9 @@ class DetectionWriter(PredictionWriter):
         pictures = zip(batch["name"], batch["image_id"], batch["size"], batch["image"], outputs, strict=True)
         for name, image_id, size, image, found in pictures:
             height, width = (int(side) for side in size)
+            found, flat = with_area(found)
             best = best_of(found, self.top)
-            written[name] = self._write(self._lines, best, name, image_id=image_id, size=(height, width))
+            written[name] = self._write(self._lines, best, name, image_id=image_id, size=(height, width), flat=flat)
             if self.pictures:
                 picture = drawn(as_image(image), (height, width), self._objects(best), self._note(best))
                 write_bytes(Path(trainer.default_root_dir) / "pictures" / f"{name}.jpg", as_jpeg(picture))
@@ -147,7 +152,14 @@ class DetectionWriter(PredictionWriter):
         return self._summary(folder, [record for _, record in ordered])
 
     def _write(
-        self, lines: IO[bytes], found: Mapping[str, Any], name: str, *, image_id: int | str, size: tuple[int, int]
+        self,
+        lines: IO[bytes],
+        found: Mapping[str, Any],
+        name: str,
+        *,
+        image_id: int | str,
+        size: tuple[int, int],
+        flat: int,
     ) -> Written:
         """Write the detections of a picture, one a line."""
         start = lines.tell()
@@ -173,6 +185,7 @@ class DetectionWriter(PredictionWriter):
             stop=lines.tell(),
             counts=dict(Counter(labels.tolist())),
             certain=dict(Counter(certain)),
+            flat=flat,
         )
 
     def _objects(self, found: Mapping[str, Any]) -> list[Drawn]:
@@ -224,6 +237,8 @@ class DetectionWriter(PredictionWriter):
         ]
         if empty:
             lines.append(f"{empty} of the pictures show{'s' * (empty == 1)} none of that score")
+        if flat := sum(record.flat for record in records):
+            lines.append(f"left out {amount(flat, 'detection')} without area")
         pictures = f"; pictures in {folder / 'pictures'}" if self.pictures else ""
         return "\n".join([*lines, f"COCO results: {folder / RESULTS}, with {COMPANION}{pictures}"])
 

@@ -163,7 +163,7 @@ class AnnotationColumns:
             return None
         bounds = np.array([0, *self.ends], np.int64)
         corners = np.array(self.corners, np.float64).reshape(-1, 2)
-        return Segmentations(self.packed, bounds[:-1][order], bounds[1:][order], corners[order])
+        return Segmentations(self.packed, bounds[:-1][order], bounds[1:][order], corners=corners[order])
 
     def _take_odd(self, entry: dict[str, Any]) -> bool:
         """Take what can be understood of an annotation, or say what cannot."""

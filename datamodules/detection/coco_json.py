@@ -102,7 +102,7 @@ class CocoAnnotations:
     def _rows(self, rows: np.ndarray) -> dict[str, Any]:
         packed = self.segmentations
         if packed is not None:
-            packed = Segmentations(packed.packed, packed.start[rows], packed.stop[rows], packed.corners[rows])
+            packed = Segmentations(packed.packed, packed.start[rows], packed.stop[rows], corners=packed.corners[rows])
         columns = {name: getattr(self, name)[rows] for name in ("ids", "places", "labels", "boxes", "areas", "ignored")}
         return columns | {"segmentations": packed}
 

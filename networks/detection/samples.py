@@ -119,6 +119,25 @@ def predictions_of(samples: Sequence[Any]) -> list[dict[str, Any]]:
     return predictions
 
 
+def with_area(found: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the detections of a picture whose boxes have a width and a height, and how many have not.
+
+    Detectors give such boxes where they cut at the border of the picture. Evaluation counts them, as pycocotools does.
+
+    Args:
+        found: see `predictions_of`.
+    """
+    boxes = found["boxes"]
+    rows = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+    if bool(rows.all()):
+        return dict(found), 0
+    kept: dict[str, Any] = {key: value[rows] for key, value in found.items() if isinstance(value, Tensor)}
+    lists = {key: value for key, value in found.items() if key not in kept}
+    for key, value in lists.items():
+        kept[key] = [each for each, stays in zip(value, rows.tolist(), strict=True) if stays]
+    return kept, int((~rows).sum())
+
+
 def proposals_of(results: Sequence[Any]) -> list[dict[str, Tensor]]:
     """Return region proposals, for every picture "boxes" (P, 4) float32 xyxy and "scores" (P,), descending."""
     proposals = []

@@ -372,3 +372,16 @@ def test_pictures_from_python_give_what_the_data_give(kind):
     assert second["boxes"][:, 2].max() <= 200
     assert len(first["boxes"]) > 0
     assert alone["boxes"].shape[1] == 4
+
+
+@pytest.mark.parametrize("kind", ["Detector", "SparseDet"])
+def test_answers_have_no_objects_without_area(kind, monkeypatch):
+    found = module(kind)
+    boxes = torch.tensor([[0.0, 0, 5, 5], [3, 0, 3, 5], [0, 2, 5, 5]])
+    detections = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7]), "labels": torch.tensor([0, 1, 1])}
+    monkeypatch.setattr(found, "predict_step", lambda batch, index: [detections])
+    (objects,) = found.answers({"classes": ["cat", "dog"]})
+    assert objects.boxes.tolist() == [[0, 0, 5, 5], [0, 2, 5, 5]]
+    assert objects.scores.tolist() == pytest.approx([0.9, 0.7])
+    assert objects.names == ["cat", "dog"]
+    assert found.test_step({}, 0) == [detections]

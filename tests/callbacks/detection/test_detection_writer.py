@@ -150,6 +150,22 @@ def test_the_count_of_every_class(tmp_path, capsys):
     assert "1 of the pictures shows none of that score" in told
 
 
+@pytest.mark.parametrize("flat", [(10, 20, 10, 60), (10, 20, 40, 20), (40, 20, 10, 60)])
+def test_detections_without_area_are_left_out_and_counted(tmp_path, capsys, flat):
+    images = [image(found=[(1, 0.25, 10, 20, 40, 60), (4, 0.75, *flat)], image_id=7), image(image_id=8)]
+    found, companion = predict(tmp_path, images, DetectionWriter(top=1))
+    assert [each["bbox"] for each in found] == [[10, 20, 30, 40]]
+    assert len(companion["images"]) == 2
+    told = capsys.readouterr().out
+    assert "2 pictures, 1 detection, 0 of score 0.3 or more" in told
+    assert "left out 1 detection without area\n" in told
+
+
+def test_nothing_is_said_to_be_left_out_where_nothing_is(tmp_path, capsys):
+    predict(tmp_path, [image(found=[(1, 0.25, 10, 20, 40, 60)], image_id=7)])
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_nothing_found(tmp_path):
     found, companion = predict(tmp_path, [image(image_id=1)])
     assert found == []

@@ -15,6 +15,7 @@ from networks.detection.samples import (
     preprocess,
     proposals_of,
     to_samples,
+    with_area,
 )
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "detectors"
@@ -336,3 +337,18 @@ def test_detections_in_bfloat16_come_out_as_float32(segmenter):
     for each in found:
         assert each["boxes"].dtype == each["scores"].dtype == torch.float32
         assert len(each["masks"]) == len(each["boxes"])
+
+
+def test_detections_without_area_are_told_apart():
+    boxes = torch.tensor([[0.0, 0, 5, 5], [3, 0, 3, 5], [0, 7, 5, 5], [1, 1, 1.5, 2], [0, 0, float("nan"), 5]])
+    masks = [{"counts": number} for number in range(5)]
+    found = {"boxes": boxes, "scores": torch.arange(5.0), "labels": torch.arange(5), "masks": masks}
+    kept, flat = with_area(found)
+    assert flat == 3
+    assert torch.equal(kept["boxes"], boxes[[0, 3]])
+    assert kept["scores"].tolist() == kept["labels"].tolist() == [0, 3]
+    assert kept["masks"] == [masks[0], masks[3]]
+    again, flat = with_area(kept)
+    assert (again, flat) == (kept, 0)
+    nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
+    assert with_area(nothing) == (nothing, 0)
