@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from datamodules.common.image_files import read_image
-from datamodules.common.reports import report_left_out
+from datamodules.common.reports import report, report_left_out
 from visionscapes.errors import UserError
 from visionscapes.processes import is_first
 
@@ -20,6 +20,7 @@ MIX_UP_SHARE = 0.25  # of the boxes do not fit their pictures as they were read,
 OTHER_FORM_SHARE = 0.95  # ... and this share of all fits them in the other form
 MIX_UP_LEAST = 3  # boxes, so that one odd box in a small file is no mix-up
 SHARE_ROUNDING = 1e-3  # of boxes in shares of the picture
+PERCENT, PERCENT_LEAST = 100, 10  # pixels that boxes in percent lie within, and boxes that are no coincidence
 SHOWN = 3  # examples in a message
 
 READ_AS = {"xywh": "x, y, width, height", "xyxy": "x1, y1, x2, y2"}
@@ -123,7 +124,8 @@ def check_boxes(
     For training, boxes are cut at the border of their picture, and those without area, before or after the cut, are
     left out, as Detectron2 and mmdet do; it is said how many. Evaluation keeps both as they are, because pycocotools
     and lvis-api count them as objects. Numbers that are not finite are an error in both: such a file was damaged when
-    it was written, and to leave the object out would call it background. Boxes in [0, 1] are shares of the picture.
+    it was written, and to leave the object out would call it background. Boxes in [0, 1] are shares of the picture; if
+    some are, or all look like percent, it is told.
 
     Boxes of the other form are recognised by their number: read as width and height, most second corners lead beyond
     the picture; read as second corners, many sizes lie before the first.
@@ -143,14 +145,9 @@ def check_boxes(
         UserError: a number is not finite, or the numbers are of the other form or shares of the pictures.
     """
     numbers = np.asarray(numbers, np.float64).reshape(-1, 4)
-    damaged = np.any(~np.isfinite(numbers), axis=1)
-    if damaged.any():
-        raise UserError(
-            f"{name}: {damaged.sum()} of {len(numbers)} boxes hold numbers that are not finite "
-            f"({_examples(damaged, numbers, sizes, named)}): correct these annotations or delete them"
-        )
-    refuse_shares(numbers, sizes, form, name, named)
-    _refuse_other_form(numbers, sizes, form, name, named)
+    check_shares(numbers, sizes, form, name, named)
+    check_form(numbers, sizes, form, name, named)
+    _tell_percent(numbers, sizes, form, name, named)
     boxes = _corners(numbers, form)
     outside = _beyond(boxes, sizes)
     if evaluated:
@@ -169,10 +166,10 @@ def check_boxes(
     return boxes, ~empty
 
 
-def refuse_shares(
+def check_shares(
     numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
 ) -> None:
-    """Refuse boxes in shares of their pictures: no object is smaller than a pixel in every picture.
+    """Refuse boxes in shares of their pictures, and tell if some are: they are smaller than a pixel, in a corner.
 
     Args:
         numbers: (N, 4) float64 as they are written.
@@ -182,24 +179,51 @@ def refuse_shares(
         named: what to call the n-th box in messages.
 
     Raises:
-        UserError: they are.
+        UserError: nearly all are, or a number is not finite.
     """
+    damaged = np.any(~np.isfinite(numbers), axis=1)
+    if damaged.any():
+        raise UserError(
+            f"{name}: {damaged.sum()} of {len(numbers)} boxes hold numbers that are not finite "
+            f"({_examples(damaged, numbers, sizes, named)}): correct these annotations or delete them"
+        )
     within = np.all((numbers >= -SHARE_ROUNDING) & (numbers <= 1 + SHARE_ROUNDING), axis=1) & (sizes.min(1) > 1)
     least = 1 if np.any(numbers != np.round(numbers)) else MIX_UP_LEAST
-    if within.sum() < least or within.mean() < OTHER_FORM_SHARE:
-        return
-    height, width = sizes[int(np.argmax(within))]
-    x, y, other_x, other_y = READ_AS[form].split(", ")
-    raise UserError(
-        f"{name}: {within.sum()} of {len(numbers)} boxes lie in [0, 1] ({_examples(within, numbers, sizes, named)}): "
-        f"they are shares of their pictures and have to be pixels: multiply {x} and {other_x} by the width of the "
-        f"picture ({width}) and {y} and {other_y} by its height ({height})"
-    )
+    if within.sum() >= least and within.mean() >= OTHER_FORM_SHARE:
+        height, width = sizes[int(np.argmax(within))]
+        x, y, other_x, other_y = READ_AS[form].split(", ")
+        raise UserError(
+            f"{name}: {within.sum()} of {len(numbers)} boxes lie in [0, 1] "
+            f"({_examples(within, numbers, sizes, named)}): they are shares of their pictures and have to be pixels: "
+            f"multiply {x} and {other_x} by the width of the picture ({width}) and {y} and {other_y} by its height "
+            f"({height})"
+        )
+    some = within & np.all(
+        _corners(numbers, form)[:, 2:] > numbers[:, :2], axis=1
+    )  # without area they are told as that
+    if some.any():
+        report(
+            "%s: %d of %d boxes lie in [0, 1] (%s) and are taken as pixels, as the others; if they are shares of their "
+            "pictures, multiply them by width and height",
+            *(name, some.sum(), len(some), _examples(some, numbers, sizes, named)),
+        )
 
 
-def _refuse_other_form(
+def check_form(
     numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
 ) -> None:
+    """Refuse boxes of the other form, see `check_boxes`.
+
+    Args:
+        numbers: (N, 4) float64 in pixels, 0-based.
+        sizes: (N, 2) height and width of the picture of every box, pixels.
+        form: what the numbers should be.
+        name: of the data set, for messages.
+        named: what to call the n-th box in messages.
+
+    Raises:
+        UserError: many make no sense, and nearly all do in the other form.
+    """
     boxes = _corners(numbers, form)
     # Each form has its own symptom: corners added to corners lead far out, sizes may lie before the first corner.
     unfit = _beyond(boxes, sizes) if form == "xywh" else np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
@@ -213,6 +237,20 @@ def _refuse_other_form(
         f"{name}: {unfit.sum()} of {len(numbers)} boxes make no sense as {READ_AS[form]} "
         f"({_examples(unfit, numbers, sizes, named)}), and nearly all do as {READ_AS[OTHER_FORM[form]]}: {REMEDY[form]}"
     )
+
+
+def _tell_percent(
+    numbers: np.ndarray, sizes: np.ndarray, form: Literal["xywh", "xyxy"], name: str, named: Callable[[int], str]
+) -> None:
+    """Tell if all boxes end within 100 pixels of the corner of pictures that are much larger."""
+    large = sizes.min(1) >= 2 * PERCENT
+    within = large & np.all(_corners(numbers, form) <= PERCENT + BEYOND, axis=1)
+    if within.sum() >= PERCENT_LEAST and within.sum() >= OTHER_FORM_SHARE * large.sum():
+        report(
+            "%s: %d of %d boxes end within the first 100 pixels of larger pictures (%s), as boxes in percent do; they "
+            "are taken as pixels. If they are percent, multiply them by a hundredth of width and height",
+            *(name, within.sum(), len(within), _examples(within, numbers, sizes, named)),
+        )
 
 
 def _corners(numbers: np.ndarray, form: str) -> np.ndarray:

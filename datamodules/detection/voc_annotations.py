@@ -14,7 +14,7 @@ import numpy as np
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_kinds import picture_suffixes
 from datamodules.common.reports import compare_count, first_names, listed
-from datamodules.detection.annotations import check_boxes, refuse_shares
+from datamodules.detection.annotations import check_form, check_shares
 from datamodules.detection.coco_files import picture_size
 from datamodules.detection.coco_json import CocoAnnotations
 from visionscapes.errors import UserError
@@ -214,10 +214,10 @@ def _as_coco(root: Path, files: list[str], sizes: np.ndarray, found: list[list[V
     counts = np.array([len(of_picture) for of_picture in found], np.int64)
     images = np.repeat(np.arange(len(files)), counts)
     corners = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
-    written = corners + np.array([1, 1, 0, 0])
-    refuse_shares(written, sizes[images], "xyxy", "PASCAL VOC", lambda place: files[images[place]])
-    # Only here are there corners. What else may be wrong is checked with the records.
-    check_boxes(corners, sizes[images], "xyxy", "PASCAL VOC", lambda place: files[images[place]], evaluated=True)
+    written, of_picture = corners + np.array([1, 1, 0, 0]), sizes[images]
+    # Only here are there corners, and as they were written. What else may be wrong is checked with the records.
+    check_shares(written, of_picture, "xyxy", "PASCAL VOC", lambda place: files[images[place]])
+    check_form(corners, of_picture, "xyxy", "PASCAL VOC", lambda place: files[images[place]])
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
     return CocoAnnotations(
         path=root,

@@ -119,6 +119,37 @@ def test_the_wrong_form_never_passes_for_a_whole_data_set(count, seed):
         check(as_xywh(boxes), "xyxy")
 
 
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_some_boxes_in_shares_among_pixels_are_told(caplog, evaluated):
+    numbers = [[5, 5, 9, 9], [0.25, 0.5, 0.5, 0.25], [8, 5, 9, 9], [0, 0, 1, 1], [0, 0, 0, 0]]
+    boxes, _ = check(numbers, evaluated=evaluated)
+    assert boxes[1].tolist() == [0.25, 0.5, 0.75, 0.75]
+    assert (
+        "Set: 2 of 5 boxes lie in [0, 1] (box 1: [0.25, 0.5, 0.5, 0.25] in 60 x 40 pixels; box 3: [0.0, 0.0, 1.0, 1.0] "
+        "in 60 x 40 pixels) and are taken as pixels, as the others; if they are shares" in caplog.text
+    )
+
+
+def percent(count, seed=0):
+    return as_xywh(uniform_boxes(count, seed, width=100, height=100))
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+@pytest.mark.parametrize("form", ["xywh", "xyxy"])
+def test_boxes_in_percent_are_told(caplog, evaluated, form):
+    numbers = percent(20) if form == "xywh" else uniform_boxes(20, 0, width=100, height=100)
+    check(numbers, form, size=(300, 400), evaluated=evaluated)
+    assert "Set: 20 of 20 boxes end within the first 100 pixels of larger pictures (box 0: " in caplog.text
+    assert "If they are percent, multiply them by a hundredth of width and height" in caplog.text
+
+
+def test_pixels_are_not_called_percent(caplog):
+    check(percent(9), size=(300, 400))  # too few to tell
+    check(percent(20), size=(150, 190))  # pictures of that size
+    check([*percent(18), [50, 50, 90, 20], [5, 50, 9, 80]], size=(300, 400))  # one in ten reaches further
+    assert not caplog.text
+
+
 def test_no_boxes_at_all_pass():
     boxes, kept = check(np.empty((0, 4)))
     assert (boxes.shape, kept.shape) == ((0, 4), (0,))

@@ -163,6 +163,12 @@ def test_shares_of_the_pictures_are_recognised_as_they_are_written(root):
         read_sets(root, BOTH[:1])
 
 
+def test_some_shares_among_pixels_are_told_as_they_are_written(root, caplog):
+    xml(root / "VOCdevkit" / "VOC2007" / "Annotations" / "000021.xml", f"<name>dog</name>{corners(0.25, 0.5, 0.75, 1)}")
+    read_sets(root, BOTH[:1])
+    assert "1 of 6 boxes lie in [0, 1] (VOC2007/JPEGImages/000021.jpg: [0.25, 0.5, 0.75, 1.0] in " in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "difficult"),
     [("1", True), ("true", True), ("True", True), (" YES ", True), ("1.0", True)]
