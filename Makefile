@@ -45,11 +45,14 @@ check: $(READY) ## linter, formatter in check mode, contracts of imports, type c
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy
 
+# Files of tests are shared out among processes of one thread each: most tests are too small for more threads.
+SHARED := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
+
 test: check ## check, then every test that takes seconds
-	$(RUN) -m pytest -m "not slow and not slurm"
+	$(SHARED) -m "not slow and not slurm"
 
 test-all: check ## check, then every test, the long ones too (that of SLURM needs slurmctld, slurmd, slurm-client, munge)
-	$(RUN) -m pytest
+	$(SHARED)
 
 # Without $(READY) as a prerequisite, so that it answers at once even if the dependencies' list was touched.
 test-file: ## the tests of FILE=tests/..., a file, a folder or file::test, and nothing else

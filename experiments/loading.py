@@ -12,6 +12,7 @@ thesis' numbers as printed; and the claims that the text draws from them::
         DINO: {config: configs/paper/lift.yaml}                       # fit, unless command: says otherwise
         SPair: {command: test, config: configs/paper/lift_spair.yaml, checkpoints: {ckpt_path: DINO}}
         Other: {config: b.yaml, files: {data.root: Made/folder/file}}  # what the run Made has left in its folder
+        Deep: {config: c.yaml, seeded: [seed_everything, data.init_args.real.init_args.seed]}  # arguments that take the seed
       cell: {run: SPair, metric: PCK@0.1, factor: 100}                # of all; names may hold {row} and {column}
       columns: {image_size: [224, 448]}                               # the product of these, or label: {...} for each
       rows: {DINO: {method: base}, DINO+LiFT: {method: LiFT}}
@@ -74,7 +75,7 @@ def _runs(value: Any, where: str) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for name, entry in value.items():
         here = f"{where}, run {name!r}"
-        entry = _checked(entry, here, "config", "command overrides checkpoints files")
+        entry = _checked(entry, here, "config", "command overrides checkpoints files seeded")
         named = {argument: (source, "") for argument, source in entry.get("checkpoints", {}).items()}
         for argument, value in entry.get("files", {}).items():
             source, _, path = str(value).partition("/")
@@ -98,6 +99,7 @@ def _runs(value: Any, where: str) -> dict[str, Run]:
                 (argument, runs[source]) for argument, (source, path) in sorted(named.items()) if not path
             ),
             files=tuple((argument, runs[source], path) for argument, (source, path) in sorted(named.items()) if path),
+            seeded=tuple(_listed(entry.get("seeded", []))),
         )
     return runs
 

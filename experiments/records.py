@@ -79,7 +79,8 @@ def run_id(run: Run, scale: str, seed: int) -> str:
 def _identity(run: Run) -> list[Any]:
     checkpoints = [[argument, _identity(source)] for argument, source in run.checkpoints]
     files = [[argument, _identity(source), path] for argument, source, path in run.files]
-    return [run.command, run.configs, _overrides(run), checkpoints, *([files] if files else [])]
+    # What only some runs have is left out of the others, so that these stay the same.
+    return [run.command, run.configs, _overrides(run), checkpoints, *filter(None, [files, list(run.seeded)])]
 
 
 def _overrides(run: Run) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def command_of(run: Run, scale: str, seed: int, left_by: Callable[[Run, str], st
         left_by: gives what stands for a file that another run has left in its folder, such as ``CHECKPOINT``.
     """
     words = [run.command, *(word for config in run.configs for word in ("--config", config))]
-    words += [f"--{argument}={seed}" for argument in SEEDED[scale]]
+    words += [f"--{argument}={seed}" for argument in run.seeded or SEEDED[scale]]
     words += [f"--{argument}={value}" for argument, value in run.overrides]
     words += [f"--{argument}={left_by(source, CHECKPOINT)}" for argument, source in run.checkpoints]
     return words + [f"--{argument}={left_by(source, path)}" for argument, source, path in run.files]

@@ -27,6 +27,7 @@ class Run:
         overrides: argument -> value as on the command line, given after the files.
         checkpoints: argument -> the run whose last checkpoint is its value.
         files: argument -> the run, and the path of a file or folder within its run folder, which is its value.
+        seeded: arguments that take the seed in place of those that ``SEEDED`` names, where data lie deeper.
     """
 
     name: str = field(compare=False)
@@ -35,6 +36,7 @@ class Run:
     overrides: tuple[tuple[str, str], ...] = ()
     checkpoints: tuple[tuple[str, "Run"], ...] = ()
     files: tuple[tuple[str, "Run", str], ...] = ()
+    seeded: tuple[str, ...] = ()
 
     @property
     def sources(self) -> list["Run"]:

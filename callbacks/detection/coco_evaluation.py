@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from callbacks.detection.evaluation import DetectionEvaluation, EvaluatedImage, Figure, columns
@@ -17,7 +18,8 @@ class COCOEvaluation(DetectionEvaluation):
     are of objects below 32² square pixels, up to 96² and above; "AR@100" is the recall of up to 100 detections a class
     and picture, the mean over the thresholds. Objects that are ignored (crowds, and the difficult ones of VOC) are
     neither hit nor miss: detections that lie in them do not count. The numbers are those of pycocotools, the areas of
-    masks being their own and not those of their boxes.
+    masks being their own and not those of their boxes. Of data with ``class_groups``, name -> labels, "AP<name>" is
+    that of a group, such as "APr" of the rare classes of the scenes.
 
     Takes validation and test batches of task "detection" (see ``DetectionEvaluation``); rows of protocol "coco",
     methods "boxes" and "masks".
@@ -35,7 +37,11 @@ class COCOEvaluation(DetectionEvaluation):
         figures = []
         for method in methods:
             curves = coco_curves(annotated, detected, sizes, len(datamodule.classes), masks=method == "masks")
-            figures += [Figure(name, method, value, count=len(images)) for name, value in _summary(curves).items()]
+            values = _summary(curves) | {
+                f"AP{name}": curves.average_precision(classes=np.isin(np.arange(len(datamodule.classes)), labels))
+                for name, labels in getattr(datamodule, "class_groups", {}).items()
+            }
+            figures += [Figure(name, method, value, count=len(images)) for name, value in values.items()]
         return figures
 
 

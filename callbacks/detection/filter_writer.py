@@ -14,6 +14,7 @@ from callbacks.detection.detection_writer import amount, write_list
 from callbacks.detection.dropped_pictures import Dropped, save_dropped
 from callbacks.detection.generated_picture_writer import annotations_of, image_of
 from callbacks.results.prediction_writer import PredictionWriter
+from callbacks.results.result import Result, write_results
 from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write, write_json
@@ -38,7 +39,7 @@ STEP_WORDS = {
 class FilterWriter(PredictionWriter):
     """Writes what a filter leaves of generated pictures; counts are printed early, so that it can be stopped.
 
-    In the folder of the generated pictures:
+    In the folder of the generated pictures, or in the run folder where the data are not ``beside``:
 
     - filtered.json: like annotations.json, with the pictures and annotations that are kept, for training.
     - filter.jsonl: a line a picture with its score, and for every annotation how sure the detector is of it and the
@@ -47,7 +48,7 @@ class FilterWriter(PredictionWriter):
       precision and recall of both filters.
 
     In the run folder pictures/dropped_pictures.png and pictures/dropped_annotations.png, sorted by score (Figures 7.4
-    and 7.5).
+    and 7.5), and results/filter.csv: shares that are kept, and precision and recall where they are known.
 
     Args:
         early: pictures after which counts are printed, with a hint where little passes.
@@ -124,7 +125,9 @@ class FilterWriter(PredictionWriter):
         decided = module.decide(pictures, self._real)  # type: ignore[operator]
         reasons = dict(zip((each.name for each in pictures), decided["verdicts"], strict=True))
         truth = truth_of(entries, decided["verdicts"])
-        with atomic_write(folder.path / VERDICTS) as file:
+        beside = trainer.datamodule.beside  # type: ignore[attr-defined]
+        out = folder.path if beside else Path(trainer.default_root_dir)
+        with atomic_write(out / VERDICTS) as file:
             for _, annotations, entry in _numbered(folder.manifest):
                 if entry["name"] in reasons:
                     line = verdict_of(records[entry["name"]], reasons[entry["name"]], annotations)
@@ -140,21 +143,22 @@ class FilterWriter(PredictionWriter):
             "annotations": counts,
             "truth": truth,
         }
-        write_json(folder.path / SUMMARY, summary)
+        write_json(out / SUMMARY, summary)
+        write_results(results_of(summary), Path(trainer.default_root_dir) / "results" / "filter.csv")
         self._draw(trainer, entries, pictures, decided["verdicts"])
         lines = self._told(trainer, decided, pictures)
         if not kept or not sum(decided["counts"]["many"]):
-            (folder.path / FILTERED).unlink(missing_ok=True)
+            (out / FILTERED).unlink(missing_ok=True)
             print("\n".join(lines))
-            raise UserError(_nothing_left(pictures, decided, kept, folder.path / VERDICTS))
-        write_filtered(folder, reasons)
+            raise UserError(_nothing_left(pictures, decided, kept, out / VERDICTS))
+        write_filtered(folder, out / FILTERED, reasons)
         speed = len(pictures) / max(self._seconds, 1e-9)
         return "\n".join(
             [
                 *lines,
                 *_truth_in_words(truth),
                 f"{amount(len(pictures), 'picture')} and {len(self._real)} real ones, {speed:.3g} a second",
-                f"to train on: {folder.path / FILTERED}; why each is kept or not: {VERDICTS}, {SUMMARY}",
+                f"to train on: {out / FILTERED}; why each is kept or not: {VERDICTS}, {SUMMARY}",
             ]
         )
 
@@ -212,11 +216,12 @@ class FilterWriter(PredictionWriter):
         save_dropped(single, out / "dropped_annotations.png", most=self.shown)
 
 
-def write_filtered(folder: Any, reasons: Mapping[str, Sequence[str] | None]) -> None:
+def write_filtered(folder: Any, path: Path, reasons: Mapping[str, Sequence[str] | None]) -> None:
     """Write what is kept in COCO's format, with the numbers that annotations.json has.
 
     Args:
         folder: of the generated pictures.
+        path: of the file.
         reasons: of the annotations of every picture, in the order of the manifest; None for one that is dropped.
     """
     head = _head_of(folder.annotations)
@@ -235,7 +240,7 @@ def write_filtered(folder: Any, reasons: Mapping[str, Sequence[str] | None]) -> 
                 pairs = zip(found, [*kept, *crowds], strict=True)
                 yield from (json.dumps(each) for each, reason in pairs if reason == KEPT)
 
-    with atomic_write(folder.path / FILTERED, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write(json.dumps(head)[:-1] + ',\n"images": ')
         write_list(file, images())
         file.write(',"annotations": ')
@@ -309,6 +314,32 @@ def _shares(counts: Mapping[tuple[str, bool], int], kinds: Sequence[str]) -> dic
         "precision": right / sum(kept.values()) if sum(kept.values()) else None,
         "recall": right / there[kinds[0]] if there[kinds[0]] else None,
     }
+
+
+def results_of(summary: Mapping[str, Any]) -> list[Result]:
+    """Return what stands in filter.json as figures: protocol "filter", methods "pictures" and "annotations".
+
+    Args:
+        summary: the content of filter.json.
+    """
+    counts = summary["pictures"], {step: sum(left.values()) for step, left in summary["annotations"].items()}
+    last = list(counts[1])[-1]
+    rows = []
+    for method, there, kept in (
+        ("pictures", counts[0]["all"], counts[0]["kept"]),
+        ("annotations", counts[1]["all"], counts[1][last]),
+    ):
+        figures = {"kept": kept / there if there else None}
+        known = (summary["truth"] or {}).get(method, {})
+        figures |= {name: known.get(name) for name in ("precision", "recall")}
+        for kind, number in known.get("there", {}).items():
+            figures[f"{kind} kept"] = known["kept"][kind] / number if number else None
+        rows += [
+            Result("filter", name, method, image_size=0, value=value, standard_error=float("nan"), count=there)
+            for name, value in figures.items()
+            if value is not None
+        ]
+    return rows
 
 
 def _truth_in_words(truth: Mapping[str, Any] | None) -> list[str]:

@@ -55,6 +55,8 @@ class GeneratedPictures(LightningDataModule):
         images: real pictures, whose scores say how good a picture has to be: a file, folder, pattern or a list.
         real: a data module for detection whose training pictures are taken where no ``images`` are given.
         most_real: so many real pictures are looked at, evenly out of all of them.
+        beside: whether what the filter writes goes beside the generated pictures, where training looks for it; to the
+            run folder otherwise, so that several filters of the same pictures can be compared.
         batch_size: pictures a batch and process.
         num_workers: processes that load.
 
@@ -69,13 +71,14 @@ class GeneratedPictures(LightningDataModule):
         images: Inputs | None = None,
         real: DetectionDataModule | None = None,
         most_real: PositiveInt = 2000,
+        beside: bool = True,
         batch_size: PositiveInt = 8,
         num_workers: Workers = 0,
     ):
         check_options(GeneratedPictures, locals())
         super().__init__()
         self.folder = GeneratedFolder(Path(generated).expanduser())
-        self.images, self.real, self.most_real = images, real, most_real
+        self.images, self.real, self.most_real, self.beside = images, real, most_real, beside
         self.batch_size, self.num_workers = batch_size, num_workers
         self.records: CocoRecords | None = None
         self.categories: list[dict[str, Any]] = []

@@ -88,6 +88,8 @@ class DetectionScenes(DetectionDataModule):
     """
 
     classes = NAMES
+    # Thirds of the long tail, named as the groups of LVIS: frequent, common and rare classes.
+    class_groups = dict(zip("fcr", np.array_split(np.arange(len(NAMES)), 3), strict=True))
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """configs/gen2det_filter.yaml through the real entry point: what configs/gen2det_generate.yaml leaves, filtered."""
 
+import csv
 import json
 
 import pytest
@@ -71,6 +72,23 @@ def test_pictures_are_filtered_by_their_score_alone(folder, capsys):
     assert summary["truth"]["pictures"]["kept"] == {
         "good": len(set(kept) - bad), "bad": len(set(kept) & bad),
     }  # fmt: skip
+
+
+def test_several_filters_of_the_same_pictures_lie_side_by_side(folder):
+    _, beside, _ = filtered(folder, "--model.instances=false", "--model.percentile=40")
+    before = (folder / "out" / "filtered.json").read_bytes()
+    words = ["--model.instances=false", "--model.percentile=40", "--data.beside=false"]
+    runs = [f"--runs_dir={folder / 'runs'}", f"--data.generated={folder / 'out'}"]
+    run = cli.main(["predict", FILTER, *runs, *QUIET, *REAL, *words])
+    assert (folder / "out" / "filtered.json").read_bytes() == before == (run.run_folder / "filtered.json").read_bytes()
+    assert (run.run_folder / "filter.jsonl").is_file()
+    with (run.run_folder / "results" / "filter.csv").open(newline="") as file:
+        kept = {row["method"]: float(row["value"]) for row in csv.DictReader(file) if row["metric"] == "kept"}
+    assert kept["pictures"] == len(beside.imgs) / len(manifest(folder))
+    images = f"--data.synthetic.images={folder / 'out' / 'images'}"
+    fit(folder, "--config=configs/gen2det.yaml", *SCENES, "--model.init_args.backbone_weights=null", images,
+        f"--data.synthetic.annotations={run.run_folder / 'filtered.json'}", "--test_after_fit=false",
+        "--data.synthetic.probability=1", "--data.init_args.batch_size=1")  # fmt: skip
 
 
 def test_annotations_are_filtered_by_the_detector(folder, capsys):

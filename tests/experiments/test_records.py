@@ -49,7 +49,7 @@ def test_names_tell_runs_apart(world):
     names = {
         run_id(run, scale, seed) for run in world.runs.values() for scale in ("embedded", "paper") for seed in (0, 10)
     }
-    assert len(names) == 5 * 2 * 2  # "default again" is "default"
+    assert len(names) == 6 * 2 * 2  # "default again" is "default"
     assert "distance_l1" in run_id(world.runs["variant"], "embedded", 0)
 
 

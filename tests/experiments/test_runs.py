@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,14 @@ def test_run_takes_a_file_that_another_has_left(world):
     assert "configs/other.yaml" in record.inputs
     world.runner().ensure(world.runs["on made"], seed=2)
     assert len(world.calls) == 3
+
+
+def test_run_says_itself_which_arguments_take_the_seed(world):
+    deep = world.runs["deep"]
+    world.runner().ensure(deep, seed=2)
+    assert [word for word in world.calls[-1] if word.endswith("=2")] == ["--seed_everything=2", "--data.real.seed=2"]
+    assert run_id(deep, "embedded", 2) != run_id(replace(deep, seeded=()), "embedded", 2)
+    assert run_id(replace(deep, seeded=()), "embedded", 2) == run_id(world.runs["default"], "embedded", 2)
 
 
 def test_file_that_lies_on_another_machine_is_made_again(world, capsys):

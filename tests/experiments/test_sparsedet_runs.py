@@ -285,7 +285,7 @@ def together(runs, scale):
 
 GROUPS = {}
 for _scale, _runs in RUNS.items():
-    for _run in sorted(_runs, key=lambda run: run.overrides):
+    for _run in sorted(_runs, key=lambda run: (run.command, run.configs, run.overrides)):
         GROUPS.setdefault((_scale, _run.command, _run.configs, dict(_run.overrides).get("model", "-")), []).append(_run)
 
 

@@ -20,6 +20,7 @@ embedded:
     default again: {config: configs/m.yaml}
     elsewhere: {command: test, config: configs/other.yaml, checkpoints: {ckpt_path: default}}
     made: {command: predict, config: configs/other.yaml, checkpoints: {ckpt_path: default}}
+    deep: {config: configs/m.yaml, seeded: [seed_everything, data.real.seed]}
     on made: {config: configs/m.yaml, files: {data.root: made/made/set.json}}
   cell: {run: default, factor: 100, metric: PCK@0.1}
   columns: {image_size: [32, 64]}

@@ -28,6 +28,16 @@ def test_by_hand():
     assert values["AR@100"] == pytest.approx(((7 + 3 * 0.5) / 10 + 1) / 2)
 
 
+def test_groups_of_classes_have_figures_of_their_own():
+    seen = image([(0, 0, 0, 10, 10), (1, 50, 50, 60, 60)], [(0, 0.9, 0, 0, 10, 10)])
+    groups = {"f": np.array([0]), "r": np.array([1]), "fr": np.array([0, 1])}
+    rows = COCOEvaluation().figures([seen], FakeData([], class_groups=groups))
+    values = {row.metric: row.value for row in rows}
+    assert (values["APf"], values["APr"], values["APfr"]) == pytest.approx((1, 0, 0.5))
+    assert values["APfr"] == values["AP"]
+    assert "APf" not in figures([seen])
+
+
 def test_a_crowd_is_neither_hit_nor_miss():
     truth = [(0, 0, 0, 10, 10), (0, 50, 50, 90, 90, "ignored")]
     inside = [(0, 0.9, 55, 55, 60, 60), (0, 0.8, 60, 60, 70, 70)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from callbacks.detection.filter_writer import STEP_WORDS, FilterWriter, truth_of, verdict_of
+from callbacks.detection.filter_writer import STEP_WORDS, FilterWriter, results_of, truth_of, verdict_of
 from lightning_modules.gen2det.filtering import STEPS, PictureEvidence
 from visionscapes.errors import UserError
 
@@ -41,6 +41,33 @@ def test_the_line_about_a_picture_leaves_crowds_alone():
         (2, 0.9, "kept"),
     ]
     assert {each["verdict"] for each in verdict_of(picture, None, annotations)["annotations"]} == {"picture"}
+
+
+def test_what_is_kept_becomes_figures():
+    truth = {
+        "pictures": {"there": {"good": 3, "bad": 1}, "kept": {"good": 3, "bad": 0}, "precision": 1.0, "recall": 1.0},
+        "annotations": {"there": {"right": 4, "missing": 0}, "kept": {"right": 2, "missing": 0}, "precision": 1.0,
+                        "recall": 0.5},
+    }  # fmt: skip
+    summary = {
+        "pictures": {"all": 4, "kept": 3},
+        "annotations": {"all": {"a": 4, "b": 1}, "many": {"a": 2, "b": 0}},
+        "truth": truth,
+    }
+    rows = {(row.method, row.metric): (row.value, row.count) for row in results_of(summary)}
+    assert rows == {
+        ("pictures", "kept"): (0.75, 4),
+        ("pictures", "precision"): (1, 4),
+        ("pictures", "recall"): (1, 4),
+        ("pictures", "good kept"): (1, 4),
+        ("pictures", "bad kept"): (0, 4),
+        ("annotations", "kept"): (0.4, 5),
+        ("annotations", "precision"): (1, 5),
+        ("annotations", "recall"): (0.5, 5),
+        ("annotations", "right kept"): (0.5, 5),
+    }
+    rows = results_of(summary | {"truth": None})
+    assert [(row.method, row.metric) for row in rows] == [("pictures", "kept"), ("annotations", "kept")]
 
 
 def test_every_step_has_words():
