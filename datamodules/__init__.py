@@ -35,6 +35,7 @@ EXPORTS = {
     "SPair71k": "datamodules.dense.spair",
     "SecondView": "datamodules.detection.second_view",
     "SceneInpainter": "datamodules.procedural.scenes.repainting",
+    "SceneObjects": "datamodules.procedural.scenes.object_pictures",
     "SceneWorld": "datamodules.dense.scene_world",
     "SourceImages": "datamodules.sources.images",
     "SourceWorld": "datamodules.sources.world",

@@ -76,9 +76,7 @@ class GroundedInpainter(nn.Module, ABC):
     @property
     def options(self) -> dict[str, Any]:
         """The options that it was made with, as plain values: together with a seed they tell how a picture was made."""
-        parameters = signature(type(self)).parameters.values()
-        named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-        return plain({name: getattr(self, name) for name in named})
+        return options_of(self)
 
     @abstractmethod
     def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
@@ -87,6 +85,13 @@ class GroundedInpainter(nn.Module, ABC):
     @abstractmethod
     def ignores_boxes(self, layout: PictureLayout, seed: int) -> bool:
         """Return whether the boxes of a layout change nothing, as in a pipeline whose parts for boxes were lost."""
+
+
+def options_of(thing: Any) -> dict[str, Any]:
+    """Return the options that something was made with, as plain values: its attributes of their names."""
+    parameters = signature(type(thing)).parameters.values()
+    named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return plain({name: getattr(thing, name) for name in named})
 
 
 def picture_prompt(names: Sequence[str]) -> str:

@@ -296,7 +296,8 @@ def truth_of(entries: Sequence[Mapping[str, Any]], found: Sequence[Sequence[str]
     for entry, reasons in known:
         pictures["bad" if entry["truth"]["low_quality"] else "good", reasons is not None] += 1
         for verdict, reason in zip(entry["truth"]["verdicts"], reasons or (), strict=reasons is not None):
-            objects[verdict, reason == KEPT] += 1
+            if verdict is not None:  # else it is an object of the real picture
+                objects[verdict, reason == KEPT] += 1
     return {
         "pictures": _shares(pictures, ("good", "bad")),
         "annotations": _shares(objects, ("right", "wrong class", "missing")),

@@ -162,16 +162,18 @@ def entry_of(batch: Mapping[str, Any], made: Inpainted, digest: str) -> dict[str
         made: of it.
         digest: SHA-256 of the PNG.
     """
+    kept = len(batch["source"]["objects"]) - len(made.repainted)  # of the picture, as they were
     truth = None
     if made.truth is not None:
         boxes = made.truth.extra_boxes.tolist()
         extra = [{"box": box, "name": name} for box, name in zip(boxes, made.truth.extra_names, strict=True)]
-        truth = {"verdicts": list(made.truth.verdicts), "low_quality": made.truth.low_quality, "extra": extra}
+        verdicts = [*made.truth.verdicts, *[None] * kept]
+        truth = {"verdicts": verdicts, "low_quality": made.truth.low_quality, "extra": extra}
     return {
         "name": batch["name"],
         "seed": batch["seed"],
         "prompt": made.prompt,
-        "repainted": made.repainted.tolist(),
+        "repainted": made.repainted.tolist() + [False] * kept,
         "truth": truth,
         "sha256": digest,
         "source": batch["source"],

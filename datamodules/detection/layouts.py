@@ -4,12 +4,13 @@ A batch has task "generate" and is one picture; N objects::
 
     "task"    "generate"
     "image"   (3, H, W) uint8 RGB
-    "boxes"   (N, 4) float32 xyxy pixels
+    "boxes"   (N, 4) float32 xyxy pixels, of what is to be painted
     "names"   N names of classes
     "seed"    int in [0, 2^63), of this copy of this picture
     "name"    what the generated picture is called
     "source"  dict of plain values: "image_id", "file_name", "copy", "height", "width", "objects", "crowds", and for
-              LVIS "neg_category_ids" and "not_exhaustive_category_ids"
+              LVIS "neg_category_ids" and "not_exhaustive_category_ids"; of the "objects" those of "boxes" come first, then
+              those that stay as they are
 
 Every process ends with a batch of task "end", so that one that has nothing to do takes part in what all do together.
 """
@@ -29,17 +30,18 @@ from datamodules.common.inputs import Inputs
 from datamodules.common.reports import report, report_left_out
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.drawn_layouts import DrawnLayouts, LayoutDrawer
 from datamodules.detection.generated import GeneratedFolder
 from datamodules.detection.layout_source import (
     LayoutSource,
     boxes_within,
     digest_of,
-    layout_rows,
     source_in_files,
     source_of,
 )
 from visionscapes.checks import NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
+from visionscapes.options import group_of, plain
 from visionscapes.processes import from_first, rank_and_world_size
 from visionscapes.seeding import derived_seed
 
@@ -61,6 +63,7 @@ class Layouts(LightningDataModule):
         copies: pictures that are generated of each.
         seed: of all that is drawn.
         output: folder that the pictures go to; "generated" in the run folder if None.
+        drawn: what is drawn of the layouts, in place of the classes and places that are annotated.
         limit: so many pictures of the source at most, the first; all if None.
         only: names of generated pictures, such as "000000000139-0", which are made again, whether they are there or
             not. They go to the run folder and are compared with the manifest in ``output``.
@@ -81,6 +84,7 @@ class Layouts(LightningDataModule):
         copies: PositiveInt = 1,
         seed: NonNegativeInt = 0,
         output: str | None = None,
+        drawn: DrawnLayouts = DrawnLayouts(),
         limit: PositiveInt | None = None,
         only: Inputs | None = None,
         skip_missing: bool = False,
@@ -98,10 +102,12 @@ class Layouts(LightningDataModule):
             )
         self.given = None if annotations is None or images is None else (annotations, images)
         self.real, self.copies, self.seed, self.limit = real, copies, seed, limit
+        self.drawn: DrawnLayouts = group_of(Layouts, "drawn", drawn)
         self.output = None if output is None else Path(output).expanduser()
         self.only = [only] if isinstance(only, str) else only
         self.skip_missing, self.num_workers = skip_missing, num_workers
         self.source: LayoutSource | None = None
+        self.drawer: LayoutDrawer | None = None
         self.folder = GeneratedFolder(self.output or Path())
         self.compared: GeneratedFolder | None = None
         self.identity: dict[str, Any] = {}
@@ -127,7 +133,10 @@ class Layouts(LightningDataModule):
                 f"{self.source.title}: no picture has a box that could be drawn anew: give annotations of single "
                 "objects whose boxes have a width and a height above 0 and within their pictures"
             )
+        self.drawer = LayoutDrawer(self.source, self.drawn)
         self.identity = {"layouts": digest, "seed": self.seed}
+        if self.drawn != DrawnLayouts():
+            self.identity["drawn layouts"] = plain({"drawn": self.drawn})["drawn"]
         whole = self.output or run / "generated"
         chosen = [(place, copy) for copy in range(self.copies) for place in places[: self.limit]]
         if self.only is None:
@@ -199,7 +208,8 @@ class LayoutItems(Dataset):
 
     def __init__(self, layouts: Layouts):
         assert layouts.source is not None
-        self.source, self.items, self.seed = layouts.source, layouts.items, layouts.seed
+        assert layouts.drawer is not None
+        self.source, self.items, self.seed, self.drawer = layouts.source, layouts.items, layouts.seed, layouts.drawer
 
     def __len__(self) -> int:
         return len(self.items) + 1
@@ -209,14 +219,16 @@ class LayoutItems(Dataset):
             return {"task": "end"}
         place, copy = self.items[index]
         item, source = self.source.images[place], self.source
-        rows, boxes = layout_rows(item), boxes_within(item)
-        names = [str(source.categories[label]["name"]) for label in item.labels[rows].tolist()]
+        boxes, seed = boxes_within(item), seed_of(self.seed, item.image_id, copy)
+        layout = self.drawer(item, seed)
+        painted = zip(layout.rows.tolist(), layout.labels.tolist(), layout.boxes, strict=True)
+        objects = [self._object(None if row < 0 else item.ids[row].item(), *rest) for row, *rest in painted]
         return {
             "task": "generate",
             "image": torch.from_numpy(np.ascontiguousarray(item.read())).permute(2, 0, 1).contiguous(),
-            "boxes": torch.from_numpy(boxes[rows]),
-            "names": names,
-            "seed": seed_of(self.seed, item.image_id, copy),
+            "boxes": torch.from_numpy(layout.boxes),
+            "names": [each["name"] for each in objects],
+            "seed": seed,
             "name": f"{source.names[place]}-{copy}",
             "source": {
                 "image_id": item.image_id,
@@ -224,16 +236,19 @@ class LayoutItems(Dataset):
                 "copy": copy,
                 "height": item.size[0],
                 "width": item.size[1],
-                "objects": [self._object(item, row, boxes) for row in rows.tolist()],
-                "crowds": [self._object(item, row, boxes) for row in np.flatnonzero(item.ignored).tolist()],
+                "objects": objects + self._annotated(item, layout.kept, boxes),
+                "crowds": self._annotated(item, np.flatnonzero(item.ignored), boxes),
                 **self._verified(item),
             },
         }
 
-    def _object(self, item: AnnotatedImage, row: int, boxes: np.ndarray) -> dict[str, Any]:
-        category = self.source.categories[int(item.labels[row])]
-        box = [float(str(side)) for side in boxes[row]]  # as few digits as tell each from all others of 32 bits
-        return {"id": item.ids[row].item(), "category_id": category["id"], "name": str(category["name"]), "box": box}
+    def _annotated(self, item: AnnotatedImage, rows: np.ndarray, boxes: np.ndarray) -> list[dict[str, Any]]:
+        return [self._object(item.ids[row].item(), int(item.labels[row]), boxes[row]) for row in rows.tolist()]
+
+    def _object(self, number: int | str | None, label: int, box: np.ndarray) -> dict[str, Any]:
+        category = self.source.categories[label]
+        sides = [float(str(side)) for side in box]  # as few digits as tell each from all others of 32 bits
+        return {"id": number, "category_id": category["id"], "name": str(category["name"]), "box": sides}
 
     def _verified(self, item: AnnotatedImage) -> dict[str, Any]:
         """Return what LVIS says of a picture beside its boxes; nothing for other data."""

@@ -65,11 +65,7 @@ class SceneInpainter(GroundedInpainter):
         check_options(SceneInpainter, locals())
         super().__init__()
         self.faults: Faults = group_of(SceneInpainter, "faults", faults)
-        if self.faults.wrong_class + self.faults.missing > 1:
-            raise UserError(
-                f"faults.wrong_class is {self.faults.wrong_class} and faults.missing {self.faults.missing}, more than "
-                "1 together: an object can fail in one way only"
-            )
+        check_faults("faults.", self.faults.wrong_class, self.faults.missing)
 
     @override
     def inpaint(self, layout: PictureLayout, seed: int) -> Inpainted:
@@ -78,18 +74,14 @@ class SceneInpainter(GroundedInpainter):
         Raises:
             UserError: a class that the procedural scenes do not have.
         """
-        if unknown := sorted(set(layout.names) - NUMBERS.keys()):
-            raise UserError(
-                f"the procedural scenes have no class {unknown[0]!r}, but {', '.join(NUMBERS)}: for pictures of other "
-                "things take another inpainter, such as networks.GLIGENInpainter"
-            )
+        wanted = [class_number(name) for name in layout.names]
         rng = np.random.default_rng(seed)
         height, width = layout.image.shape[1:]
         side, boxes = max(height, width), layout.boxes.double().numpy()
-        verdicts = [self._verdict(rng) for _ in layout.names]
+        verdicts = [verdict_drawn(rng, self.faults.wrong_class, self.faults.missing) for _ in wanted]
         objects = [
-            fitted(rng, _class_drawn(rng, NUMBERS[name], verdict), box, side)
-            for name, box, verdict in zip(layout.names, boxes, verdicts, strict=True)
+            fitted(rng, class_drawn(rng, number, verdict), box, side)
+            for number, box, verdict in zip(wanted, boxes, verdicts, strict=True)
             if verdict != "missing"
         ]
         extra = [_anywhere(rng, width / side, height / side) for _ in range(rng.poisson(self.faults.extra))]
@@ -118,11 +110,40 @@ class SceneInpainter(GroundedInpainter):
         without = PictureLayout(layout.image, layout.boxes[:0], ())
         return torch.equal(self.inpaint(layout, seed).image, self.inpaint(without, seed).image)
 
-    def _verdict(self, rng: np.random.Generator) -> Verdict:
-        draw = rng.uniform()
-        if draw < self.faults.missing:
-            return "missing"
-        return "wrong class" if draw < self.faults.missing + self.faults.wrong_class else "right"
+
+def class_number(name: str) -> int:
+    """Return the position of a class in ``CLASSES``.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in NUMBERS:
+        raise UserError(
+            f"the procedural scenes have no class {name!r}, but {', '.join(NUMBERS)}: for pictures of other things take "
+            "another inpainter, such as networks.GLIGENInpainter"
+        )
+    return NUMBERS[name]
+
+
+def check_faults(group: str, wrong_class: float, missing: float) -> None:
+    """Check that shares of objects that fail do not add up to more than all.
+
+    Raises:
+        UserError: they do.
+    """
+    if wrong_class + missing > 1:
+        raise UserError(
+            f"{group}wrong_class is {wrong_class} and {group}missing {missing}, more than 1 together: an object can fail "
+            "in one way only"
+        )
+
+
+def verdict_drawn(rng: np.random.Generator, wrong_class: float, missing: float) -> Verdict:
+    """Draw what becomes of an object."""
+    draw = rng.uniform()
+    if draw < missing:
+        return "missing"
+    return "wrong class" if draw < missing + wrong_class else "right"
 
 
 def fitted(rng: np.random.Generator, class_index: int, box: NDArray[np.floating], side: int) -> SceneObject:
@@ -212,7 +233,8 @@ def spoilt(image: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.
     return 0.55 + 0.5 * (blurred - 0.5) + rng.normal(0, 0.05, image.shape)
 
 
-def _class_drawn(rng: np.random.Generator, wanted: int, verdict: Verdict) -> int:
+def class_drawn(rng: np.random.Generator, wanted: int, verdict: Verdict) -> int:
+    """Return the position in ``CLASSES`` of what is drawn in place of what was asked for."""
     if verdict == "right":
         return wanted
     return int(rng.choice([number for number in range(len(CLASSES)) if number != wanted]))
