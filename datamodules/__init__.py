@@ -27,6 +27,7 @@ EXPORTS = {
     "ImageNetNeighbours": "datamodules.analysis.imagenet_neighbours",
     "Layouts": "datamodules.detection.layouts",
     "LVISDetection": "datamodules.detection.lvis",
+    "ObjectFolder": "datamodules.detection.object_folder",
     "PairedImages": "datamodules.translation.paired_images",
     "PartImageNet": "datamodules.analysis.part_imagenet",
     "PeopleWorld": "datamodules.images.people_world",

@@ -12,7 +12,7 @@ thesis' numbers as printed; and the claims that the text draws from them::
         DINO: {config: configs/paper/lift.yaml}                       # fit, unless command: says otherwise
         SPair: {command: test, config: configs/paper/lift_spair.yaml, checkpoints: {ckpt_path: DINO}}
         Other: {config: b.yaml, files: {data.root: Made/folder/file}}  # what the run Made has left in its folder
-        Deep: {config: c.yaml, seeded: [seed_everything, data.init_args.real.init_args.seed]}  # arguments that take the seed
+        Deep: {config: c.yaml, seeded: [seed_everything, data.init_args.real.init_args.seed]}  # what takes the seed
       cell: {run: SPair, metric: PCK@0.1, factor: 100}                # of all; names may hold {row} and {column}
       columns: {image_size: [224, 448]}                               # the product of these, or label: {...} for each
       rows: {DINO: {method: base}, DINO+LiFT: {method: LiFT}}

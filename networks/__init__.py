@@ -7,7 +7,6 @@ EXPORTS = {
     "AtLargerImage": "networks.dense",
     "Contrast": "networks.image_scores",
     "GLIGENInpainter": "networks.gligen",
-    "ObjectFolder": "networks.object_pasting",
     "ObjectPasting": "networks.object_pasting",
     "SmallIdentity": "networks.identity",
     "SyncNetwork": "networks.sync_network",

@@ -1,22 +1,15 @@
 """Objects that are pasted onto pictures, as by methods that Gen2Det is compared with (thesis 7.5.3, X-Paste)."""
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from typing_extensions import override
 
 from networks.inpainting import GroundedInpainter, Inpainted, PictureLayout, Truth, Verdict, options_of
 from visionscapes.checks import check_options
-from visionscapes.errors import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class ObjectPicture(NamedTuple):
@@ -55,55 +48,16 @@ class ObjectPictures(ABC):
         """
 
 
-class ObjectFolder(ObjectPictures):
-    """Pictures of objects in a folder for each class, such as those that a text-to-image model made of "a photo of a cat".
-
-    Args:
-        folder: holds <class>/<picture>; the alpha of a picture says where its object is, one without it is all object.
-
-    Raises:
-        UserError: there is no such folder; in ``draw``, it has no picture of a class.
-    """
-
-    def __init__(self, folder: str):
-        self.folder = folder
-        if not Path(folder).expanduser().is_dir():
-            raise UserError(f"{folder} is no folder: it has to hold a folder of pictures for each class, cat/1.png")
-
-    @override
-    def draw(self, name: str, size: tuple[int, int], rng: np.random.Generator) -> ObjectPicture:
-        paths = self._paths.get(name)
-        if not paths:
-            known = ", ".join(sorted(self._paths)[:5]) or "none at all"
-            raise UserError(f"{self.folder} has no pictures of {name!r} ({known}): put some into {self.folder}/{name}")
-        path = paths[int(rng.integers(len(paths)))]
-        try:
-            with Image.open(path) as opened:
-                picture = opened.convert("RGBA")
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
-        # Apart: Pillow makes black of what is transparent as it resizes.
-        whole, cut = (
-            np.array(each.resize(size[::-1], Image.Resampling.LANCZOS)) for each in (picture.convert("RGB"), picture)
-        )
-        return ObjectPicture(cut, whole)
-
-    @cached_property
-    def _paths(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted(Path(self.folder).expanduser().glob("*/*")):
-            if path.suffix.lower() in SUFFIXES:
-                found[path.parent.name].append(path)
-        return found
-
-
 class ObjectPasting(GroundedInpainter):
     """Pastes pictures of objects into the boxes of a layout, the largest first; the rest of the picture stays as it is.
 
     Args:
-        objects: where the pictures of objects come from, such as ``networks.ObjectFolder``.
+        objects: where the pictures of objects come from, such as ``datamodules.ObjectFolder``.
         cut_out: whether objects are pasted along their outline, as by X-Paste; whole pictures of them otherwise, with
             what is around the object (7.5.3).
+
+    Raises:
+        UserError: ``cut_out`` is no truth value.
     """
 
     title = "pasted objects"

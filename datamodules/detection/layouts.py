@@ -9,8 +9,8 @@ A batch has task "generate" and is one picture; N objects::
     "seed"    int in [0, 2^63), of this copy of this picture
     "name"    what the generated picture is called
     "source"  dict of plain values: "image_id", "file_name", "copy", "height", "width", "objects", "crowds", and for
-              LVIS "neg_category_ids" and "not_exhaustive_category_ids"; of the "objects" those of "boxes" come first, then
-              those that stay as they are
+              LVIS "neg_category_ids" and "not_exhaustive_category_ids"; of the "objects" those of "boxes" come
+              first, then those that stay as they are
 
 Every process ends with a batch of task "end", so that one that has nothing to do takes part in what all do together.
 """

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -89,7 +89,9 @@ class DetectionScenes(DetectionDataModule):
 
     classes = NAMES
     # Thirds of the long tail, named as the groups of LVIS: frequent, common and rare classes.
-    class_groups = dict(zip("fcr", np.array_split(np.arange(len(NAMES)), 3), strict=True))
+    class_groups: ClassVar[dict[str, np.ndarray]] = dict(
+        zip("fcr", np.array_split(np.arange(len(NAMES)), 3), strict=True)
+    )
 
     def __init__(
         self,

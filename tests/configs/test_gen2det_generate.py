@@ -78,7 +78,7 @@ def test_objects_of_a_folder_are_pasted_into_the_layout(tmp_path):
     for each in json.loads(path.read_text())["categories"]:
         save_photo(tmp_path / "objects" / each["name"] / "1.png", 30, 20)
     words = [f"--data.annotations={path}", f"--data.images={coco / 'train2017'}", "--data.copies=1"]
-    words += ["--model.inpainter=networks.ObjectPasting", "--model.inpainter.objects=networks.ObjectFolder"]
+    words += ["--model.inpainter=networks.ObjectPasting", "--model.inpainter.objects=datamodules.ObjectFolder"]
     words += [f"--model.inpainter.objects.folder={tmp_path / 'objects'}", "--model.inpainter.cut_out=false"]
     _, entries = generate(tmp_path, *words)
     assert len(entries) == 3

@@ -3,7 +3,14 @@
 import numpy as np
 from typing_extensions import override
 
-from datamodules.procedural.scenes.repainting import NOISE, check_faults, class_drawn, class_number, fitted, verdict_drawn
+from datamodules.procedural.scenes.repainting import (
+    NOISE,
+    check_faults,
+    class_drawn,
+    class_number,
+    fitted,
+    verdict_drawn,
+)
 from datamodules.procedural.scenes.scenes import background, painted
 from networks.object_pasting import ObjectPicture, ObjectPictures
 from visionscapes.checks import Share, check_options
@@ -17,7 +24,8 @@ class SceneObjects(ObjectPictures):
         missing: share of the pictures that show no object.
 
     Raises:
-        UserError: a share outside [0, 1], or both add up to more than 1; in ``draw``, a class that the scenes do not have.
+        UserError: a share outside [0, 1], or both add up to more than 1; in ``draw``, a class that the scenes do not
+            have.
     """
 
     def __init__(self, wrong_class: Share = 0.0, missing: Share = 0.0):

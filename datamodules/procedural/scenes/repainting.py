@@ -119,8 +119,8 @@ def class_number(name: str) -> int:
     """
     if name not in NUMBERS:
         raise UserError(
-            f"the procedural scenes have no class {name!r}, but {', '.join(NUMBERS)}: for pictures of other things take "
-            "another inpainter, such as networks.GLIGENInpainter"
+            f"the procedural scenes have no class {name!r}, but {', '.join(NUMBERS)}: for pictures of other things "
+            "take another inpainter, such as networks.GLIGENInpainter"
         )
     return NUMBERS[name]
 
@@ -133,8 +133,8 @@ def check_faults(group: str, wrong_class: float, missing: float) -> None:
     """
     if wrong_class + missing > 1:
         raise UserError(
-            f"{group}wrong_class is {wrong_class} and {group}missing {missing}, more than 1 together: an object can fail "
-            "in one way only"
+            f"{group}wrong_class is {wrong_class} and {group}missing {missing}, more than 1 together: an object can "
+            "fail in one way only"
         )
 
 
