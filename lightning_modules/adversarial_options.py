@@ -84,7 +84,13 @@ class HardwareOptions:
         channels_last: store feature maps with the channels last, which convolutions in bfloat16 are quicker with.
         compile: compile the generator with ``torch.compile``; the discriminator's penalty needs second derivatives,
             which compiled code has not.
+
+    Raises:
+        UserError: a value that makes no sense.
     """
 
     channels_last: bool = False
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(HardwareOptions, vars(self))

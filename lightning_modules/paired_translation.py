@@ -53,6 +53,7 @@ class PairedTranslation(AdversarialModule):
 
     takes = "datamodules.translation.given.GivenPairs"
     gives = "Translation: image and its parts"
+    fixed_inputs = ("image_size", "classes", "channels")
 
     def __init__(
         self,

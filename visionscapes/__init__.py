@@ -5,5 +5,5 @@
 
 from visionscapes.exports import lazy_exports
 
-EXPORTS = {"Model": "visionscapes.loading", "UserError": "visionscapes.errors", "load": "visionscapes.loading"}
+EXPORTS = {"Model": "visionscapes.model", "UserError": "visionscapes.errors", "load": "visionscapes.loading"}
 __getattr__, __dir__, __all__ = lazy_exports(__name__, EXPORTS)

@@ -112,8 +112,9 @@ def check_options(owner: type, values: Mapping[str, Any]) -> None:
     """Check values against the annotations of a constructor.
 
     Numbers have to be finite and within their ``Bounds``, whole where the annotation says int; of a ``Literal`` only
-    the listed values are allowed; lists, tuples, dictionaries and unions are looked into. Options without a value are
-    passed over. The message names the class of ``self`` if that is among the values, which may be a subclass.
+    the listed values are allowed, of a bool only True and False; lists, tuples, dictionaries and unions are looked
+    into. Options without a value are passed over. The message names the class of ``self`` if that is among the values,
+    which may be a subclass.
 
     Args:
         owner: the class whose constructor, written in it and not inherited, has the annotations.
@@ -175,11 +176,15 @@ def _complaint(value: Any, annotation: Any) -> str | None:
     if origin is Literal:
         allowed = any(type(value) is type(one) and value == one for one in arguments)
         return None if allowed else f"one of {', '.join(map(str, arguments))}"
+    if annotation is bool:
+        return None if isinstance(value, bool) else "True or False"
     if annotation in (int, float):
         return _complaint_about_number(value, annotation, Bounds())
     if origin in (list, tuple, Sequence):
         return _complaint_about_list(value, origin, arguments)
-    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            return "a dictionary"
         wrong = _complaint_about_each(list(product(value, arguments[:1])), EACH_KEY)
         return wrong or _complaint_about_each(list(product(value.values(), arguments[1:])), EACH)
     return None

@@ -6,91 +6,22 @@ The ground knows nobody above it; this file is the one exception, and looks up w
 import inspect
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from visionscapes.bundled import find_configuration
 from visionscapes.errors import UserError
+from visionscapes.given_paths import checked_path
+from visionscapes.model import Model
 from visionscapes.saved_runs import SAVED_CONFIG, built, named_class, run_folder_of, saved_part
 
 LAST, BEST = "last", "best"
 CONFIGURATIONS = (".yaml", ".yml")
 SHOWN = 5  # names in a message
-
-
-class Model:
-    """A trained module that takes pictures, or whatever its method is about, as Python users have them.
-
-    It is called with what the method takes, see ``print(model)``. One input gives one result and a list a list. Results
-    are plain: tensors, and dataclasses of ``visionscapes.results``, on the CPU. Nothing is trained, no gradient is
-    kept, and inputs go through the networks a few at a time, those of one size together.
-
-    Attributes:
-        module: the LightningModule itself, in evaluation mode.
-        inputs: how inputs are prepared, as ``python cli.py predict`` prepares the same files.
-        source: where it comes from.
-        batch_size: inputs that go through the networks at once. With 1 the result of an input has the same bits
-            whatever else is in the list; more are quicker on a GPU, and may round differently in the last bits.
-
-    Args:
-        module: see there.
-        inputs: see there.
-        source: see there.
-        batch_size: see there.
-    """
-
-    def __init__(self, module: Any, inputs: Any, source: str, batch_size: int = 1):
-        self.module, self.inputs, self.source, self.batch_size = module.eval(), inputs, source, batch_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the module computes."""
-        return self.module.device
-
-    def to(self, device: str | torch.device) -> Self:
-        """Move the module to a device, such as "cuda", and return this model."""
-        self.module.to(device)
-        return self
-
-    def __call__(self, *given: Any, **options: Any) -> Any:
-        """Return what the method says of an input, or of each of a list.
-
-        Args:
-            given: what the method takes, see ``print(model)``.
-            options: of this call, see ``help(model.inputs.ask)``.
-
-        Raises:
-            UserError: an input that cannot be used, or inputs that are too many or too few.
-        """
-        try:
-            inspect.signature(self.inputs.ask).bind(*given, **options)
-        except TypeError as error:
-            raise UserError(f"{error}: {type(self.module).__name__} is called as {self._call()}") from None
-        _check_devices(given, self.device)
-        asked, answers = self.inputs.ask(*given, **options), list[Any]()
-        with _inferring(self.module):
-            for batch in asked.batches(self.batch_size):
-                moved = self.module.transfer_batch_to_device(batch, self.device, 0)
-                with _naming(batch.get("named")):
-                    answers += [_on_cpu(each) for each in self.module.answers(moved)]
-        return asked.result([_plain(each) for each in answers])
-
-    def __repr__(self) -> str:
-        name = type(self.module).__name__
-        return f"{name} from {self.source} on {self.device}: {self._call()} -> {self.module.gives}; {self.inputs}"
-
-    def _call(self) -> str:
-        names = [
-            name if each.default is inspect.Parameter.empty else f"{name}={each.default}"
-            for name, each in inspect.signature(self.inputs.ask).parameters.items()
-        ]
-        return f"model({', '.join(names)})"
 
 
 def load(
@@ -115,23 +46,25 @@ def load(
         device: where to compute; None for a GPU if there is one.
         batch_size: inputs that go through the networks at once, see `Model`.
         inputs: how inputs are prepared where it is to be otherwise than in ``predict`` of the run, such as
-            ``longer_side=224``; `Model.inputs` has the names.
+            ``longer_side=224``; `Model.inputs` has the names. What the training has decided, such as the size of the
+            pictures of a GAN, cannot be given.
 
     Raises:
-        UserError: there is no checkpoint, it or the weights cannot be used, or an option of the inputs does not exist.
+        UserError: there is no checkpoint, it or the weights cannot be used, or an option of the inputs does not exist,
+            has a value of the wrong kind, or was decided by the training.
     """
     if not isinstance(place, str | os.PathLike):
         raise UserError(f"a run is named by its path, and {place!r} is of class {type(place).__name__}")
     if type(batch_size) is not int or batch_size < 1:
         raise UserError(f"batch_size is {batch_size!r}; it has to be a whole number above 0")
     chosen = _device_of(device)
-    path = Path(place).expanduser()
+    path = checked_path(place, "the run")
     if path.suffix in CONFIGURATIONS:
         path = find_configuration(str(path)) or path
     found = None if weights is not None else _checkpoint_at(path)
     module, given = _without_checkpoint(path, weights) if found is None else _of_checkpoint(found)
     source = str(path) if found is None else str(found)
-    return Model(module, _with_options(given, inputs), source, batch_size=batch_size).to(chosen)
+    return Model(module, _with_options(module, given, inputs), source, batch_size=batch_size).to(chosen)
 
 
 def _device_of(device: Any) -> torch.device:
@@ -160,6 +93,8 @@ def _checkpoint_at(place: Path) -> Path | None:
         )
     if path.is_file():
         return None if path.suffix in CONFIGURATIONS else path
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to {os.readlink(path)}, which is not there: give what is meant")
     if not path.is_dir():
         raise UserError(
             f"there is nothing at {place}: give a run folder such as runs/lift/<name>, or a checkpoint; looked in "
@@ -235,69 +170,23 @@ def _inputs_of(module: Any, known: Any, place: Path | None) -> Any:
     return found if isinstance(found, kind) else kind(**module.default_inputs())
 
 
-def _with_options(given: Any, options: Mapping[str, Any]) -> Any:
+def _with_options(module: Any, given: Any, options: Mapping[str, Any]) -> Any:
     known = [each.name for each in fields(given)]
+    free = [name for name in known if name not in module.fixed_inputs]
+    can_be = f"there are {', '.join(free)}" if free else "there is none that can be given"
     if unknown := sorted(options.keys() - set(known)):
-        raise UserError(f"there is no option {', '.join(unknown)} of the inputs: there are {', '.join(known)}")
+        raise UserError(f"there is no option {', '.join(unknown)} of the inputs: {can_be}")
+    for name in known:
+        if name in options and name not in free and options[name] != (trained := getattr(given, name)):
+            raise UserError(
+                f"{name} of the inputs is {trained}, as {type(module).__name__} was trained, and cannot be "
+                f"{options[name]!r}: of others {can_be}"
+            )
     return replace(given, **options)
 
 
 def _best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _check_devices(given: Any, device: torch.device, depth: int = 2) -> None:
-    """Refuse tensors on another accelerator than the module's: whether to copy them is for their owner to say."""
-    if isinstance(given, Tensor):
-        if given.device.type not in ("cpu", "meta") and given.device != device:
-            raise UserError(
-                f"a tensor lies on {given.device} and the model on {device}: give tensor.cpu(), or move the model with "
-                f'model.to("{given.device}")'
-            )
-    elif depth and isinstance(given, list | tuple):
-        for each in given:
-            _check_devices(each, device, depth - 1)
-
-
-@contextmanager
-def _inferring(module: Any) -> Iterator[None]:
-    """Have a module answer without gradients, in evaluation mode, and forget whom it has met when it is done."""
-    module.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        module.on_predict_end()
-
-
-@contextmanager
-def _naming(names: list[str] | None) -> Iterator[None]:
-    """Have what is wrong with an input say which one it is."""
-    try:
-        yield
-    except UserError as error:
-        if not names:
-            raise
-        raise UserError(f"{', '.join(names)}: {error}") from error
-
-
-def _on_cpu(answer: Any) -> Any:
-    return _mapped(answer, lambda tensor: tensor.cpu())
-
-
-def _plain(answer: Any) -> Any:
-    """Return an answer whose tensors may take part in a training: those made without gradients may not."""
-    return _mapped(answer, lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
-
-
-def _mapped(value: Any, change: Any) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _mapped(getattr(value, each.name), change) for each in fields(value)})
-    if isinstance(value, dict):
-        return {name: _mapped(each, change) for name, each in value.items()}
-    return [_mapped(each, change) for each in value] if isinstance(value, list) else value
 
 
 def _beside(path: Path) -> str:

@@ -11,6 +11,7 @@ from callbacks.results.presentation import LOWER, Presentation
 from callbacks.results.result import Result
 from metrics.frechet_distance import FrechetFeatureDistance
 from networks.feature_networks import SMALL_NETWORK, SmallFeatures, inception
+from visionscapes.checks import check_options
 from visionscapes.processes import gather_entries
 
 
@@ -43,6 +44,7 @@ class FrechetDistance(ComparisonEvaluation):
     presentation = Presentation("Fidelity to the true images", LOWER, ranked=False, joins="reconstruction")
 
     def __init__(self, inception_weights: str | None = None, validate: bool = True):
+        check_options(FrechetDistance, locals())
         super().__init__(validate)
         self.inception_weights = inception_weights
         self._network: nn.Module | None = None

@@ -21,6 +21,7 @@ from metrics.power_spectrum import (
     upper_share,
 )
 from networks.generated import Generated, to_unit_range
+from visionscapes.checks import check_options
 from visionscapes.errors import UserError
 
 TRUTH, GAN_RESIDUAL = "truth", "residual"
@@ -52,6 +53,7 @@ class FrequencySpectrum(GenerationEvaluation):
     presentation = Presentation("Frequency spectrum", NEUTRAL, {"distance": LOWER}, ranked=False)
 
     def __init__(self, validate: bool = False):
+        check_options(FrequencySpectrum, locals())
         super().__init__(validate)
 
     @override

@@ -1,10 +1,8 @@
 """Checkpoints as files: which ones a run has, reading them safely, and what they say about their run."""
 
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ import torch
 from visionscapes.checksums import damage_of_archive
 from visionscapes.errors import UserError
 from visionscapes.renamed_options import groups_of, with_new_names
+from visionscapes.stored import read_stored
 
 LAST = "last.ckpt"
 SHOWN = 5  # names of other checkpoints in a message
@@ -29,31 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged, unsafe, or no checkpoint of this command line.
     """
-    try:
-        archive = zipfile.is_zipfile(path)
-        if archive and (damage := damage_of_archive(path)):
-            raise UserError(f"checkpoint {path} is damaged ({damage}){_whole_one(path)}")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path} does not exist{_others(path)}") from None
-    except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from None
-    except UnpicklingError:
-        with path.open("rb") as file:
-            pickled = file.read(1) in (b"P", b"\x80")  # of an archive, of a bare pickle
-        if not pickled:
-            raise UserError(f"checkpoint {path} is damaged or no checkpoint{_whole_one(path)}") from None
-        raise UserError(
-            f"checkpoint {path} is refused: it holds Python objects, which can run any code when they are loaded, and "
-            "checkpoints of cli.py hold tensors and plain values only. If you trust its source, load it in a script of "
-            "yours and save its state_dict as safetensors"
-        ) from None
-    except MemoryError:
-        raise UserError(f"checkpoint {path} needs more memory than there is, or is damaged{_whole_one(path)}") from None
-    except Exception:  # What a damaged file raises is not documented: RuntimeError, EOFError, KeyError, ...
-        raise UserError(f"checkpoint {path} is incomplete or damaged{_whole_one(path)}") from None
+    checkpoint = read_stored(path, _whole_one, _others)
     if not isinstance(checkpoint, Mapping) or not {"state_dict", "global_step", "loops"} <= checkpoint.keys():
         raise UserError(
             f"{path} is no checkpoint of cli.py: it lacks the state of a run. Plain weights belong into the module's "

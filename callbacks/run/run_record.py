@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from visionscapes.checks import check_options
 from visionscapes.files import NO_SPACE, overwrite_bytes, write_bytes, write_json
 from visionscapes.precision import processor_abilities
 
@@ -45,6 +46,9 @@ class RunRecord(Callback):
         command: the words of the command line; those of this process if None.
         resumed_from: the checkpoint that the run starts from, if any.
         session: what tells the commands of one cluster job apart.
+
+    Raises:
+        UserError: an option is of the wrong kind.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class RunRecord(Callback):
         resumed_from: str | None = None,
         session: Mapping[str, Any] | None = None,
     ):
+        check_options(RunRecord, locals())
         self.command = sys.argv if command is None else command
         self.resumed_from = resumed_from
         self.session = session

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.evaluation import only_evaluates
+from visionscapes.checks import check_options
 from visionscapes.errors import UserError
 from visionscapes.processes import is_first
 
@@ -36,6 +37,7 @@ class Collection(LightningDataModule):
     """
 
     def __init__(self, parts: list[LightningDataModule], skip_missing: bool = False):
+        check_options(Collection, locals())
         super().__init__()
         if not parts:
             raise UserError("parts is empty: list data sets under data.init_args.parts, each with its class_path")

@@ -12,6 +12,7 @@ from datamodules.common.given import Asked, Batch, Given
 from datamodules.common.given_pictures import listed
 from visionscapes.checks import Bounds, check_options
 from visionscapes.errors import UserError
+from visionscapes.given_paths import checked_path
 from visionscapes.options import group_of
 
 MOST_BYTES = 2**33  # of the frames of a result
@@ -80,8 +81,9 @@ def path_of(given: Any, name: str) -> str:
     """Return the path of a file of video or sound.
 
     Raises:
-        UserError: something else was given.
+        UserError: something else was given, or a path that cannot be looked up.
     """
     if not isinstance(given, str | os.PathLike):
         raise UserError(f"{name} is of class {type(given).__name__}: give the path of a file of video or sound")
+    checked_path(given, name)
     return os.fspath(given)

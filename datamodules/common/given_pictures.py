@@ -1,23 +1,25 @@
-"""Pictures as Python has them: paths, PIL images, arrays and tensors, each made an RGB image as a file is read."""
+"""Pictures as Python has them: paths, open files, PIL images, arrays, tensors; each made RGB as a file is read."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.common.image_files import UnreadableImageError, as_rgb, read_image
+from datamodules.common.image_kinds import can_read_phones
 from visionscapes.errors import UserError
+from visionscapes.given_paths import file_of
 
 KINDS = (
-    "give a path, a PIL image, a numpy array (H, W, 3) or (H, W), a tensor (3, H, W), or a list of them; arrays and "
-    "tensors of uint8, or of floats in [0, 1]"
+    "give a path, an open file, a PIL image, a numpy array (H, W, 3) or (H, W), a tensor (3, H, W), or a list of them; "
+    "arrays and tensors of uint8, or of floats in [0, 1]"
 )
 REMEDY = "Replace the file, or leave it out"
 
@@ -38,6 +40,7 @@ def listed(given: Any, dims: int = 3) -> tuple[Iterator[tuple[Any, str]], bool]:
         things: Iterable[Any] = given if many else [given]
     else:
         many = isinstance(given, Iterable) and not isinstance(given, str | os.PathLike | Image.Image | Mapping | bytes)
+        many = many and not is_open_file(given)  # which yields its lines
         things = given if many else [given]
     series = iter(things)
     first = list(islice(series, 1))
@@ -53,8 +56,8 @@ def as_image(given: Any, name: str, *, upright: bool = True) -> Image.Image:
     Floats are rounded to 8 bits, which is what a file of the picture would hold.
 
     Args:
-        given: path, PIL image, array (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), or tensor (3, H, W), (1, H, W) or
-            (H, W); arrays and tensors of uint8 or of floats in [0, 1].
+        given: path, file open for reading bytes, PIL image, array (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), or tensor
+            (3, H, W), (1, H, W) or (H, W); arrays and tensors of uint8 or of floats in [0, 1].
         name: what errors call it.
         upright: turn files and PIL images as their EXIF data say.
 
@@ -62,7 +65,9 @@ def as_image(given: Any, name: str, *, upright: bool = True) -> Image.Image:
         UserError: it is nothing of this, or a file that cannot be read; names it and says what to do.
     """
     if isinstance(given, str | os.PathLike):
-        return _of_file(Path(given).expanduser(), upright)
+        return read_image(file_of(given, "picture"), upright=upright, remedy=REMEDY)
+    if is_open_file(given):
+        given = opened(given, name)
     if isinstance(given, Image.Image):
         return _of_pil(given, name, upright)
     if isinstance(given, Tensor):
@@ -70,6 +75,45 @@ def as_image(given: Any, name: str, *, upright: bool = True) -> Image.Image:
     if isinstance(given, np.ndarray):
         return _of_array(given, name)
     raise UserError(f"{name} is of class {type(given).__name__}: {KINDS}")
+
+
+def is_open_file(given: Any) -> bool:
+    """Return whether something is a file that is open for reading, such as ``io.BytesIO``."""
+    return callable(getattr(given, "read", None)) and not isinstance(given, np.ndarray | Tensor | Image.Image)
+
+
+def opened(file: Any, name: str) -> Image.Image:
+    """Return the picture in an open file, from its beginning; the file stays open.
+
+    Args:
+        file: open for reading bytes.
+        name: what errors call it.
+
+    Raises:
+        UserError: it holds text, is closed, or is no picture.
+    """
+    if isinstance(file, io.TextIOBase):
+        raise UserError(f"{name} is a file that was opened as text: open it with open(path, 'rb')")
+    can_read_phones()
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError as error:
+        raise _unusable(file, name, "its content is not an image, or its beginning is damaged") from error
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        raise _unusable(file, name, str(error)) from error
+
+
+def loaded(image: Image.Image, name: str) -> Image.Image:
+    """Return a PIL image with its pixels read.
+
+    Raises:
+        UserError: its file is damaged or closed.
+    """
+    try:
+        image.load()
+    except Exception as error:  # a file is decoded here at the latest, and Pillow's decoders raise anything
+        raise _unusable(image, name, str(error)) from error
+    return image
 
 
 def to_array(tensor: Tensor, name: str) -> NDArray[Any]:
@@ -84,23 +128,19 @@ def to_array(tensor: Tensor, name: str) -> NDArray[Any]:
     return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
 
 
-def _of_file(path: Path, upright: bool) -> Image.Image:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give its files, such as sorted(Path({str(path)!r}).iterdir())")
-    if not path.exists():
-        raise UserError(f"there is no picture {path}: looked in {path.absolute().parent}")
-    return read_image(path, upright=upright, remedy=REMEDY)
-
-
 def _of_pil(image: Image.Image, name: str, upright: bool) -> Image.Image:
-    file = getattr(image, "filename", "")
+    loaded(image, name)
     try:
-        image.load()
         turned = ImageOps.exif_transpose(image) if upright else image
         return as_rgb(turned)
-    except Exception as error:  # a file is decoded here at the latest, and Pillow's decoders raise anything
-        which = f"{name} ({file})" if file else name
-        raise UnreadableImageError(f"cannot use {which}: {error}. {REMEDY}") from error
+    except Exception as error:  # of damaged EXIF data, or of a mode whose range nobody knows
+        raise _unusable(image, name, str(error)) from error
+
+
+def _unusable(given: Any, name: str, reason: str) -> UnreadableImageError:
+    file = getattr(given, "filename", "") or getattr(given, "name", "")
+    which = f"{name} ({file})" if file and isinstance(file, str | os.PathLike) else name
+    return UnreadableImageError(f"cannot use {which}: {reason}. {REMEDY}")
 
 
 def _channels_last(tensor: Tensor, name: str) -> NDArray[Any]:

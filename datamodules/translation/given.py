@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from datamodules.common.evaluation import Stacked
 from datamodules.common.given import Asked, Batch, Given, grouped
-from datamodules.common.given_pictures import as_image, listed, to_array
+from datamodules.common.given_pictures import as_image, is_open_file, listed, loaded, opened, to_array
 from datamodules.common.label_maps import MOST_CLASSES, labels_in_range, labels_of_image, read_labels
 from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
 from visionscapes.checks import AnyInt, Bounds, ImageSize, check_options, check_value
 from visionscapes.errors import UserError
+from visionscapes.given_paths import file_of
 
-LABELS = "give a path, a PIL image, or integers (H, W) as a numpy array or a tensor, or a list of them"
+LABELS = "give a path, an open file, a PIL image, or integers (H, W) as a numpy array or a tensor, or a list of them"
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
     """Return a label map (H, W) of any kind as a file is read.
 
     Args:
-        given: path, PIL image, or integers (H, W), (1, H, W), (H, W, 1) or (H, W, 3), whose channels are equal, as
-            array or tensor.
+        given: path, open file, PIL image, or integers (H, W), (1, H, W), (H, W, 1) or (H, W, 3), whose channels are
+            equal, as array or tensor.
         name: what errors call it.
         classes: number of labels.
 
@@ -90,10 +90,11 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
         UserError: it is no label map, or a label is out of range; names it and says what to do.
     """
     if isinstance(given, str | os.PathLike):
-        return read_labels(Path(given).expanduser(), classes)
+        return read_labels(file_of(given, "label map"), classes)
+    if is_open_file(given):
+        given = opened(given, name)
     if isinstance(given, Image.Image):
-        given.load()
-        return labels_of_image(given, classes, name)
+        return labels_of_image(loaded(given, name), classes, name)
     if isinstance(given, Tensor):
         given = to_array(given, name)
     if not isinstance(given, np.ndarray):

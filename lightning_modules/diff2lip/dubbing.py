@@ -63,6 +63,7 @@ class DubbingModule(WindowLosses):
 
     takes = "datamodules.clips.dubbing.given.GivenVideos"
     gives = "MadeVideo: the frames with their new mouths, and the sound"
+    fixed_inputs = ("face_size",)
 
     @override
     def default_inputs(self) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class HeadModule(AdversarialModule):
 
     takes = "datamodules.clips.heads.given.GivenHeads"
     gives = "MadeVideo: the person of the source in the poses of the driver"
+    fixed_inputs = ("image_size",)
     trained_on_drawn: bool | None = None
     fine_tuned = False
     _person: "Person | None" = None  # the last that was met in prediction

@@ -179,6 +179,7 @@ class CodebookFile(Codebook):
     made_as: ClassVar[type] = Codebook  # the centres are in the checkpoint, so that the file need not be there
 
     def __init__(self, path: str, normalise_patches: bool = True):
+        check_options(CodebookFile, locals())
         state = read_state_dict(path)
         found = [value for name, value in state.items() if name.rpartition(".")[2] == "centres" and value.ndim == 2]
         side = round((found[0].shape[1] / 3) ** 0.5) if found else 0

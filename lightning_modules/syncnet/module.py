@@ -57,6 +57,7 @@ class SyncNet(GroupedOptions):
 
     takes = "datamodules.clips.given.GivenClips"
     gives = "SyncResult: offset and confidence"
+    fixed_inputs = ("face_size",)
     given_networks = ("network",)
 
     def __init__(

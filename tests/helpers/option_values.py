@@ -65,11 +65,15 @@ def valid(annotation: Any) -> Any:
         return arguments[0]
     if origin in (list, tuple, Sequence):
         return _valid_list(origin, arguments)
-    return object()
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {}
+    return False if annotation is bool else object()
 
 
 def outside(annotation: Any) -> Iterator[Any]:
     """Yield values that an annotation does not allow: numbers just outside the bounds, none, and far too large ones.
+
+    In the place of True and False, and of a dictionary, there is something else.
 
     Lists get one such number among others that are right, and are too short, too long, or with a value twice.
     """
@@ -90,7 +94,10 @@ def outside(annotation: Any) -> Iterator[Any]:
                 yield [*right[:place], wrong, *right[place + 1 :]]
         yield from _lists_of_wrong_length(origin, arguments, right)
     elif isinstance(origin, type) and issubclass(origin, Mapping):
+        yield "no dictionary"
         yield from ({1: wrong} for wrong in outside(arguments[1]))
+    elif annotation is bool:
+        yield from ("yes", 1)
 
 
 def _ours(cls: type) -> bool:

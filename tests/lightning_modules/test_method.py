@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from lightning_modules.detector import Detector
+from lightning_modules.grit.module import GRIT
 from lightning_modules.lift.module import LiFT
 from lightning_modules.method import MADE_OF, Method, class_path_of, made_as
 from lightning_modules.supervision.visual_tokens import Codebook, CodebookFile, KMeansTokens
@@ -125,6 +127,105 @@ def test_the_class_is_told_by_the_file_or_by_the_run_folder(tmp_path):
     assert class_path_of({"hyper_parameters": {"_class_path": "a.B"}}, tmp_path / "x.ckpt") == "a.B"
     assert class_path_of({}, path) == "lightning_modules.LiFT"
     assert class_path_of({}, tmp_path / "x.ckpt") is None
+
+
+class TestRefusals:
+    """What ``load_from_checkpoint`` says of what cannot be loaded: in one line, with what to do."""
+
+    @pytest.fixture(scope="class")
+    def lift_run(self):
+        return trained("LiFT")
+
+    @pytest.fixture
+    def last(self, lift_run):
+        return lift_run / "checkpoints" / "last.ckpt"
+
+    @pytest.mark.parametrize(
+        ("option", "said"),
+        [
+            ({"lrr": 0.5}, r"^LiFT has no option lrr: did you mean lr\?$"),
+            ({"nonsense": 1}, "^LiFT has no option nonsense: it has backbone, .*lr"),
+            ({"lr": "a"}, r"LiFT\.lr is 'a'; it has to be a number, above 0"),
+            ({"lr": -1}, r"LiFT\.lr is -1; it has to be above 0"),
+        ],
+    )
+    def test_options(self, last, option, said):
+        with pytest.raises(UserError, match=said):
+            LiFT.load_from_checkpoint(last, **option)
+        assert LiFT.load_from_checkpoint(last, "cpu", strict=True, lr=0.5).hparams["lr"] == 0.5
+
+    def test_options_of_groups(self):
+        path = trained("GRIT") / "checkpoints" / "last.ckpt"
+        with pytest.raises(UserError, match=r"GRIT\.optimizer has no option lrr: it has .*lr"):
+            GRIT.load_from_checkpoint(path, optimizer={"lrr": 0.5})
+        with pytest.raises(UserError, match="GRIT has no option lambda_glob: did you mean"):
+            GRIT.load_from_checkpoint(path, lambda_glob=0.5)
+        assert GRIT.load_from_checkpoint(path, lr=0.5).hparams["optimizer"]["lr"] == 0.5, "as it was called first"
+
+    @pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+    def test_a_file_that_was_cut_off(self, last, kept, tmp_path):
+        path, content = tmp_path / "a.ckpt", last.read_bytes()
+        path.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(UserError, match=r"a\.ckpt is incomplete or damaged: give another one of its run"):
+            LiFT.load_from_checkpoint(path)
+        with (
+            path.open("rb") as file,
+            pytest.raises(UserError, match=r"open file .*a\.ckpt is no checkpoint, is damaged"),
+        ):
+            LiFT.load_from_checkpoint(file)
+
+    def test_an_open_file_is_a_checkpoint(self, last):
+        with last.open("rb") as file:
+            found = LiFT.load_from_checkpoint(file)
+        expected = LiFT.load_from_checkpoint(last).state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
+
+    def test_places(self, lift_run, last, tmp_path):
+        (tmp_path / "weights.ckpt").write_bytes(b"")
+        torch.save({"a": torch.zeros(2)}, tmp_path / "weights.ckpt")
+        for place, said in (
+            (lift_run, rf"there is no checkpoint '{lift_run}': give {last}$"),
+            (lift_run / "checkpoints", rf"give {last}$"),
+            (tmp_path, "give <run folder>/checkpoints/last.ckpt"),
+            (tmp_path / "gone.ckpt", "there is no checkpoint .*gone.ckpt"),
+            (tmp_path / "weights.ckpt", "no checkpoint of a module: it has no state_dict"),
+            ("x" * 5000, "has 5000 characters"),
+            ("https://example.org/a.ckpt", "is an address"),
+            (None, "is of class NoneType: give <run folder>"),
+        ):
+            with pytest.raises(UserError, match=said):
+                LiFT.load_from_checkpoint(place)
+
+    def test_the_checkpoint_of_another_module(self, last, tmp_path):
+        said = r"is a checkpoint of LiFT, not of GRIT: call LiFT\.load_from_checkpoint, or visionscapes\.load"
+        with pytest.raises(UserError, match=said):
+            GRIT.load_from_checkpoint(last)
+        with last.open("rb") as file, pytest.raises(UserError, match=said):
+            GRIT.load_from_checkpoint(file)
+
+        class Mine(LiFT):
+            pass
+
+        module = lift()
+        assert type(Mine.load_from_checkpoint(saved(module, tmp_path / "a.ckpt"), backbone=module.backbone)) is Mine
+
+    def test_a_checkpoint_that_does_not_say_its_options(self, tmp_path):
+        torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+        said = r"does not say config, without .*Detector\.load_from_checkpoint\(path, config=\.\.\.\)"
+        with pytest.raises(UserError, match=said):
+            Detector.load_from_checkpoint(tmp_path / "a.ckpt")
+
+    def test_options_that_do_not_fit_the_weights(self, tmp_path):
+        path = trained("GRIT") / "checkpoints" / "last.ckpt"
+        said = r"do not fit GRIT as its options make it: .*Give no other options"
+        base = torch.load(path, weights_only=True)["hyper_parameters"]["generator"]["base"]
+        with pytest.raises(UserError, match=said):
+            GRIT.load_from_checkpoint(path, generator={"base": 2 * base})
+        with pytest.raises(UserError, match=r"GRIT: .*lambda_rec"):
+            GRIT.load_from_checkpoint(path, lambda_rec="much")
+        torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+        with pytest.raises(UserError, match=said):
+            GRIT.load_from_checkpoint(tmp_path / "a.ckpt", image_size=128, generator={"base": base})
 
 
 @pytest.mark.slow

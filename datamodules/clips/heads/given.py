@@ -16,7 +16,7 @@ from datamodules.clips.prepare.preparing import PrepareOptions
 from datamodules.clips.video_files import find_videos
 from datamodules.common.given import Asked, Batch, Given
 from datamodules.common.given_pictures import as_image, listed
-from visionscapes.checks import Bounds, ImageSize, PositiveInt, check_options
+from visionscapes.checks import Bounds, ImageSize, PositiveInt, check_options, check_value
 from visionscapes.options import group_of
 from visionscapes.results import MadeVideo
 
@@ -66,6 +66,7 @@ class GivenHeads(Given):
         Raises:
             UserError: no picture can be used, such as one without a face; or a driver cannot be read.
         """
+        check_value("finetune", finetune, bool)
         drivers, many = listed(driving)
         paths = [path_of(each, name) for each, name in drivers]
         shots = self._shots(source)
@@ -88,7 +89,7 @@ class GivenHeads(Given):
     def _shots(self, source: Any) -> FoundShots:
         things = list(listed(source)[0])
         if all(isinstance(thing, str | os.PathLike) for thing, _ in things):
-            files = [os.fspath(thing) for thing, _ in things]
+            files = [path_of(thing, name) for thing, name in things]
             return shots_of(files, self.image_size, most=self.most_shots, margin=self.crop, faces=self.faces)
         images = [np.array(as_image(thing, name)) for thing, name in things]
         return shots_of_images(images, self.image_size, most=self.most_shots, margin=self.crop, faces=self.faces)

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,11 @@ def test_errors(tmp_path):
     with pytest.raises(UserError, match=r"gone\.mp4"):
         list(GivenClips().ask(tmp_path / "gone.mp4").batches(1))
     assert path_of(tmp_path, "x") == str(tmp_path)
+    with pytest.raises(UserError, match="the picture is of class BytesIO: give the path of a file of video"):
+        GivenClips().ask(io.BytesIO(b"video"))
+    for given, said in (("x" * 5000, "has 5000 characters"), ("https://example.org/a.mp4", "download it")):
+        with pytest.raises(UserError, match=said):
+            path_of(given, "x")
 
 
 def test_a_result_that_does_not_fit_is_told_before_it_is_made():

@@ -1,9 +1,11 @@
+import io
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from datamodules.common.given_pictures import as_image, listed, to_array
+from datamodules.common.given_pictures import as_image, is_open_file, listed, opened, to_array
 from datamodules.common.image_files import read_image
 from tests.helpers.image_files import pixels as noise
 from visionscapes.errors import UserError
@@ -71,6 +73,64 @@ class TestKinds:
         assert same(as_image(Image.open(path), "x", upright=False))
 
 
+class Stream(io.RawIOBase):
+    """Bytes that come once, as those of a connection do."""
+
+    def __init__(self, content: bytes):
+        self.content = io.BytesIO(content)
+
+    def readable(self):
+        return True
+
+    def readinto(self, into):
+        return self.content.readinto(into)
+
+
+class TestOpenFiles:
+    @pytest.fixture
+    def path(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
+        return tmp_path / "a.png"
+
+    def test_they_are_pictures_as_their_files_are(self, path):
+        for upright in (True, False):
+            expected = np.asarray(as_image(path, "x", upright=upright))
+            with path.open("rb") as file:
+                for given in (file, file, io.BytesIO(path.read_bytes()), Stream(path.read_bytes())):
+                    assert same(as_image(given, "x", upright=upright), expected)
+                assert not file.closed
+
+    def test_one_is_no_list_of_its_lines(self, path):
+        with path.open("rb") as file:
+            things, many = listed(file)
+            assert (list(things), many) == ([(file, "the picture")], False)
+            assert listed([file])[1]
+
+    def test_which_things_are_open_files(self, path):
+        assert is_open_file(io.BytesIO())
+        assert is_open_file(io.StringIO())
+        assert not any(map(is_open_file, (path, str(path), b"", PIXELS, torch.zeros(2), Image.open(path), None)))
+
+    def test_what_is_wrong_is_said_with_the_name(self, path):
+        with path.open() as text, pytest.raises(UserError, match=r"it is a file that was opened as text.*'rb'"):
+            as_image(text, "it")
+        with path.open("rb") as file:
+            pass
+        for given, said in (
+            (file, r"cannot use it \(.*a\.png\): .*closed file\. Replace"),
+            (io.BytesIO(b"text"), r"cannot use it: its content is not an image, or its beginning is damaged\. Replace"),
+            (io.BytesIO(path.read_bytes()[:-30]), "cannot use it: .*Replace the file"),
+            (io.BytesIO(), "cannot use it: its content is not an image"),
+        ):
+            with pytest.raises(UserError, match=said):
+                as_image(given, "it")
+
+    def test_an_opened_picture_is_read_later(self, path):
+        assert opened(io.BytesIO(path.read_bytes()), "x").size == (7, 5)
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("given", "said"),
@@ -105,6 +165,8 @@ class TestErrors:
             as_image(tmp_path / "gone.png", "x")
         with pytest.raises(UserError, match="is a folder: give its files"):
             as_image(tmp_path, "x")
+        with pytest.raises(UserError, match=r"a\.png is an address.*download it"):
+            as_image("https://example.org/a.png", "x")
 
     def test_an_image_that_is_cut_off_is_named_with_its_file(self, tmp_path):
         path = tmp_path / "cut.png"

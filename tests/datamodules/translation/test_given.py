@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,12 @@ from tests.helpers.image_files import save_photo
 from visionscapes.errors import UserError
 
 LABELS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 5
+
+
+def png(labels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(labels).save(file, "png")
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -62,6 +70,7 @@ def test_a_seed_goes_with_every_image_alone(files):
         torch.from_numpy(LABELS),
         torch.from_numpy(LABELS)[None].long(),
         Image.fromarray(LABELS),
+        io.BytesIO(png(LABELS)),
     ],
 )
 def test_label_maps_of_every_kind(given, files):
@@ -83,6 +92,25 @@ def test_label_maps_of_every_kind(given, files):
 def test_what_is_no_label_map(given, said):
     with pytest.raises(UserError, match=said):
         labels_of(given, "the label map", 5)
+
+
+def test_files_that_are_no_label_maps(files, tmp_path):
+    photo = io.BytesIO()
+    Image.fromarray(LABELS).save(photo, "jpeg")
+    (tmp_path / "cut.png").write_bytes(png(LABELS)[:-30])
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    for given, said in (
+        (tmp_path / "gone.png", rf"there is no label map .*gone\.png: looked in {tmp_path}"),
+        (str(tmp_path / "link.png"), r"link\.png is a link to nowhere\.png, which is not there"),
+        (tmp_path, "is a folder: give its files"),
+        ("x" * 5000, "has 5000 characters"),
+        ("https://example.org/a.png", "is an address"),
+        (photo, "the label map is a JPEG"),
+        (io.BytesIO(b"text"), "cannot use the label map: its content is not an image"),
+        (Image.open(tmp_path / "cut.png"), r"cannot use the label map \(.*cut\.png\): "),
+    ):
+        with pytest.raises(UserError, match=said):
+            labels_of(given, "the label map", 5)
 
 
 def test_data_say_how_they_prepare():
