@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from datamodules.common.evaluation import Stacked
 from datamodules.common.given_pictures import as_image, listed
 from visionscapes.errors import UserError
 from visionscapes.options import plain
@@ -64,9 +65,9 @@ class GivenPictures(Given):
     def sample(self, image: Image.Image) -> dict[str, Any]:
         """Return an RGB picture as a sample, with "image" (3, H, W), as ``predict`` makes it of the same file."""
 
-    @abstractmethod
     def batch(self, samples: list[dict[str, Any]]) -> Batch:
-        """Return samples whose images have one size as a batch."""
+        """Return samples whose images have one size as a batch, of the task "predict" unless a method has its own."""
+        return Stacked("predict")(samples)
 
     def ask(self, pictures: Any) -> Asked:
         """Return what is asked about by a picture or by a list of them.

@@ -5,8 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from datamodules.common.evaluation import Stacked
-from datamodules.common.given import Batch, GivenPictures
+from datamodules.common.given import GivenPictures
 from datamodules.common.resizing import at_longer_side, centre_square_tensor, shorter_side_to, to_tensor
 from visionscapes.checks import ImageSize, check_options
 
@@ -37,10 +36,6 @@ class GivenPhotographs(GivenPictures):
             return {"image": to_tensor(shorter_side_to(image, self.shorter_side))}
         return {"image": to_tensor(at_longer_side(image, self.longer_side))}
 
-    def batch(self, samples: list[dict[str, Any]]) -> Batch:
-        """Return a batch of the task "predict"."""
-        return Stacked("predict")(samples)
-
 
 @dataclass(frozen=True)
 class GivenSquares(GivenPictures):
@@ -63,7 +58,3 @@ class GivenSquares(GivenPictures):
     def sample(self, image: Image.Image) -> dict[str, Any]:
         """Return "image" (3, S, S) float32 in [0, 1]."""
         return {"image": centre_square_tensor(image, self.image_size)}
-
-    def batch(self, samples: list[dict[str, Any]]) -> Batch:
-        """Return a batch of the task "predict"."""
-        return Stacked("predict")(samples)

@@ -5,8 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from datamodules.common.evaluation import Stacked
-from datamodules.common.given import Batch, GivenPictures
+from datamodules.common.given import GivenPictures
 from datamodules.sources.pictures import as_tensor, middle_square
 from visionscapes.checks import ImageSize, check_options
 
@@ -33,7 +32,3 @@ class GivenSources(GivenPictures):
     def sample(self, image: Image.Image) -> dict[str, Any]:
         """Return "image" (3, S, S) float32 in [0, 1]."""
         return {"image": as_tensor(middle_square(image, self.image_size))}
-
-    def batch(self, samples: list[dict[str, Any]]) -> Batch:
-        """Return a batch of the task "predict"."""
-        return Stacked("predict")(samples)

@@ -14,7 +14,8 @@ from tests.configs.test_detection import SCENES, SMALL, TINY, TINY_MASKS, figure
 from tests.helpers.generated_pictures import write_generated
 from tests.helpers.replicas_detection import make_coco_detection, make_lvis
 from tests.helpers.runs import ROOT
-from tests.lightning_modules.gen2det.cases import SMALL_CENTERNET
+from tests.helpers.small_detectors import CENTERNET
+from tests.helpers.small_detectors import SMALL as SMALL_DETECTORS
 
 CONFIG = "--config=configs/gen2det.yaml"
 
@@ -76,7 +77,7 @@ def test_centernet2_learns_how_frequent_classes_are(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_ROOT", str(tmp_path))
     data = LVISDetection(str(tmp_path / "coco"))
     generated_for(data, tmp_path / "gen2det" / "lvis")
-    own = {key: value for key, value in SMALL_CENTERNET.items() if not key.endswith("power")}
+    own = {key: value for key, value in SMALL_DETECTORS[CENTERNET].items() if not key.endswith("power")}
     small = overrides("configs/paper/gen2det_centernet2.yaml", own)
     fragment = "--config=configs/paper/gen2det_centernet2.yaml"
     run = fit(tmp_path, LVIS, fragment, small, *SMALL, "--model.init_args.num_classes=4")

@@ -9,6 +9,7 @@ CASCADE = "mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"
 FCOS_RPN = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_fcos-rpn_1x_coco.py"
 FCOS = "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py"
 RETINA = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+CENTERNET = "configs/detectors/centernet2.py"
 # What makes mmdet's ResNet-50 with FPN small.
 PYRAMID: dict[str, Any] = {
     "backbone.depth": 18,
@@ -86,6 +87,30 @@ SMALL: dict[str, dict[str, Any]] = {
     | {"rpn_head.in_channels": 16, "rpn_head.feat_channels": 32, "rpn_head.stacked_convs": 1},
     FCOS: PYRAMID | ONE_STAGE,
     RETINA: PYRAMID | ONE_STAGE,
+    CENTERNET: {
+        "backbone.depth": 18,
+        "backbone.base_channels": 8,
+        "backbone.norm_cfg": {"type": "BN", "requires_grad": True},
+        "neck.in_channels": [16, 32, 64],
+        "neck.out_channels": 16,
+        "rpn_head.in_channels": 16,
+        "rpn_head.feat_channels": 16,
+        "rpn_head.stacked_convs": 1,
+        "rpn_head.norm_cfg": {"type": "GN", "num_groups": 4},
+        "roi_head.bbox_roi_extractor.out_channels": 16,
+        "roi_head.mask_roi_extractor.out_channels": 16,
+        "roi_head.mask_head.in_channels": 16,
+        "roi_head.mask_head.conv_out_channels": 16,
+        "roi_head.mask_head.num_convs": 1,
+        "train_cfg.rpn_proposal.max_per_img": 20,
+        "test_cfg.rpn.max_per_img": 10,
+        "train_cfg.rcnn.0.sampler.num": 16,
+    }
+    | {
+        f"roi_head.bbox_head.{stage}.{key}": value
+        for stage in range(3)
+        for key, value in {"in_channels": 16, "fc_out_channels": 16, "loss_cls.power": 0}.items()
+    },
 }
 ONE = [(8, 8, 40, 40, 0)]
 TWO = [(4, 4, 28, 28, 0), (30, 34, 60, 62, 1)]

@@ -10,39 +10,15 @@ from torch import Tensor
 from lightning_modules import Detector, Gen2Det
 from networks.detection.build import build_detector
 from tests.helpers.drawn_detection import drawn_batch
-from tests.helpers.small_detectors import CASCADE, FCOS, FPN, MASKS, ONE, RETINA, SMALL, TWO
+from tests.helpers.small_detectors import CASCADE, CENTERNET, FCOS, FPN, MASKS, ONE, RETINA, SMALL, TWO
 
-CENTERNET = "configs/detectors/centernet2.py"
 FAMILIES = (FPN, MASKS, CASCADE, RETINA, FCOS, CENTERNET)
-SMALL_CENTERNET: dict[str, Any] = {
-    "backbone.depth": 18,
-    "backbone.base_channels": 8,
-    "backbone.norm_cfg": {"type": "BN", "requires_grad": True},
-    "neck.in_channels": [16, 32, 64],
-    "neck.out_channels": 16,
-    "rpn_head.in_channels": 16,
-    "rpn_head.feat_channels": 16,
-    "rpn_head.stacked_convs": 1,
-    "rpn_head.norm_cfg": {"type": "GN", "num_groups": 4},
-    "roi_head.bbox_roi_extractor.out_channels": 16,
-    "roi_head.mask_roi_extractor.out_channels": 16,
-    "roi_head.mask_head.in_channels": 16,
-    "roi_head.mask_head.conv_out_channels": 16,
-    "roi_head.mask_head.num_convs": 1,
-    "train_cfg.rpn_proposal.max_per_img": 20,
-    "test_cfg.rpn.max_per_img": 10,
-    "train_cfg.rcnn.0.sampler.num": 16,
-} | {
-    f"roi_head.bbox_head.{stage}.{key}": value
-    for stage in range(3)
-    for key, value in {"in_channels": 16, "fc_out_channels": 16, "loss_cls.power": 0}.items()
-}
 
 
 @functools.cache
 def _detector(config: str) -> Any:
     torch.manual_seed(0)
-    return build_detector(config, SMALL.get(config, SMALL_CENTERNET), num_classes=12)
+    return build_detector(config, SMALL[config], num_classes=12)
 
 
 def detector(config: str) -> Any:
@@ -53,7 +29,7 @@ def detector(config: str) -> Any:
 def module(config: str = FPN, kind: type[Detector] = Gen2Det, **options: Any) -> Any:
     """Return a module with a fresh small detector, the same weights every time."""
     torch.manual_seed(0)
-    return kind(config=config, overrides=SMALL.get(config, SMALL_CENTERNET), num_classes=12, **options).train()
+    return kind(config=config, overrides=SMALL[config], num_classes=12, **options).train()
 
 
 def batch(*pictures: list[tuple[int, ...]], synthetic: bool | list[bool] = True, masks: bool = False) -> dict[str, Any]:

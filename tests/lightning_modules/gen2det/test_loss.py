@@ -7,8 +7,8 @@ from lightning_modules.gen2det.loss import background_ignored, check_heads, fore
 from lightning_modules.gen2det.masks import masks_left_out
 from lightning_modules.sparsedet.baselines import Detector
 from networks.detection.federated_loss import FederatedLoss
-from tests.helpers.small_detectors import CASCADE, FPN, RETINA
-from tests.lightning_modules.gen2det.cases import CENTERNET, FAMILIES, Watched, batch, loss_of, module
+from tests.helpers.small_detectors import CASCADE, CENTERNET, FPN, RETINA
+from tests.lightning_modules.gen2det.cases import FAMILIES, Watched, batch, loss_of, module
 from visionscapes.errors import UserError
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from lightning_modules.gen2det.masks import check_masks, masks_left_out
-from tests.helpers.small_detectors import FPN, MASKS
-from tests.lightning_modules.gen2det.cases import CENTERNET, Detector, batch, detector, loss_of, module
+from tests.helpers.small_detectors import CENTERNET, FPN, MASKS
+from tests.lightning_modules.gen2det.cases import Detector, batch, detector, loss_of, module
 from visionscapes.errors import UserError
 
 

@@ -4,8 +4,8 @@ import torch
 from lightning_modules import Detector, Gen2Det
 from lightning_modules.gen2det.loss import Ignored
 from lightning_modules.gen2det.module import ignored_share
-from tests.helpers.small_detectors import FPN, MASKS, ONE, TWO
-from tests.lightning_modules.gen2det.cases import CENTERNET, Watched, batch, loss_of, module
+from tests.helpers.small_detectors import CENTERNET, FPN, MASKS, ONE, TWO
+from tests.lightning_modules.gen2det.cases import Watched, batch, loss_of, module
 from visionscapes.errors import UserError
 
 

@@ -7,6 +7,7 @@ from torchvision.ops import box_iou
 
 from networks.detection.build import build_detector
 from tests.helpers.drawn_detection import drawn_batch, losses_of, predicted, total_of, without_gradient
+from tests.helpers.small_detectors import CENTERNET, SMALL
 
 ONE, OTHER = [(14, 20, 52, 48, 0)], [(50, 10, 92, 58, 1)]
 SIZE = (64, 96)
@@ -16,31 +17,8 @@ SIZE = (64, 96)
 def tiny(**changes):
     """Return the detector of the published config, made small; the same object for the same changes."""
     torch.manual_seed(0)
-    overrides = {
-        "backbone.depth": 18,
-        "backbone.base_channels": 8,
-        "backbone.norm_cfg": {"type": "BN", "requires_grad": True},
-        "backbone.norm_eval": False,
-        "neck.in_channels": [16, 32, 64],
-        "neck.out_channels": 16,
-        "rpn_head.in_channels": 16,
-        "rpn_head.feat_channels": 16,
-        "rpn_head.stacked_convs": 1,
-        "rpn_head.norm_cfg": {"type": "GN", "num_groups": 4},
-        "roi_head.bbox_roi_extractor.out_channels": 16,
-        "roi_head.mask_roi_extractor.out_channels": 16,
-        "roi_head.mask_head.in_channels": 16,
-        "roi_head.mask_head.conv_out_channels": 16,
-        "roi_head.mask_head.num_convs": 1,
-        "train_cfg.rpn_proposal.max_per_img": 20,
-        "test_cfg.rpn.max_per_img": 10,
-        "train_cfg.rcnn.0.sampler.num": 16,
-    }
-    for stage in range(3):
-        head = f"roi_head.bbox_head.{stage}."
-        overrides |= {head + "in_channels": 16, head + "fc_out_channels": 16, head + "loss_cls.power": 0}
     changes = {key.replace("__", "."): value for key, value in changes.items()}
-    return build_detector("configs/detectors/centernet2.py", overrides | changes, num_classes=2)
+    return build_detector(CENTERNET, SMALL[CENTERNET] | {"backbone.norm_eval": False} | changes, num_classes=2)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
