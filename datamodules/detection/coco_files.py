@@ -86,17 +86,29 @@ def held_out(coco: CocoAnnotations, fraction: float, seed: int) -> tuple[CocoAnn
         seed: of the draw; with one seed, a smaller share is a part of a larger one.
 
     Raises:
-        UserError: there are fewer than two pictures, or no annotation in those that are held out.
+        UserError: fewer than two pictures are there, or annotated; none that is held out is annotated, or none of the
+            others.
     """
     there = len(coco.image_ids)
     if there < 2:
-        raise UserError(f"{coco.path} has one picture, of which no share can be held out: give val_annotations")
+        raise UserError(
+            f"{coco.path} has one picture, of which no share can be held out: give val_annotations, or train without "
+            "evaluation, --trainer.limit_val_batches=0"
+        )
+    annotated = len(np.unique(coco.images))
+    if annotated < 2:
+        what = "one picture with annotations" if annotated else "no annotation"
+        raise UserError(
+            f"{coco.path} has {what}, so that no share can be held out: give val_annotations, or a file with more"
+        )
     count = min(max(1, round(there * fraction)), there - 1)
     order = np.random.default_rng(derived_seed(seed)).permutation(there)
     train, val = coco.of(np.sort(order[count:])), coco.of(np.sort(order[:count]))
+    shown = f"{coco.path}: the {count} of {there} pictures that val_fraction={fraction:g} holds out"
     if not len(val.ids):
-        raise UserError(
-            f"{coco.path}: the {count} of {there} pictures that val_fraction={fraction:g} holds out have no annotation:"
-            " hold out more, or others by another val_seed"
-        )
+        advice = "hold out more, or others" if count < there - 1 else "hold out others"
+        raise UserError(f"{shown} have no annotation: {advice} by another val_seed")
+    if not len(train.ids):
+        advice = "hold out fewer, or others" if count > 1 else "hold out others"
+        raise UserError(f"{shown} have all the annotations: {advice} by another val_seed")
     return train, val

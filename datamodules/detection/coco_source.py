@@ -125,7 +125,8 @@ class CocoSource:
             folder = f"Name the folder of the pictures: --data.init_args.{part}_images=<folder>"
             remedies = (*download, skip) if self.published else (folder, skip)
         elif part == "val" and self.annotation_file("train").is_file() and not self.published:
-            remedies = (own, "Or hold out a share of those to train on: --data.init_args.val_fraction=0.1")
+            instead = "--data.init_args.val_annotations=null " if self.annotations["val"] else ""
+            remedies = (own, f"Or hold out a share of those to train on: {instead}--data.init_args.val_fraction=0.1")
         else:
             remedies = (*download, own) if self.published else (own,)
         return DatasetNotFoundError(

@@ -23,11 +23,15 @@ class ClassCounts:
         things: what is counted: "pictures", "boxes" or "pixels of label maps".
         names: of the classes.
         counts: (K,) of each.
+        ignored: how many more are crowds or difficult.
+        removed: how many more a sparse split has taken away.
     """
 
     things: str
     names: tuple[str, ...]
     counts: NDArray[np.int64]
+    ignored: int = 0
+    removed: int = 0
 
 
 def class_counts(part: PartContents, stored: StoredPart | None) -> ClassCounts | None:
@@ -43,7 +47,8 @@ def class_counts(part: PartContents, stored: StoredPart | None) -> ClassCounts |
         return None
     unnamed = range(len(part.classes), len(counts))
     names = (*part.classes, *(f"label {label}" for label in unnamed))
-    return ClassCounts(things, tuple(map(str, names)), counts.astype(np.int64))
+    besides = {} if part.boxes is None else {"ignored": part.boxes.ignored, "removed": part.boxes.removed}
+    return ClassCounts(things, tuple(map(str, names)), counts.astype(np.int64), **besides)
 
 
 def findings_of_classes(counts: Mapping[str, ClassCounts]) -> Iterator[DataFinding]:
@@ -56,7 +61,7 @@ def findings_of_classes(counts: Mapping[str, ClassCounts]) -> Iterator[DataFindi
         return
     trained, here = next(iter(counts.items()))
     if not here.counts.sum():
-        yield DataFinding("error", trained, f"there are no {here.things} of any class")
+        yield DataFinding("error", trained, _nothing(here))
         return
     absent = [name for name, count in zip(here.names, here.counts, strict=True) if not count]
     if absent:
@@ -79,6 +84,15 @@ def findings_of_classes(counts: Mapping[str, ClassCounts]) -> Iterator[DataFindi
             yield DataFinding(
                 "warning", name, f"{len(unseen)} classes occur here and not in {trained}", examples=tuple(unseen)
             )
+
+
+def _nothing(here: ClassCounts) -> str:
+    """Return what to say where nothing is counted."""
+    besides = [(here.ignored, "crowds or difficult"), (here.removed, "taken away by a sparse split or as unlabelled")]
+    found = [f"{count} are {what}" for count, what in besides if count]
+    if not found:
+        return f"there are no {here.things} of any class"
+    return f"no {here.things} are left to learn from: {', '.join(found)}"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def inspect_data(datamodule: LightningDataModule, *, files: int | None = None, b
     """
     report = DataReport(type(datamodule).__name__)
     with _collected(report.findings):
-        if not _tried(report, "setup", lambda: _set_up(datamodule)) and not _set_up_without_missing(datamodule):
+        if not _tried(report, "setup", lambda: _set_up(datamodule)) and not _set_up_without_missing(report, datamodule):
             return report
         if isinstance(datamodule, HasContents):
             _tried(report, "contents", lambda: report.contents.update(datamodule.contents()))
@@ -106,14 +106,20 @@ def _set_up(datamodule: LightningDataModule) -> None:
     datamodule.setup("fit")
 
 
-def _set_up_without_missing(datamodule: LightningDataModule) -> bool:
-    """Set up what is there, so that it is looked at although something is missing; return whether that went well."""
+def _set_up_without_missing(report: DataReport, datamodule: LightningDataModule) -> bool:
+    """Set up what is there, so that it is looked at although something is missing; return whether that went well.
+
+    Whatever is wrong besides is an error of its own, which is told beside the first.
+    """
     if getattr(datamodule, "skip_missing", True):
         return False
     vars(datamodule)["skip_missing"] = True
     try:
         _set_up(datamodule)
-    except Exception:  # the first error has been written down
+    except Exception as error:
+        other = _error("setup", error)
+        if other not in report.findings:  # the first one again
+            report.findings.append(other)
         return False
     return True
 

@@ -57,3 +57,33 @@ def test_a_part_is_held_out_and_the_rest_stays(tmp_path):
     assert sorted([*train.ids.tolist(), *val.ids.tolist()]) == sorted(coco.ids.tolist())
     with pytest.raises(UserError, match="has one picture, of which no share can be held out"):
         held_out(coco.of(np.array([2])), 0.5, seed=0)
+
+
+def annotated(tmp_path, *numbers):
+    """Return four pictures of which those of some numbers have annotations."""
+    coco = read_annotations(make_coco_detection(tmp_path) / "annotations" / "instances_train2017.json")
+    return coco.only(np.isin(coco.image_ids[coco.images], numbers))
+
+
+def test_advice_on_a_share_can_be_followed(tmp_path):
+    with pytest.raises(UserError, match="has no annotation, so that no share can be held out: give val_annotations"):
+        held_out(annotated(tmp_path), 0.5, seed=0)
+    with pytest.raises(UserError, match="has one picture with annotations, so that no share can be held out: give val"):
+        held_out(annotated(tmp_path, 9), 0.5, seed=0)
+    coco, told = annotated(tmp_path, 9, 34), set()
+    for fraction in (0.25, 0.5, 0.75):
+        for seed in range(12):
+            try:
+                train, val = held_out(coco, fraction, seed)
+            except UserError as error:
+                told.add(str(error).partition(": ")[2].removeprefix("the "))
+            else:
+                assert len(train.ids)
+                assert len(val.ids)
+    none, every = "have no annotation: hold out more, or", "have all the annotations: hold out fewer, or"
+    assert told == {
+        f"1 of 4 pictures that val_fraction=0.25 holds out {none} others by another val_seed",
+        f"2 of 4 pictures that val_fraction=0.5 holds out {none} others by another val_seed",
+        f"2 of 4 pictures that val_fraction=0.5 holds out {every} others by another val_seed",
+        f"3 of 4 pictures that val_fraction=0.75 holds out {every} others by another val_seed",
+    }

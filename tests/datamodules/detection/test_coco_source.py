@@ -59,6 +59,13 @@ def test_an_export_is_found_and_lacks_what_fits_it(tmp_path):
     assert "zip" not in message
 
 
+def test_the_share_that_is_advised_goes_with_what_is_given(tmp_path):
+    touch(tmp_path / "mine.json")
+    found = source(tmp_path, annotations={"train": "mine.json", "val": "lost.json"})
+    message = str(found.not_found("lost.json", "val"))  # both together are refused
+    assert "--data.init_args.val_annotations=null --data.init_args.val_fraction=0.1" in message
+
+
 def test_what_a_user_names_comes_first(tmp_path):
     touch(tmp_path / "train" / "_annotations.coco.json")
     touch(tmp_path / "valid" / "_annotations.coco.json")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,24 @@ def test_absent_rare_and_unseen_classes_are_told():
         ("error", "train", "there are no boxes of any class")
     ]
     assert texts(findings_of_classes({})) == []
+
+
+@pytest.mark.parametrize(
+    ("besides", "text"),
+    [
+        ({"ignored": 3}, "no boxes are left to learn from: 3 are crowds or difficult"),
+        ({"removed": 4}, "no boxes are left to learn from: 4 are taken away by a sparse split or as unlabelled"),
+        (
+            {"ignored": 3, "removed": 4},
+            "no boxes are left to learn from: 3 are crowds or difficult, 4 are taken away by a sparse split or as "
+            "unlabelled",
+        ),
+    ],
+)
+def test_boxes_that_are_not_trained_on_are_not_called_none(besides, text):
+    boxes = replace(boxes_of(), **{"ignored": 0, "removed": 0} | besides)
+    counted = class_counts(PartContents(["x"], open=None, classes=["cat"], boxes=boxes), None)
+    assert texts(findings_of_classes({"train": counted})) == [("error", "train", text)]
 
 
 def test_figures_of_boxes_equal_those_by_hand():

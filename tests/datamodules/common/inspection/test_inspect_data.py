@@ -12,7 +12,7 @@ import datamodules
 from datamodules.common.inspection.inspect_data import inspect_data
 from tests.helpers.image_files import save_photo, save_photos, truncate
 from tests.helpers.replicas import make_davis, make_spair
-from tests.helpers.replicas_detection import make_coco_detection, make_lvis, make_voc_detection
+from tests.helpers.replicas_detection import edit_json, make_coco_detection, make_lvis, make_voc_detection
 from tests.helpers.replicas_translation import make_celeba_mask_hq, make_edges2handbags, make_paired_folders
 from tests.helpers.tiny import TinyData
 from visionscapes.errors import UserError
@@ -132,6 +132,31 @@ def test_what_is_there_is_looked_at_although_a_picture_is_missing(tmp_path):
     assert "000000000009.jpg" in report.errors[0].text
     assert report.stored["train"].count == 3
     assert report.boxes["train"].count > 0
+
+
+def crowded(content):
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+
+
+def test_another_error_is_told_beside_what_is_missing(tmp_path):
+    coco = make_coco_detection(tmp_path)
+    (coco / "val2017" / "000000000139.jpg").unlink()
+    edit_json(coco / "annotations" / "instances_train2017.json", crowded)
+    report = inspect_data(datamodules.COCODetection(str(coco), train_sizes=[32], test_size=32, **SMALL))
+    first, second = report.errors
+    assert "000000000139.jpg" in first.text
+    assert "annotations are crowds or difficult" in second.text
+    assert first.part == second.part == "setup"
+
+
+def test_crowds_alone_are_told_as_that_and_once(tmp_path):
+    coco = make_coco_detection(tmp_path)
+    edit_json(coco / "annotations" / "instances_train2017.json", crowded)
+    report = inspect_data(datamodules.COCODetection(str(coco), train_sizes=[32], test_size=32, **SMALL))
+    (error,) = said(report, "error")
+    assert "annotations are crowds or difficult" in error
+    assert "no boxes" not in error
 
 
 def test_label_maps_that_do_not_fit_are_errors(tmp_path):
