@@ -113,7 +113,10 @@ def _whole_one(damaged: Path) -> str:
         with suppress(Exception):  # damaged, too
             if path != damaged.resolve() and not damage_of_archive(path):
                 step = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-                return f"; the newest whole one of its run is {path} (step {step}): --resume=whole goes on from it"
+                return (
+                    f"; the newest whole one of its run is {path} (step {step}): --resume=whole goes on from it, and "
+                    "what does not train takes it by this path"
+                )
     return _others(damaged)
 
 

@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from typing_extensions import override
 
+from visionscapes.errors import UserError
 from visionscapes.files import atomic_write
 
 
@@ -49,7 +50,8 @@ class RunLogWriter(ExperimentWriter):
         self._whole = 0  # bytes of the file that end with a whole row
         path = Path(self.metrics_file_path)
         if path.exists():
-            rows = [row for row in _whole_rows(path) if resumed_step is None or _step(row) <= resumed_step]
+            whole = [] if resumed_step == -1 else _whole_rows(path)
+            rows = [row for row in whole if resumed_step is None or _step(row) <= resumed_step]
             filled = {name for row in rows for name in _columns(row)}
             self.metrics_keys = [name for name in (rows[0] if rows else ()) if name in filled]
             if rows:
@@ -75,8 +77,8 @@ class RunLogWriter(ExperimentWriter):
         except OSError:
             if self._whole:
                 os.truncate(path, self._whole)
-            else:
-                path.unlink(missing_ok=True)
+            elif path.is_file():  # a link to nowhere is the user's
+                path.unlink()
             raise
 
     @override
@@ -97,12 +99,24 @@ class RunLogWriter(ExperimentWriter):
 
 
 def _whole_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a log without one that a crash has cut off, which is the last one and has no line end."""
-    with path.open(newline="") as file:
-        lines = file.readlines()
-    reader = csv.DictReader(line for line in lines if line.endswith("\n"))
-    width = len(reader.fieldnames or ())
-    return [row for row in reader if len(row) == width and (row.get("step") or "").isdigit()]
+    """Return the rows of a log without one that a crash has cut off, which is the last one and has no line end.
+
+    Raises:
+        UserError: the file is no log.
+    """
+    with path.open(newline="", errors="replace") as file:
+        lines = [line for line in file if line.endswith("\n")]
+    reader = csv.DictReader(lines)
+    if lines and "step" not in (reader.fieldnames or ()):
+        raise UserError(
+            f"{path} is no log of a run, its first line names no column 'step': move it away and go on with --resume "
+            f"--name {path.parent.name}"
+        )
+    width, read = len(reader.fieldnames or ()), list(reader)
+    rows = [row for row in read if len(row) == width and (row.get("step") or "").isdigit()]
+    if others := len(read) - len(rows):
+        print(f"note: {path}: left out {others} line{'s' * (others > 1)} that {'are' if others > 1 else 'is'} no row")
+    return rows
 
 
 def _step(row: Mapping[str, str]) -> int:

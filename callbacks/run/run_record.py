@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from visionscapes.checks import check_options
+from visionscapes.errors import in_words
 from visionscapes.files import NO_SPACE, overwrite_bytes, write_bytes, write_json
 from visionscapes.precision import processor_abilities
 
@@ -183,7 +184,9 @@ def earlier_sessions(path: Path) -> list[dict[str, Any]]:
         before = json.loads(path.read_text())
         last = {key: before[key] for key in ("command", "start", "wall_time_s", "status")}
         return [*before["earlier"], last | {key: before[key] for key in ("precision",) if before.get(key)}]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if path.exists() and not isinstance(error, KeyError):  # of a version that kept less
+            print(f"note: {path} cannot be read, and what it said of earlier sessions is lost ({in_words(error)})")
         return []
 
 

@@ -15,6 +15,9 @@ from visionscapes.search_path import out_of_reach
 
 # Words of options that do here what --optimizer and --lr_scheduler do in other programs of Lightning.
 OF_OPTIMIZERS = re.compile(r"(^|[._])(optimizer|lr|weight_decay|momentum|milestones|(beta|schedule|warmup|decay)\w*)")
+# What people call the files that ``predict`` takes, and what data call them.
+OF_PICTURES = ("picture", "pictures", "photo", "photos", "root", "folder", "files", "path")
+FILES_TO_PREDICT = ("pictures", "root")
 PLACES = {"FOLDER": r"(root|dir|folder)$", "FILE": r"(file|path|weights|checkpoint)$"}
 EXAMPLES = {
     "model": "lightning_modules.LiFT",
@@ -147,6 +150,8 @@ def _unknown_argument(key: str, class_path: str, option: str) -> str:
     if class_path.startswith("pytorch_lightning.Lightning") and get_close_matches(first, keys):
         return f"{key} has no key '{first}'{did_you_mean(first, keys)}"
     known = arguments_of(class_path)
+    if instead := next((name for name in FILES_TO_PREDICT if first in OF_PICTURES and name in known), ""):
+        return f"{key}: {class_path} has no argument '{option}': did you mean {instead}?"
     takes = f" ({class_path.rsplit('.', 1)[1]} takes {', '.join(known) or 'no arguments'})"
     return f"{key}: {class_path} has no argument '{option}'{did_you_mean(first, known) or takes}"
 

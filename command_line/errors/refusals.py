@@ -1,6 +1,7 @@
 """What the file system refuses, in one line: a full disk, a folder that may not be written, one that was deleted."""
 
 import errno
+import os
 from pathlib import Path
 
 from visionscapes.files import NO_PERMISSION, NO_SPACE, remedy
@@ -27,8 +28,21 @@ def explain_refusal(error: OSError, run_folder: Path | None = None, resumable: b
     written = f"{file or 'a file'} could not be written ({error.strerror}). What was saved before is untouched"
     if error.errno in NO_SPACE:
         return f"the disk is full: {written}: {remedy(error)} and {again}"
+    if file is not None and run_folder is not None and (found := _in_the_way(file, run_folder)):
+        return f"{found}: move it away and {again}"
     if error.errno in NO_PERMISSION and file is not None:
         if run_folder is not None and file.is_relative_to(run_folder):
             return f"{written}: {remedy(error)} and {again}"
         return f"{file} cannot be read or written ({error.strerror}): give the permission, or name another place"
     return None
+
+
+def _in_the_way(file: Path, run_folder: Path) -> str:
+    """Return what is in a run folder where the run keeps a file of its own; nothing if there is nothing."""
+    below = [path for path in (file, *file.parents) if run_folder in path.parents]
+    for path in below:
+        if path.is_symlink() and not path.exists():
+            return f"{path} is a link to {os.readlink(path)}, which is not there, in the place of what the run keeps"
+        if path != file and path.exists() and not path.is_dir():
+            return f"{path} is a file, and the run keeps a folder there"
+    return f"{file} is a folder, and the run keeps a file there" if below and file.is_dir() else ""

@@ -64,6 +64,29 @@ def test_a_flipped_bit_is_told(run, fails):
         assert "--resume=whole" in error
 
 
+@pytest.mark.parametrize("words", [["--resume"], ["--resume=whole"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "put", "said"),
+    [
+        ("metrics.csv", Path.mkdir, "is a folder, and the run keeps a file there: move it away"),
+        ("metrics.csv", lambda path: path.write_text("a,b\n1,2\n"), "is no log of a run"),
+        ("metrics.csv", lambda path: path.symlink_to("/gone/there.csv"), "is a link to /gone/there.csv, which is not"),
+        ("manifest.json", Path.mkdir, "is a folder, and the run keeps a file there: move it away"),
+        ("cli_config.yaml", Path.mkdir, "is a folder, and the run keeps a file there: move it away"),
+    ],
+)
+def test_what_is_in_the_place_of_a_file_of_the_run_is_told(run, fails, words, name, put, said):
+    folder = run("--name", "taken").run_folder
+    (folder / name).unlink()
+    put(folder / name)
+    error = fails("--name", "taken", *words, epochs=3)
+    assert f"{folder / name} {said}" in error
+    assert error.rstrip().endswith("go on with --resume --name taken")
+    assert "whole" not in error, "which would not help"
+    (folder / name).rename(folder / "moved away")
+    assert run("--name", "taken", "--resume", epochs=3).trainer.global_step == 12
+
+
 def test_what_a_killed_session_left_is_swept(run):
     folder = run("--name", "killed").run_folder
     (folder / "checkpoints" / "last.ckpt").unlink()  # killed when its epoch's file was whole and this one was not

@@ -119,6 +119,8 @@ def test_a_damaged_one_is_passed_over_when_asked_to(run, capsys):
     os.truncate(last, 500)
     with pytest.raises(UserError, match=r"last.ckpt is (incomplete or )?damaged.*step=4.ckpt.*--resume=whole"):
         checkpoint_to_resume(run)
+    with pytest.raises(UserError, match=r"goes on from it, and what does not train takes it by this path$"):
+        read_checkpoint(last)
     assert checkpoint_to_resume(run, whole=True) == run / "checkpoints" / "epoch=1-step=4.ckpt"
     assert "skipped" in capsys.readouterr().out
     for path in (run / "checkpoints").iterdir():

@@ -5,6 +5,7 @@ import torch
 
 from callbacks.run.run_log import RunLog
 from tests.helpers.full_disk import largest_file
+from visionscapes.errors import UserError
 
 
 def rows(folder):
@@ -40,6 +41,42 @@ def test_a_row_cut_off_by_a_crash_is_dropped(tmp_path, cut):
     (tmp_path / "metrics.csv").write_text(f"epoch,loss,step\n0,0.1,0\n{cut}")
     RunLog(tmp_path, resumed_step=14).log_metrics({"loss": 0.2}, step=15)
     assert [row["loss"] for row in rows(tmp_path)] == ["0.1", "0.2"]
+
+
+FOREIGN = {
+    "another table": b"hello,world\n1,2\n",
+    "merged": b"<<<<<<< HEAD\nepoch,loss,step\n0,0.1,0\n",
+    "UTF-16": "epoch,loss,step\n0,0.1,0\n".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_is_no_log_is_not_written_over(tmp_path, kind):
+    path = tmp_path / "run" / "metrics.csv"
+    path.parent.mkdir()
+    path.write_bytes(FOREIGN[kind])
+    with pytest.raises(UserError, match=r"metrics\.csv is no log of a run.*move it away.*--resume --name run$"):
+        RunLog(path.parent, resumed_step=3).log_metrics({"loss": 0.2}, step=4)
+    assert path.read_bytes() == FOREIGN[kind]
+    RunLog(path.parent, resumed_step=-1).log_metrics({"loss": 0.2}, step=0)
+    assert rows(path.parent) == [{"loss": "0.2", "step": "0"}], "the run begins again, and so does its log"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("0,0.2\n", "left out 1 line that is no row"),
+        ("0,0.2,1,5\n<<<<<<< HEAD\n0,\0,\0\n", "left out 3 lines that are no row"),
+        ("0,0.2,", ""),
+        ("\0\0\0", ""),
+    ],
+)
+def test_lines_that_are_no_rows_are_counted(tmp_path, capsys, lines, told):
+    (tmp_path / "metrics.csv").write_text(f"epoch,loss,step\n0,0.1,0\n{lines}")
+    RunLog(tmp_path, resumed_step=14).log_metrics({"loss": 0.2}, step=15)
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.1", "0.2"]
+    out = capsys.readouterr().out
+    assert out == (f"note: {tmp_path / 'metrics.csv'}: {told}\n" if told else "")
 
 
 def test_a_run_that_begins_again_begins_its_log_again(tmp_path):

@@ -54,7 +54,7 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch):
     assert list(versions()) == ["python", "torch"]
 
 
-def test_earlier_sessions(tmp_path):
+def test_earlier_sessions(tmp_path, capsys):
     path = tmp_path / "manifest.json"
     assert earlier_sessions(path) == []
     session = {"command": ["cli.py"], "start": "s", "wall_time_s": 1.0, "status": "finished"}
@@ -62,5 +62,7 @@ def test_earlier_sessions(tmp_path):
     assert earlier_sessions(path) == [session]
     path.write_text(json.dumps({**session, "precision": "32-true", "earlier": []}))
     assert earlier_sessions(path) == [session | {"precision": "32-true"}]
+    assert capsys.readouterr().out == ""
     path.write_text("{")
     assert earlier_sessions(path) == []
+    assert f"note: {path} cannot be read, and what it said of earlier sessions is lost" in capsys.readouterr().out

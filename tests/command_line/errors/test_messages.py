@@ -56,6 +56,21 @@ def test_command_line(error, args, expected):
 
 
 @pytest.mark.parametrize(
+    ("data", "word", "expected"),
+    [
+        ("datamodules.SceneWorld", "pictures", "has no argument 'pictures': did you mean root?"),
+        ("datamodules.SceneWorld", "photos", "has no argument 'photos': did you mean root?"),
+        ("datamodules.ImageFolder", "pictures", "has no argument 'pictures': did you mean root?"),
+        ("datamodules.DetectionScenes", "photos", "has no argument 'photos': did you mean pictures?"),
+        ("datamodules.SceneWorld", "pair", "has no argument 'pair': did you mean pairs?"),
+        ("datamodules.FaceWorld", "pictures", "has no argument 'pictures' (FaceWorld takes "),
+    ],
+)
+def test_files_to_predict_are_called_otherwise_by_other_data(error, data, word, expected):
+    assert expected in error("--model", MODEL, "--data", data, f"--data.{word}=photos")
+
+
+@pytest.mark.parametrize(
     ("config", "expected"),
     [
         (

@@ -34,6 +34,25 @@ def test_a_folder_that_was_deleted(tmp_path):
     assert line.startswith(f"{gone} was deleted while the run wrote {gone}/last.ckpt")
 
 
+def test_what_is_in_the_place_of_a_file_of_the_run(tmp_path):
+    (tmp_path / "metrics.csv").mkdir()
+    (tmp_path / "manifest.json").symlink_to("gone.json")
+    (tmp_path / "checkpoints").write_text("a file")
+    (tmp_path / "results").symlink_to("gone")
+    again = f": move it away and go on with --resume --name {tmp_path.name}"
+    kept = "which is not there, in the place of what the run keeps"
+    for number, name, said in (
+        (errno.EISDIR, "metrics.csv", f"{tmp_path}/metrics.csv is a folder, and the run keeps a file there"),
+        (errno.ENOENT, "manifest.json", f"{tmp_path}/manifest.json is a link to gone.json, {kept}"),
+        (errno.ENOTDIR, "checkpoints/a.ckpt", f"{tmp_path}/checkpoints is a file, and the run keeps a folder there"),
+        (errno.EEXIST, "results/table.csv", f"{tmp_path}/results is a link to gone, {kept}"),
+    ):
+        assert explain_refusal(refused(number, tmp_path / name), tmp_path) == said + again
+    (tmp_path / "a.csv").write_text("a file of the run")
+    assert explain_refusal(refused(errno.EBUSY, tmp_path / "a.csv"), tmp_path) is None
+    assert explain_refusal(refused(errno.EISDIR, "/data"), tmp_path) is None
+
+
 def test_other_errors_are_bugs(tmp_path):
     assert explain_refusal(refused(errno.ENOENT, "/data/a.jpg"), tmp_path) is None
     assert explain_refusal(FileNotFoundError("no number"), tmp_path) is None
