@@ -140,7 +140,9 @@ def _without_checkpoint(place: Path, weights: Any) -> tuple[Any, Any]:
         if cls is None or "weights" not in inspect.signature(cls).parameters:
             what = "no configuration of a method" if cls is None else f"of {cls.__name__}, which has no such option"
             raise UserError(f"weights go with a configuration, and {place} is {what}: give a checkpoint alone")
-        options |= {"weights": os.path.expanduser(os.fspath(weights))}
+        if not isinstance(weights, str | os.PathLike):
+            raise UserError(f"weights are named by their path, and {weights!r} is of class {type(weights).__name__}")
+        options |= {"weights": str(checked_path(weights, "the file of weights"))}
     elif not _needs_none(class_path):
         raise UserError(
             f"{place} is a configuration of what has to be trained: give a run folder, a checkpoint, or weights too"

@@ -118,6 +118,14 @@ class TestPlaces:
         ):
             with pytest.raises(UserError, match=said):
                 load(place, weights="weights/syncnet.safetensors")
+        for weights, said in (
+            (5, "weights are named by their path, and 5 is of class int"),
+            ("x" * 5000, "has 5000 characters"),
+            ("https://example.org/a.safetensors", "is an address"),
+            ("gone.safetensors", "no weights at 'gone.safetensors'"),
+        ):
+            with pytest.raises(UserError, match=said):
+                load("configs/syncnet.yaml", weights=weights)
         with pytest.raises(UserError, match="holds weights alone: name the configuration"):
             load("weights/syncnet.safetensors")
 
