@@ -14,6 +14,7 @@ from lightning_modules.diff2lip.audio_network import SyncAudioEncoder
 from lightning_modules.diff2lip.window_losses import WindowLosses
 from lightning_modules.diff2lip.windows import Frames
 from lightning_modules.method import MADE_OF
+from lightning_modules.origin import KnowsOrigin
 from networks.dubbed import Dubbed
 from networks.pasting import pasted
 from networks.sync_network import SyncNetwork
@@ -25,7 +26,7 @@ SYNCNET = "syncnet"  # in a checkpoint: the shape of the SyncNet that the sound'
 ReferenceFrame = Literal["input", "first"]
 
 
-class DubbingModule(WindowLosses):
+class DubbingModule(KnowsOrigin, WindowLosses):
     """Base of the methods that generate the mouth of a face from sound.
 
     For training batches see `WindowLosses`. Batches of validation and test, task "dub", are a video and a sound:
@@ -40,7 +41,6 @@ class DubbingModule(WindowLosses):
         reference: in prediction, whose face shows the person: that of the "input" frame itself, as in the authors' code
             for videos driven by other sound, or of the "first" of its video.
         chunk: frames that are generated at a time.
-        trained_on_drawn: whether the training faces were drawn ones; None if nothing is known.
 
     Raises:
         UserError: in ``setup``, the data do not fit, or a network of a loss cannot be had.
@@ -48,7 +48,6 @@ class DubbingModule(WindowLosses):
 
     reference: ReferenceFrame = "input"
     chunk = 32
-    trained_on_drawn: bool | None = None
     _first: tuple[str, Tensor] | None = None  # the video being predicted, and its first face
 
     @property
@@ -73,7 +72,6 @@ class DubbingModule(WindowLosses):
     def answers(self, batch: Mapping[str, Any]) -> list[MadeVideo]:
         """Return the frames of a chunk of a video with their new mouths."""
         frames = pasted(batch, self.predict_step(dict(batch), 0))
-        notes = ["the network knows drawn faces only: real ones will not look right"] * bool(self.trained_on_drawn)
         return [
             MadeVideo(
                 torch.stack([torch.from_numpy(frame) for frame in frames]),
@@ -83,7 +81,7 @@ class DubbingModule(WindowLosses):
                 steady=batch["steady"],
                 sound=batch["audio"],
                 pixel_aspect=batch["pixel_aspect"],
-                notes=notes,
+                notes=self.cautions,
             )
         ]
 
@@ -216,9 +214,6 @@ class DubbingModule(WindowLosses):
         hearing = getattr(self.generator, "audio", None)
         if isinstance(hearing, SyncAudioEncoder):
             checkpoint[MADE_OF][SYNCNET] = dict(hearing.options)
-        checkpoint["trained_on_drawn"] = self.trained_on_drawn
-        checkpoint["face_box"] = self._face_box()
-        checkpoint["purpose"] = self.purpose
 
     @classmethod
     @override
@@ -235,37 +230,19 @@ class DubbingModule(WindowLosses):
         return options | {"audio": {**audio, "syncnet": str(stand_in)}}
 
     @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read what is not in the weights.
+    def built_for(self) -> dict[str, Any]:
+        return {"face_box": self._face_box(), "purpose": self.purpose}
+
+    @override
+    def check_origin(self, told: Mapping[str, Any]) -> None:
+        """See that weights were trained on the same crops of faces, and to give the same.
 
         Raises:
-            UserError: the checkpoint's networks were trained on other crops of faces, or to give something else.
+            UserError: they were not.
         """
-        super().on_load_checkpoint(checkpoint)
-        self.trained_on_drawn = checkpoint.get("trained_on_drawn")
-        self._check_purpose(checkpoint.get("purpose"))
-        self._check_face_box(checkpoint.get("face_box"))
-
-    def backbone_options(self) -> dict[str, str]:
-        """Return what a file of the weights alone has to say of its training, for `know_origin`."""
-        return {
-            "face_box": " ".join(map(str, self._face_box())),
-            "trained_on_drawn": str(self.trained_on_drawn),
-            "purpose": self.purpose,
-        }
-
-    def know_origin(self, metadata: Mapping[str, str]) -> None:
-        """Take what the file of the weights says of their training, nothing if it says nothing.
-
-        Args:
-            metadata: of the file, see `backbone_options`.
-
-        Raises:
-            UserError: the weights were trained on other crops of faces, or to give something else.
-        """
-        self._check_purpose(metadata.get("purpose"))
-        self._check_face_box([int(edge) for edge in metadata.get("face_box", "").split()] or None)
-        self.trained_on_drawn = {"True": True, "False": False}.get(metadata.get("trained_on_drawn", ""))
+        self._check_purpose(told.get("purpose"))
+        box = told.get("face_box")
+        self._check_face_box([int(edge) for edge in box.split()] if isinstance(box, str) else box)
 
     def _check_purpose(self, theirs: str | None) -> None:
         if theirs not in (None, self.purpose):
@@ -276,7 +253,7 @@ class DubbingModule(WindowLosses):
 
     def _check_face_box(self, theirs: list[int] | None) -> None:
         ours = self._face_box()
-        if theirs is not None and list(theirs) != ours:
+        if theirs and list(theirs) != ours:
             raise UserError(
                 f"the network was trained on faces of {theirs[0]} pixels and their region {tuple(theirs[1:])}, and "
                 f"the model is built for {ours[0]} and {tuple(ours[1:])}: give --model.face_size and --model.region as "

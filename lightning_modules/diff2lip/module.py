@@ -19,10 +19,11 @@ from lightning_modules.diff2lip.loss_options import LossOptions
 from lightning_modules.diff2lip.masks import Mask
 from lightning_modules.diff2lip.mouth_view import MouthView
 from lightning_modules.diff2lip.network import COLOURS, Conditions, LipNetwork, UNetOptions
-from lightning_modules.diff2lip.official import load_network, read_origin
+from lightning_modules.diff2lip.official import load_network
 from lightning_modules.diff2lip.sampling import SamplingOptions, SamplingStep, Trace, chosen, guided, sampled
 from lightning_modules.diff2lip.sequence_discriminator import SequenceDiscriminatorOptions
 from lightning_modules.diff2lip.windows import Frames, Windows
+from lightning_modules.origin import told_by_file
 from networks.face_region import FaceRegion
 from networks.sync_network import precise
 from visionscapes.checks import ImageSize, NonNegativeInt, check_options
@@ -139,7 +140,7 @@ class Diff2Lip(DubbingModule):
         self.reference, self.chunk, self.single_frames = reference, self.sampling.batch, single_frames
         if weights is not None:
             load_network(self.generator, weights, unet)
-            self.know_origin(read_origin(weights))
+            self.know_origin(told_by_file(weights))
             self.begin_average()
 
     @property

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lightning_modules.diff2lip.audio_network import BLOCKS, MULTIPLIERS
 from lightning_modules.diff2lip.network import UNetOptions
-from networks.weights import load_state, read_metadata, read_state_dict, read_values
+from networks.weights import load_state, read_state_dict
 from visionscapes.errors import UserError
 
 MARK = "input_blocks.0.0.weight"  # a name that only their files have
@@ -144,19 +144,3 @@ def load_network(network: nn.Module, path: str, options: UNetOptions) -> None:
         if any(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     load_state(network, state, f"'{path}'")
-
-
-def read_origin(path: str) -> dict[str, str]:
-    """Return what a file that `load_network` takes says of the training, see ``DubbingModule.backbone_options``.
-
-    Args:
-        path: of the file; the authors' say nothing.
-
-    Raises:
-        UserError: the file is missing or cannot be read.
-    """
-    told = read_values(path)
-    if "face_box" not in told:
-        return read_metadata(path)
-    known = {"face_box": " ".join(map(str, told["face_box"])), "trained_on_drawn": str(told.get("trained_on_drawn"))}
-    return known | ({"purpose": told["purpose"]} if "purpose" in told else {})

@@ -11,11 +11,12 @@ from lightning_modules.adversarial import frozen
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from lightning_modules.lsr.experts import HeadExpertOptions
 from lightning_modules.lsr.fine_tuning import FineTuningOptions, OwnShots, fine_tune, with_identity
-from lightning_modules.lsr.heads import EvaluationOptions, HeadModule, Person, evaluating
+from lightning_modules.lsr.heads import EvaluationOptions, HeadModule
 from lightning_modules.lsr.layout import OPTIMIZER, labels_of, layout_losses
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.network import HeadNetwork, HeadNetworkOptions, Latents, RenderedHead, Spatial
 from lightning_modules.lsr.objective import Objective, scores_beside
+from lightning_modules.lsr.people import Person, checked_shots, evaluating
 from lightning_modules.lsr.stage_files import load_stage, told_by
 from networks.gan.discriminators import DiscriminatorOptions
 from visionscapes.checks import ImageSize, PositiveInt, check_options
@@ -192,7 +193,7 @@ class LSR(HeadModule):
         Raises:
             UserError: images have another shape, the network is given label maps, or an expert cannot be had.
         """
-        shots, drawings = self.checked_shots(shots, drawings)
+        shots, drawings = checked_shots(shots, drawings, self.image_size)
         losses = with_identity(self.losses, self.finetune)
         with torch.inference_mode(False):
             self.call_experts(losses)

@@ -6,14 +6,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from networks.weights import load_state, read_metadata, read_state_dict, read_values
+from lightning_modules.origin import told_by_file
+from networks.weights import load_state, read_state_dict
 from visionscapes.errors import UserError
 
 SHOWN = ("kept.", "average.module.", "generator.")  # prefixes of the network that reenacts, the best first
 
 
 def told_by(path: str, stage: str, option: str) -> dict[str, Any]:
-    """Return what the file of a stage says of the training, see ``HeadModule.know_origin``.
+    """Return what the file of a stage says of the training, see ``KnowsOrigin.know_origin``.
 
     Args:
         path: of the file.
@@ -28,8 +29,7 @@ def told_by(path: str, stage: str, option: str) -> dict[str, Any]:
             f"no weights at '{path}': give a checkpoint or weights of {stage} as --model.{option}; where --ckpt_path"
             f" names a checkpoint, which holds them, --model.{option}=null does"
         )
-    told = read_values(path) or read_metadata(path)
-    return {name: told[name] for name in ("trained_on_drawn", "image_size") if name in told}
+    return told_by_file(path)
 
 
 def load_stage(network: nn.Module | None, path: str, stage: str, *, discriminator: nn.Module | None = None) -> None:

@@ -18,10 +18,11 @@ from lightning_modules.lsr.fine_tuning import (
     tuned_only,
     with_identity,
 )
-from lightning_modules.lsr.heads import EvaluationOptions, Person
+from lightning_modules.lsr.heads import EvaluationOptions
 from lightning_modules.lsr.loss_options import HeadLossOptions
 from lightning_modules.lsr.module import DISCRIMINATOR, LSR
 from lightning_modules.lsr.network import HeadNetworkOptions, Latents, Spatial
+from lightning_modules.lsr.people import Person
 from lightning_modules.lsr.stage_files import load_stage, told_by
 from networks.gan.discriminators import DiscriminatorOptions
 from visionscapes.checks import ImageSize, PositiveInt, check_options
