@@ -105,6 +105,13 @@ def checked(images: Tensor, size: int) -> Tensor:
             f"images of {images.shape[-1]} x {images.shape[-2]} pixels, and the model is built for squares of {size}: "
             "crop them so"
         )
+    if images.is_floating_point():
+        spoilt = (~images.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+        if spoilt:
+            raise UserError(
+                f"there are values that are no numbers (NaN or infinite) in {len(spoilt)} of {len(images)} images, the "
+                f"first of them number {spoilt[0] + 1}: give floats in [0, 1], or bytes"
+            )
     return unit(images)
 
 

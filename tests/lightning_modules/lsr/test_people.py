@@ -66,3 +66,17 @@ def test_images_are_made_in_parts():
     assert ours.images.min() >= 0
     assert ours.images.max() <= 1
     assert whole.reenact(shots, drawings, drawing[:0]).images.shape == (0, 3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_images_that_hold_no_numbers(value):
+    """One NaN would make a head that is grey all over, by way of the norms."""
+    module, right = lsr(), torch.rand(2, 3, SIZE, SIZE)
+    wrong = right.clone()
+    wrong[1, 2, 3, 4] = value
+    for images in ((wrong, right, right), (right, wrong, right), (right, right, wrong)):
+        with pytest.raises(UserError, match=r"NaN or infinite.* of 2 images, the first of them number 2.*\[0, 1\]"):
+            module.reenact(*images)
+    for images in ((wrong, right), (right, wrong)):
+        with pytest.raises(UserError, match="NaN or infinite"):
+            module.meet_tuned(*images)
