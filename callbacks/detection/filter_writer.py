@@ -108,18 +108,37 @@ class FilterWriter(PredictionWriter):
             pictures = [*self._records.values(), *found.values()]
             decided = pl_module.decide(pictures, self._real)  # type: ignore[operator]
             print("\n".join([f"after {amount(len(pictures), 'picture')}:", *self._told(trainer, decided, pictures)]))
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for each in outputs:
+            if (
+                data.evidence is not None and each.name in data.digests
+            ):  # else nothing would tell another picture of that name
+                seen = [float(str(score)) for score in each.seen]
+                data.evidence.add(
+                    {"name": each.name, "sha256": data.digests[each.name], "score": each.score, "seen": seen}
+                )
         return found
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # In any order: a percentile has none.
+        self._close(trainer)
         self._real = [score for scores in gather_objects(self._real) for score in scores]
         self._seconds = max(gather_objects(time.monotonic() - self._began))
         super().on_predict_end(trainer, pl_module)
 
     @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close(trainer)
+        super().on_exception(trainer, pl_module, exception)
+
+    @override
     def conclude(self, trainer: Trainer, records: Mapping[str, Any]) -> str | None:
-        module, folder = trainer.lightning_module, trainer.datamodule.folder  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        module, folder, new = trainer.lightning_module, data.folder, len(records)
+        before = [data.annotations_of(row) for row in range(len(data.records)) if data.name_of(row) in data.known]
+        recalled = [module.recalled(known, data.known[known["name"]]) for known in before]  # type: ignore[operator]
+        records = {**records, **{each.name: each for each in recalled}}
         entries = [entry for entry in read_entries(folder.manifest) if entry["name"] in records]
         pictures = [records[entry["name"]] for entry in entries]
         decided = module.decide(pictures, self._real)  # type: ignore[operator]
@@ -152,12 +171,14 @@ class FilterWriter(PredictionWriter):
             print("\n".join(lines))
             raise UserError(_nothing_left(pictures, decided, kept, out / VERDICTS))
         write_filtered(folder, out / FILTERED, reasons)
-        speed = len(pictures) / max(self._seconds, 1e-9)
+        speed = (
+            f", {new / max(self._seconds, 1e-9):.3g} a second" if new else ", none of which had to be looked at again"
+        )
         return "\n".join(
             [
                 *lines,
                 *_truth_in_words(truth),
-                f"{amount(len(pictures), 'picture')} and {len(self._real)} real ones, {speed:.3g} a second",
+                f"{amount(len(pictures), 'picture')} and {len(self._real)} real ones{speed}",
                 f"to train on: {out / FILTERED}; why each is kept or not: {VERDICTS}, {SUMMARY}",
             ]
         )
@@ -193,6 +214,11 @@ class FilterWriter(PredictionWriter):
         if before and left < LITTLE * before:
             lines.append(f"  hint: {_hint(decided, before, kept, len(pictures))}")
         return lines
+
+    def _close(self, trainer: Trainer) -> None:
+        evidence = getattr(getattr(trainer, "datamodule", None), "evidence", None)
+        if evidence is not None:
+            evidence.close()
 
     def _draw(
         self,

@@ -27,9 +27,11 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import read_image
 from datamodules.common.inputs import Inputs, find_inputs
 from datamodules.common.loading import as_it_is
+from datamodules.common.reports import report
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_json import read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
+from datamodules.detection.evidence import EvidenceStore
 from datamodules.detection.generated import GeneratedFolder
 from datamodules.detection.given import GivenScenes
 from datamodules.detection.picture_places import locate_pictures
@@ -37,7 +39,8 @@ from datamodules.detection.prediction import collate_to_detect
 from datamodules.detection.records import CocoRecords, records
 from visionscapes.checks import PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
-from visionscapes.processes import rank_and_world_size
+from visionscapes.json_lines import read_entries
+from visionscapes.processes import from_first, rank_and_world_size
 
 EXPECTED = """
 <generated>/
@@ -49,6 +52,9 @@ EXPECTED = """
 
 class GeneratedPictures(LightningDataModule):
     """What configs/gen2det_generate.yaml leaves, to be filtered; for ``predict`` alone.
+
+    What is found out about a picture is kept in the folder "evidence": after an interruption, and with other thresholds
+    or rules but the same networks, it is not looked at again.
 
     Args:
         generated: the folder that the pictures were generated into.
@@ -83,6 +89,9 @@ class GeneratedPictures(LightningDataModule):
         self.records: CocoRecords | None = None
         self.categories: list[dict[str, Any]] = []
         self.real_pictures: Sequence[Path | AnnotatedImage] = []
+        self.digests: dict[str, str] = {}
+        self.evidence: EvidenceStore | None = None
+        self.known: dict[str, dict[str, Any]] = {}
 
     @override
     def setup(self, stage: str) -> None:
@@ -106,6 +115,7 @@ class GeneratedPictures(LightningDataModule):
         by_id = {each["id"]: each for each in content["categories"]}
         self.categories = [by_id[number] for number in coco.category_ids.tolist()]
         self.records = records(coco, paths, str(self.folder.annotations), evaluated=True)
+        self.digests = {entry["name"]: entry["sha256"] for entry in read_entries(self.folder.manifest)}
         self.real_pictures = evenly(self._real(), self.most_real)
 
     @override
@@ -115,9 +125,14 @@ class GeneratedPictures(LightningDataModule):
         inputs = getattr(module, "inputs", None)
         # Without a score of pictures nobody looks at the real ones.
         real = self.real_pictures if getattr(module, "image_score", None) is not None else []
+        self._recall(module)
+        fresh = [row for row in range(len(self.records)) if self.name_of(row) not in self.known]
+        if self.known:
+            report("%d of %d generated pictures were looked at before, by the same networks", len(self.known),
+                   len(self.records))  # fmt: skip
         samples = PicturesToFilter(self.records, real, inputs)
         return DataLoader(
-            dataset=BatchesToFilter(samples, list(dealt_batches(len(real), len(self.records), self.batch_size))),
+            dataset=BatchesToFilter(samples, list(dealt_batches(len(real), fresh, len(self.records), self.batch_size))),
             batch_size=None,
             num_workers=self.num_workers,
             collate_fn=as_it_is,  # else it would make tensors of all arrays
@@ -128,6 +143,34 @@ class GeneratedPictures(LightningDataModule):
     def real_count(self) -> int:
         """Number of real pictures that are looked at, after ``setup``."""
         return len(self.real_pictures)
+
+    def name_of(self, row: int) -> str:
+        """Return what a generated picture is called in the manifest."""
+        assert self.records is not None
+        return self.records.coco.files[row].removesuffix(".png")
+
+    def annotations_of(self, row: int) -> dict[str, Any]:
+        """Return "name", "size", "boxes" and "labels" of a generated picture, as batches have them."""
+        assert self.records is not None
+        return annotations_of(self.records, row)
+
+    def _recall(self, module: Any) -> None:
+        """Find what is known of the pictures by the same networks; the same on all processes."""
+        self.evidence, self.known = None, {}
+        digest = getattr(module, "evidence_digest", None)
+        if digest is None or self.trainer is None or self.records is None:
+            return
+        classes = [str(each["name"]) for each in self.categories]
+        self.evidence = EvidenceStore(self.folder.path, digest(classes), Path(self.trainer.default_root_dir))
+        rows = {self.name_of(row): row for row in range(len(self.records))}
+        found = {}
+        for line in self.evidence.read() if self.trainer.is_global_zero else ():
+            name = line["name"]
+            if name not in rows or line["sha256"] != self.digests.get(name):
+                continue  # the picture is another one now, or is no longer there
+            if len(line["seen"]) == len(self.annotations_of(rows[name])["boxes"]):
+                found[name] = line
+        self.known = from_first(found)
 
     def _real(self) -> Sequence[Path | AnnotatedImage]:
         if self.images is not None:
@@ -176,16 +219,8 @@ class PicturesToFilter(Dataset):
         return {"task": "real", "image": _tensor(pixels)}
 
     def _generated(self, index: int) -> dict[str, Any]:
-        item = self.generated[index]
-        pixels, kept = item.read(), ~item.ignored
-        sample = {
-            "task": "filter",
-            "image": _tensor(pixels),
-            "name": self.generated.coco.files[index].removesuffix(".png"),
-            "size": item.size,
-            "boxes": item.boxes[kept],
-            "labels": item.labels[kept],
-        }
+        pixels = self.generated[index].read()
+        sample = {"task": "filter", "image": _tensor(pixels), **annotations_of(self.generated, index)}
         if self.inputs is not None:
             sample["detect"] = self.inputs.sample(Image.fromarray(pixels))
         return sample
@@ -217,11 +252,26 @@ def collate_to_filter(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return batch | {"task": samples[0]["task"]}
 
 
-def dealt_batches(real: int, generated: int, batch_size: int) -> Iterator[list[int]]:
-    """Yield the batches of this process as indices of `PicturesToFilter`: real pictures first, the end last."""
+def annotations_of(generated: CocoRecords, row: int) -> dict[str, Any]:
+    """Return "name", "size", "boxes" and "labels" of a generated picture; crowds are not among them."""
+    item = generated[row]
+    kept = ~item.ignored
+    name = generated.coco.files[row].removesuffix(".png")
+    return {"name": name, "size": item.size, "boxes": item.boxes[kept], "labels": item.labels[kept]}
+
+
+def dealt_batches(real: int, fresh: Sequence[int], generated: int, batch_size: int) -> Iterator[list[int]]:
+    """Yield the batches of this process as indices of `PicturesToFilter`: real pictures first, the end last.
+
+    Args:
+        real: number of real pictures.
+        fresh: rows of the generated pictures that are to be looked at.
+        generated: number of all generated pictures.
+        batch_size: pictures a batch.
+    """
     rank, world_size = rank_and_world_size()
-    for start, stop in ((generated, generated + real), (0, generated)):
-        own = list(range(start + rank, stop, world_size))
+    for rows in (range(generated, generated + real), fresh):
+        own = list(rows[rank::world_size])
         yield from (own[place : place + batch_size] for place in range(0, len(own), batch_size))
     yield [generated + real]
 

@@ -18,6 +18,7 @@ from lightning_modules.gen2det.filtering import (
     threshold_of,
     verdicts,
 )
+from networks.frozen import Frozen
 from networks.image_scores import ImageScore
 from visionscapes.checks import FiniteFloat, Percent, Share, check_options
 from visionscapes.errors import UserError
@@ -127,6 +128,27 @@ class GeneratedPictureFilter(LightningModule):
             PictureEvidence(name, score, size=size, boxes=boxes, labels=labels, seen=self._seen(boxes, labels, found))
             for name, score, size, boxes, labels, found in given
         ]
+
+    def evidence_digest(self, classes: Sequence[str]) -> str:
+        """Return a digest of all that decides what is found out about a picture; thresholds of `decide` do not.
+
+        Args:
+            classes: names of the classes of the generated pictures, by label.
+        """
+        networks = [each for each in (self.image_score, self.judge and self.judge.detector) if each is not None]
+        asked = (self.tau_iou, self.class_aware, tuple(classes), repr(self.inputs))
+        precision = self._trainer.precision if self._trainer is not None else None
+        settings = (str(precision), asked if self.judge is not None else None)
+        return Frozen(compute=lambda images: (images,), networks=tuple(networks), settings=settings).digest()
+
+    def recalled(self, known: Mapping[str, Any], line: Mapping[str, Any]) -> PictureEvidence:
+        """Return what was found out about a picture before.
+
+        Args:
+            known: its "name", "size", "boxes" and "labels".
+            line: of ``datamodules.detection.evidence``, with "score" and "seen".
+        """
+        return PictureEvidence(**known, score=line["score"], seen=np.array(line["seen"], np.float32))
 
     def decide(self, pictures: Sequence[PictureEvidence], real_scores: Sequence[float]) -> dict[str, Any]:
         """Return what is kept: "tau_a", "verdicts" as `verdicts` gives them, "counts" as `counts_by_step` does."""

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from pycocotools.coco import COCO
 
 import cli
+from lightning_modules import GeneratedPictureFilter
 from tests.configs.test_detection import SCENES, fit
 from tests.configs.test_gen2det_generate import FEW, QUIET, generate
 from tests.helpers.runs import ROOT
@@ -89,6 +91,66 @@ def test_several_filters_of_the_same_pictures_lie_side_by_side(folder):
     fit(folder, "--config=configs/gen2det.yaml", *SCENES, "--model.init_args.backbone_weights=null", images,
         f"--data.synthetic.annotations={run.run_folder / 'filtered.json'}", "--test_after_fit=false",
         "--data.synthetic.probability=1", "--data.init_args.batch_size=1")  # fmt: skip
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """The names of the pictures that a filter looks at, in order; it ends with an error before one that is told to."""
+    names, plain = [], GeneratedPictureFilter.predict_step
+
+    def watched(self, batch, batch_idx):
+        if batch["task"] == "filter":
+            if names[:1] == ["stop"] and len(names) > 4:
+                raise KeyboardInterrupt
+            names.extend(batch["name"])
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(GeneratedPictureFilter, "predict_step", watched)
+    return names
+
+
+def test_after_an_interruption_no_picture_is_looked_at_twice(folder, tmp_path, looked_at):
+    words = [f"--model.detector={folder / 'detector'}", "--model.tau_s=0", "--model.tau_iou=0.01"]
+    words += ["--model.class_aware=false", "--data.batch_size=1"]
+    for name in ("whole", "cut"):
+        shutil.copytree(folder / "out", tmp_path / name / "out")
+        shutil.rmtree(tmp_path / name / "out" / "evidence", ignore_errors=True)
+    filtered(tmp_path / "whole", *words)
+    pictures = [each["name"] for each in manifest(folder)]
+    assert looked_at == pictures
+    looked_at[:] = ["stop"]
+    with pytest.raises(SystemExit) as end:
+        filtered(tmp_path / "cut", *words)
+    assert end.value.code == 130
+    assert not (tmp_path / "cut" / "out" / "filtered.json").exists()
+    done = looked_at[1:]
+    looked_at.clear()
+    filtered(tmp_path / "cut", *words)
+    assert looked_at == pictures[len(done) :]
+    assert 0 < len(done) < len(pictures)
+    for name in ("filtered.json", "filter.jsonl"):
+        assert (tmp_path / "cut" / "out" / name).read_bytes() == (tmp_path / "whole" / "out" / name).read_bytes()
+
+
+def test_with_other_thresholds_no_picture_is_looked_at_again_but_by_other_networks(folder, looked_at, capsys):
+    words = [f"--model.detector={folder / 'detector'}", "--model.tau_iou=0.02", "--model.class_aware=false"]
+    filtered(folder, *words, "--model.tau_s=0")
+    pictures = len(manifest(folder))
+    assert len(looked_at) == pictures
+    looked_at.clear()
+    filtered(folder, *words, "--model.tau_s=0.01", "--model.rules.least_side=9", "--model.percentile=50")
+    assert looked_at == []
+    assert "none of which had to be looked at again" in capsys.readouterr().out
+    filtered(folder, *words, "--model.tau_s=0", "--model.image_score.blur=0.02")
+    assert len(looked_at) == pictures
+    looked_at.clear()
+    picture = folder / "out" / "images" / f"{manifest(folder)[0]['name']}.png"
+    text = (folder / "out" / "manifest.jsonl").read_text()
+    digest = manifest(folder)[0]["sha256"]
+    (folder / "out" / "manifest.jsonl").write_text(text.replace(digest, "f" * 64))
+    filtered(folder, *words, "--model.tau_s=0")
+    assert looked_at == [picture.stem], "it is another one now"
+    (folder / "out" / "manifest.jsonl").write_text(text)
 
 
 def test_annotations_are_filtered_by_the_detector(folder, capsys):

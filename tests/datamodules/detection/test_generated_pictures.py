@@ -45,7 +45,7 @@ def test_real_pictures_come_first_and_generated_ones_have_no_crowds(tmp_path):
     assert data.real_count == 3
     assert data.categories == [{"id": 7, "name": "dog", "frequency": "r"}]
     samples = PicturesToFilter(data.records, data.real_pictures, GivenScenes(size=48, longest=96))
-    found = [samples[k]["task"] for batch in dealt_batches(3, 3, 2) for k in batch]
+    found = [samples[k]["task"] for batch in dealt_batches(3, range(3), 3, 2) for k in batch]
     assert found == ["real"] * 3 + ["filter"] * 3 + ["end"]
     sample = samples[1]
     assert sample["name"] == "1-0"
@@ -65,10 +65,15 @@ def test_batches_of_two_processes_hold_everything_once(monkeypatch):
     dealt = []
     for rank in range(2):
         monkeypatch.setattr("datamodules.detection.generated_pictures.rank_and_world_size", lambda rank=rank: (rank, 2))
-        batches = list(dealt_batches(5, 3, 2))
+        batches = list(dealt_batches(5, range(3), 3, 2))
         assert batches[-1] == [8]
         dealt += [index for batch in batches[:-1] for index in batch]
     assert sorted(dealt) == list(range(8))
+
+
+def test_pictures_that_are_known_are_not_dealt():
+    assert list(dealt_batches(0, [1, 4], 6, 4)) == [[1, 4], [6]]
+    assert list(dealt_batches(2, [], 6, 4)) == [[6, 7], [8]]
 
 
 def test_evenly():
