@@ -10,6 +10,7 @@ EXPORTS = {
     "DetectionPicture": "callbacks.detection.detection_picture",
     "DetectionReport": "callbacks.detection.detection_report",
     "DetectionWriter": "callbacks.detection.detection_writer",
+    "DomainEvaluation": "callbacks.detection.domain_evaluation",
     "FilterWriter": "callbacks.detection.filter_writer",
     "GeneratedPictureWriter": "callbacks.detection.generated_picture_writer",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",

@@ -6,6 +6,7 @@ EXPORTS = {
     "BYOLViews": "datamodules.images.byol_views",
     "COCO20k": "datamodules.dense.object_discovery",
     "COCODetection": "datamodules.detection.coco",
+    "COCOO": "datamodules.detection.coco_o",
     "COCOInstances": "datamodules.analysis.coco_instances",
     "CelebAMaskHQ": "datamodules.translation.celeba_mask_hq",
     "Clips": "datamodules.clips.prepared_clips",

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.detection.coco_evaluation import COCOEvaluation
 from callbacks.detection.detection_picture import DetectionPicture
+from callbacks.detection.domain_evaluation import DomainEvaluation
 from callbacks.detection.evaluation import columns, evaluated
 from callbacks.detection.lvis_evaluation import LVISEvaluation
 from callbacks.detection.proposal_recall import ProposalRecall
@@ -22,7 +24,15 @@ from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
 FREQUENCIES = ("r", "c", "f", "f", "c")
-EVALUATIONS = (COCOEvaluation, VOCEvaluation, LVISEvaluation, ProposalRecall)
+EVALUATIONS = (COCOEvaluation, VOCEvaluation, LVISEvaluation, DomainEvaluation, ProposalRecall)
+
+
+def domain_of(image_id):
+    return "odd" if int(image_id) % 2 else "even"
+
+
+# What the protocols ask the datamodule for.
+KNOWN: dict[str, Any] = {"frequencies": FREQUENCIES, "domains": ("odd", "even"), "domain_of": domain_of}
 
 
 def detections():
@@ -64,7 +74,7 @@ def test_columns_point_to_the_pictures():
 @pytest.mark.parametrize("callback", EVALUATIONS)
 def test_other_tasks_are_left_alone(tmp_path, callback):
     trainer = quiet_trainer(tmp_path, [callback()])
-    data = FakeData([], frequencies=FREQUENCIES)
+    data = FakeData([], **KNOWN)
     data.test_dataloader = lambda: object_discovery_loaders(2)["discovery@32"]
     trainer.test(FakeDetector([]), datamodule=data, verbose=False)
     assert not trainer.callback_metrics
@@ -119,7 +129,7 @@ def one_rank(rank, root):
         mine = images[first:] if rank else images[:first]
         callbacks = [callback() for callback in EVALUATIONS]
         trainer = one_of_two(f"{root}/{name}", [*callbacks, DetectionPicture(2)])
-        data = FakeData(mine, frequencies=FREQUENCIES, known=(0,))
+        data = FakeData(mine, known=(0,), **KNOWN)
         if not mine:  # this rank has a batch of another task only
             data.test_dataloader = lambda: object_discovery_loaders(1)["discovery@32"]
         trainer.test(FakeDetector(images), datamodule=data, verbose=False)
@@ -138,10 +148,10 @@ def one_rank(rank, root):
 @pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(tmp_path):
     callbacks = [callback() for callback in EVALUATIONS]
-    run_test(tmp_path / "one", callbacks, detections(), frequencies=FREQUENCIES, known=(0,))
+    run_test(tmp_path / "one", callbacks, detections(), known=(0,), **KNOWN)
     two_processes(one_rank, str(tmp_path))
     expected = [str(row) for each in callbacks for row in each.results]
-    assert len(expected) == 2 * 7 + 3 + 2 * 5 + 3
+    assert len(expected) == 2 * 7 + 3 + 2 * 5 + 3 * 7 + 3
     for name in ("uneven", "all"):
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert first[0] == second[0] == expected
