@@ -47,6 +47,12 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
         f"configs/paper/gen2det_{name}.yaml": "tests/configs/test_gen2det.py"
         for name in ("lvis", "coco", "ld_coco", "centernet2")
     },
+    **{
+        f"configs/paper/gen2det_{stage}_{data}.yaml": "tests/configs/test_gen2det_paper.py"
+        for stage in ("generate", "filter")
+        for data in ("lvis", "coco")
+    },
+    "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py",
     "configs/gen2det_filter.yaml": "tests/configs/test_gen2det_filter.py",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),

@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from networks.image_scores import AestheticPredictor, Contrast, as_seen
+from tests.helpers.tiny_aesthetics import write_clip, write_predictor
 from visionscapes.errors import UserError
 
 
@@ -17,31 +18,12 @@ def picture(height, width, seed=0, strength=60):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("clip")
-    config = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14,
-        projection_dim=768,
-    )  # fmt: skip
-    CLIPVisionModelWithProjection(config).save_pretrained(folder)
-    return folder
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """With the names that LAION's file has."""
-    generator = torch.Generator().manual_seed(1)
-    state = {}
-    for place, (inner, outer) in zip(
-        (0, 2, 4, 6, 7), ((768, 1024), (1024, 128), (128, 64), (64, 16), (16, 1)), strict=True
-    ):
-        state[f"layers.{place}.weight"] = torch.randn(outer, inner, generator=generator) / inner**0.5
-        state[f"layers.{place}.bias"] = torch.randn(outer, generator=generator)
-    path = tmp_path_factory.mktemp("laion") / "sac+logos+ava1-l14-linearMSE.pth"
-    torch.save(state, path)
-    return path
+    return write_predictor(tmp_path_factory.mktemp("laion") / "sac+logos+ava1-l14-linearMSE.pth")
 
 
 def test_contrast_is_the_deviation_of_the_blurred_grey_picture():
