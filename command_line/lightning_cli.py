@@ -323,12 +323,14 @@ class CommandLine(LightningCLI):
         return super()._instantiate_trainer(config, callbacks)
 
     def after_fit(self) -> None:
-        """Tell of a run that had ended before, and evaluate what was trained, where the configuration asks for it."""
+        """Tell of a run that has trained nothing, and evaluate what there is, where the configuration asks for it."""
         if self.trainer.global_step == self._first_step:
             _say(
                 f"note: nothing was trained, {self.checkpoint} has come to the end already (step {self._first_step}): "
                 "to train on, raise --trainer.max_epochs or --trainer.max_steps"
             )
+        elif not self.trainer.global_step:
+            _say("note: nothing was trained, no step was asked for: the network is as it began")
         if self._get(self.config_init, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=not self._prints_results())
 

@@ -37,6 +37,23 @@ def test_a_run_leaves_its_record(run, tmp_path):
     assert [row["test/loss"] for row in rows(folder)][-1], "--test_after_fit logs the test"
 
 
+def test_a_training_of_no_step_leaves_the_network_as_it_began(run, tmp_path, capsys):
+    """What asks for it may have been loaded, and is used like any other run."""
+    command = run("--name", "none", "--trainer.max_steps=0", "--test_after_fit")
+    folder = command.run_folder
+    assert "note: nothing was trained, no step was asked for: the network is as it began" in capsys.readouterr().out
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert manifest(folder)["status"] == "finished"
+    kept = weights(folder)
+    assert all(torch.equal(value, kept[name]) for name, value in command.model.state_dict().items())
+    whole = run("--name", "whole")
+    again = run("--name", "none", "--resume")
+    assert again.trainer.global_step == whole.trainer.global_step == 8
+    for name, weight in weights(whole.run_folder).items():
+        assert torch.equal(weight, weights(again.run_folder)[name]), "it goes on as if it had begun with these steps"
+    assert "nothing was trained" not in capsys.readouterr().out
+
+
 def test_saved_config_starts_a_new_run_of_the_same_method(run, tmp_path):
     config = tmp_path / "linear.yaml"
     config.write_text(yaml.safe_dump({"model": {"class_path": TINY[1], "init_args": {"lr": 0.03}}, "data": TINY[3]}))

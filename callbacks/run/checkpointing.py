@@ -172,6 +172,13 @@ class Checkpointing(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what a training of no step has left as it began: for Lightning it has neither started nor ended."""
+        begun = trainer.global_step or self._last_checkpoint_saved
+        if self.save_last and not begun and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    @override
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             self._last_global_step_saved = trainer.global_step  # the file says so itself

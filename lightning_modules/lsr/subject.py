@@ -120,7 +120,7 @@ class LSRFineTuning(LSR):
         super().setup(stage)
         if stage != "fit":
             return
-        started = bool(self.hparams.get("weights")) or self.kept_distance.isfinite()
+        started = self.loaded or bool(self.hparams.get("weights"))
         if not started and self.trainer.ckpt_path is None:
             raise UserError(
                 "fine-tuning starts from a trained LSR, and none is given: give --model.weights <run folder of "

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 
 import cli
 from lightning_modules.lsr.module import LSR as Module
+from lightning_modules.lsr.stage_files import below
+from lightning_modules.lsr.subject import LSRFineTuning as Tuned
 from tests.helpers.face_files import needs_face_files
 from tests.helpers.head_runs import QUIET
 from tests.helpers.reenacting_runs import FINETUNE, LAYOUT, LSR, SMALL, SMALL_FINETUNE, SMALL_LAYOUT
@@ -92,6 +94,29 @@ def test_the_second_stage_begins_with_the_layout_of_the_first(layout, trained):
 
 def test_the_third_stage_evaluates_the_person(tuned):
     assert set(figures(tuned, "heads", "L1")) >= {"K = 2, fine-tuned", "source unmoved"}
+
+
+def test_a_third_stage_of_no_step_leaves_the_network_of_the_second(trained, tmp_path):
+    """It reenacts with the codes of the person who is given."""
+    weights = trained / "checkpoints" / "last.ckpt"
+    words = [*SMALL_FINETUNE, "--model.finetune.steps=0", "--test_after_fit=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        common = [f"--config={FINETUNE}", *QUIET, f"--runs_dir={tmp_path}", *words]
+        run = cli.main(["fit", *common, f"--model.weights={weights}"]).run_folder
+        last = run / "checkpoints" / "last.ckpt"
+        first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (weights, last))
+        for theirs, ours in (("average.module", "generator"), ("average.module", "kept"), ("discriminator",) * 2):
+            begun = below(f"{theirs}.", first)
+            assert begun
+            assert all(torch.equal(second[f"{ours}.{name}"], value) for name, value in begun.items())
+        again = cli.main(["predict", *common, f"--ckpt_path={last}"])
+        (film,) = (again.run_folder / "reenacted").glob("*.mp4")
+        assert film.stat().st_size > 0
+        longer = cli.main(["fit", *common, f"--model.weights={last}", "--model.finetune.steps=1"])
+    assert longer.trainer.global_step == 2
+    loaded = Tuned.load_from_checkpoint(last)
+    assert torch.equal(loaded.shown.style.first.weight, first["average.module.style.first.weight"])
 
 
 def test_the_weights_of_the_repository_fit_the_network_that_the_configuration_describes():

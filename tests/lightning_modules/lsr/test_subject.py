@@ -81,6 +81,13 @@ def test_no_steps(trained):
     assert torch.equal(module.reenact(shots, drawings, drawing).images, first.reenact(shots, drawings, drawing).images)
 
 
+def test_what_was_left_by_no_step_is_trained_further(trained, tmp_path):
+    module = lsr_fine_tuning(weights=trained, finetune={"steps": 0})
+    train(module).save_checkpoint(tmp_path / "last.ckpt")
+    again = LSRFineTuning.load_from_checkpoint(tmp_path / "last.ckpt", finetune=FEW)
+    assert train(again).global_step == 2 * 6
+
+
 def test_results_are_called_fine_tuned(trained):
     module = lsr_fine_tuning(weights=trained, evaluation={"shots": (3,)})
     (name, made), *others = module.test_step(subject_of(), 0).items()
