@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.given import in_memory, path_of
+from datamodules.clips.heads.cropping import Raised
 from datamodules.clips.heads.reenactment import HeadsToReenact, HowToReenact
 from datamodules.clips.heads.source import FoundShots, shots_of, shots_of_images
 from datamodules.clips.heads.transfer import LandmarksMode
@@ -37,6 +38,7 @@ class GivenHeads(Given):
         landmarks: "absolute" are the driver's; "relative" keeps the shape of the source's face.
         sound: whether the result gets the driver's.
         most_shots: pictures of the person that are used.
+        raised: how far the middle of the square lies above that of the face, in multiples of the face.
 
     Raises:
         UserError: an option is out of its bounds.
@@ -48,6 +50,7 @@ class GivenHeads(Given):
     landmarks: LandmarksMode = "absolute"
     sound: bool = False
     most_shots: PositiveInt = MOST_SHOTS
+    raised: Raised = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "faces", group_of(GivenHeads, "faces", self.faces))
@@ -77,6 +80,7 @@ class GivenHeads(Given):
             landmarks=self.landmarks,
             finetune=finetune,
             sound=self.sound,
+            raised=self.raised,
         )
 
         def batches(most: int) -> Iterator[Batch]:
@@ -88,8 +92,14 @@ class GivenHeads(Given):
 
     def _shots(self, source: Any) -> FoundShots:
         things = list(listed(source)[0])
+        how: dict[str, Any] = {
+            "most": self.most_shots,
+            "margin": self.crop,
+            "raised": self.raised,
+            "faces": self.faces,
+        }
         if all(isinstance(thing, str | os.PathLike) for thing, _ in things):
             files = [path_of(thing, name) for thing, name in things]
-            return shots_of(files, self.image_size, most=self.most_shots, margin=self.crop, faces=self.faces)
+            return shots_of(files, self.image_size, **how)
         images = [np.array(as_image(thing, name)) for thing, name in things]
-        return shots_of_images(images, self.image_size, most=self.most_shots, margin=self.crop, faces=self.faces)
+        return shots_of_images(images, self.image_size, **how)

@@ -14,7 +14,7 @@ from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawn_files import write_drawn
 from datamodules.clips.heads.drawn_heads import DrawnHead, drawn_head
 from datamodules.clips.heads.head_data import HeadData
-from datamodules.clips.heads.head_world import LARGEST_SIZE, LEAST_SIZE, WORLD_CROP, world_of
+from datamodules.clips.heads.head_world import LARGEST_SIZE, LEAST_SIZE, HeadWorld, world_of
 from datamodules.clips.heads.shots import Frames, HeadClip, Subjects, sample_of
 from datamodules.clips.heads.source import shots_of
 from datamodules.procedural.faces.heads import MOST
@@ -99,8 +99,8 @@ class HeadSubject(HeadData):
         sound: to predict: whether the result gets the driver's.
         save_landmarks: to predict: file for the driver's landmarks, .npz, to be named as ``driving`` later.
         most_shots: pictures of the person that are used, at most.
-        crop: side of the square around a head in multiples of its face; that of `datamodules.clips.prepare` if None,
-            and of `HeadWorld` for its people.
+        crop: side of the square around the middle of a face in multiples of that face; that of
+            `datamodules.clips.prepare` if None, and for people of `HeadWorld` as in its frames.
 
     Raises:
         UserError: an option is out of its bounds, or more shots than sources; in ``setup``, no picture shows a face,
@@ -138,12 +138,16 @@ class HeadSubject(HeadData):
         self.most_turned, self.label_noise, self.occluded = most_turned, label_noise, occluded
         self.detected = detected
         self.faces: FaceOptions = group_of(HeadSubject, "faces", faces)
-        if self.source is None and self.crop is None:
-            self.crop = WORLD_CROP
         self.world = world_of(seed, "test")
         self._person: OnePerson | None = None
         self._drawn: DrawnHead | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    @override
+    def framing(self) -> tuple[float, float]:
+        drawn = self.source is None and self.crop is None
+        return (HeadWorld.usual_crop, HeadWorld.usual_raised) if drawn else super().framing
 
     @property
     def shots(self) -> int:
@@ -214,9 +218,9 @@ class HeadSubject(HeadData):
         return OnePerson(head.name, head.shots(numbers), head.landmarks[numbers])
 
     def _person_of(self, source: list[str] | str) -> OnePerson:
-        margin = self.crop or self.usual_crop
+        margin, raised = self.framing
         most = self.most_shots if self.asked is None else max(self.asked, self.most_shots)
-        found = shots_of(source, self.image_size, most=most, margin=margin, faces=self.faces)
+        found = shots_of(source, self.image_size, most=most, margin=margin, raised=raised, faces=self.faces)
         for line in (*found.notes, *found.warnings) if is_first() else ():
             say(line)
         if self.asked is not None and len(found) < self.asked:

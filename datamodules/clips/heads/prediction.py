@@ -39,13 +39,14 @@ class PredictsHeads(DataInParts):
         sound: to predict: whether the result gets the driver's.
         save_landmarks: to predict: file for the driver's landmarks, .npz, to be named as ``driving`` later.
         most_shots: to predict: pictures of the person that are used.
-        crop: to predict: side of the square around a head in multiples of its face, as in the clips trained on; None
-            for that of this data set.
+        crop: to predict: side of the square around the middle of a face in multiples of that face, as in the clips
+            trained on; None for what the pictures of this data set show.
 
     Attributes:
         image_size: S in pixels.
         faces: which faces are found, and how.
         usual_crop: ``crop`` where none is named; that of `datamodules.clips.prepare`.
+        usual_raised: how far the middle of the square lies above that of the face then, in multiples of the face.
 
     Raises:
         UserError: an option is out of its bounds.
@@ -54,6 +55,7 @@ class PredictsHeads(DataInParts):
     image_size: int
     faces: FaceOptions = FaceOptions()
     usual_crop: ClassVar[float] = PrepareOptions().margin
+    usual_raised: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -73,15 +75,22 @@ class PredictsHeads(DataInParts):
         self.sound, self.save_landmarks, self.most_shots, self.crop = sound, save_landmarks, most_shots, crop
 
     @property
+    def framing(self) -> tuple[float, float]:
+        """Side of the square around a head, and how far its middle lies above that of the face, see `head_windows`."""
+        return (self.usual_crop, self.usual_raised) if self.crop is None else (self.crop, 0.0)
+
+    @property
     def inputs(self) -> GivenHeads:
         """How pictures and drivers are prepared that a user gives in Python, as `predict` does it."""
+        crop, raised = self.framing
         return GivenHeads(
             self.image_size,
-            self.crop or self.usual_crop,
+            crop,
             faces=self.faces,
             landmarks=self.landmarks,
             sound=self.sound,
             most_shots=self.most_shots,
+            raised=raised,
         )
 
     def drawn(self) -> tuple[str, str]:
@@ -108,17 +117,19 @@ class PredictsHeads(DataInParts):
         if source is None or driving is None:
             missing, what = ("source", "pictures of a person") if source is None else ("driving", "a video of a driver")
             raise UserError(f"Name {what} as --data.{missing} too")
+        margin, raised = self.framing
         how = HowToReenact(
             size=self.image_size,
-            margin=self.crop or self.usual_crop,
+            margin=margin,
             faces=self.faces,
             landmarks=self.landmarks,
             finetune=self.finetune,
             sound=self.sound,
             save_landmarks=self.save_landmarks,
+            raised=raised,
         )
         drivers = drivers_at(driving)
-        shots = shots_of(source, how.size, most=self.most_shots, margin=how.margin, faces=self.faces)
+        shots = shots_of(source, how.size, most=self.most_shots, margin=margin, raised=raised, faces=self.faces)
         return HeadsToReenact(shots, drivers, how=how)
 
     @override

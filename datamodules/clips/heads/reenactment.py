@@ -14,7 +14,7 @@ from typing_extensions import override
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.track_files import NPZ, SAFETENSORS
 from datamodules.clips.heads.cautions import about_motion, about_mouths
-from datamodules.clips.heads.cropping import head_picture, head_windows, in_heads
+from datamodules.clips.heads.cropping import Raised, head_picture, head_windows, in_heads
 from datamodules.clips.heads.drawing import draw_all
 from datamodules.clips.heads.motion import HeadMotion, motion_of_video, read_motion, write_motion
 from datamodules.clips.heads.source import FoundShots
@@ -41,6 +41,7 @@ class HowToReenact:
         finetune: whether the network is to be fine-tuned on the shots (thesis 6.1.1.5).
         sound: whether the result gets the driver's.
         save_landmarks: file for the driver's landmarks.
+        raised: how far the middle of a crop lies above that of the face, in multiples of its longer side.
 
     Raises:
         UserError: an option is out of its bounds.
@@ -53,6 +54,7 @@ class HowToReenact:
     finetune: bool = False
     sound: bool = False
     save_landmarks: str | None = None
+    raised: Raised = 0.0
 
     def __post_init__(self) -> None:
         check_options(HowToReenact, vars(self))
@@ -103,7 +105,7 @@ class HeadToReenact:
             motion = motion_of_video(self.driving, self.how.faces) if self.is_video else read_motion(self.driving)
         if self.how.save_landmarks is not None:
             write_motion(Path(self.how.save_landmarks).expanduser(), motion)
-        windows = head_windows(motion.track.boxes, self.how.margin)
+        windows = head_windows(motion.track.boxes, self.how.margin, self.how.raised)
         landmarks, reference = self._carried_over(in_heads(motion.track.landmarks, windows, self.how.size), motion)
         audio, about_sound = self._sound()
         warnings = [*self.shots.warnings, *about_motion(motion), *self._about(motion, reference), *about_sound]

@@ -56,7 +56,13 @@ class FoundShots:
 
 
 def shots_of(
-    source: str | Sequence[str], size: int, *, most: int, margin: float, faces: FaceOptions = FaceOptions()
+    source: str | Sequence[str],
+    size: int,
+    *,
+    most: int,
+    margin: float,
+    raised: float = 0.0,
+    faces: FaceOptions = FaceOptions(),
 ) -> FoundShots:
     """Return the shots of a person.
 
@@ -70,6 +76,7 @@ def shots_of(
         size: S in pixels.
         most: shots.
         margin: side of a crop in multiples of the face's longer side.
+        raised: how far its middle lies above that of the face, in the same unit.
         faces: which face, and how it is found.
 
     Raises:
@@ -82,12 +89,18 @@ def shots_of(
     name = clean(Path(given[0]).expanduser().absolute().name) if Path(given[0]).expanduser().is_dir() else ""
     name = name or clean(files[0].stem)
     if len(files) == 1 and not is_picture(files[0]):
-        return _shots_of_video(files[0], name, size, most=most, margin=margin, faces=faces)
-    return _shots_of_pictures(files, name, size, most=most, margin=margin, faces=faces)
+        return _shots_of_video(files[0], name, size, most=most, margin=margin, raised=raised, faces=faces)
+    return _shots_of_pictures(files, name, size, most=most, margin=margin, raised=raised, faces=faces)
 
 
 def shots_of_images(
-    images: Sequence[NDArray[np.uint8]], size: int, *, most: int, margin: float, faces: FaceOptions = FaceOptions()
+    images: Sequence[NDArray[np.uint8]],
+    size: int,
+    *,
+    most: int,
+    margin: float,
+    raised: float = 0.0,
+    faces: FaceOptions = FaceOptions(),
 ) -> FoundShots:
     """Return the shots of a person out of pictures that are in memory, see `shots_of`.
 
@@ -96,6 +109,7 @@ def shots_of_images(
         size: S in pixels.
         most: shots.
         margin: side of a crop in multiples of the face's longer side.
+        raised: how far its middle lies above that of the face, in the same unit.
         faces: which face, and how it is found.
 
     Raises:
@@ -103,7 +117,9 @@ def shots_of_images(
         UserError: none of several pictures can be used, or the networks that find faces are missing.
     """
     known = {Path(f"picture {number}"): image for number, image in enumerate(images, 1)}
-    return _shots_of_pictures(list(known), "source", size, most=most, margin=margin, faces=faces, known=known)
+    return _shots_of_pictures(
+        list(known), "source", size, most=most, margin=margin, raised=raised, faces=faces, known=known
+    )
 
 
 def files_at(place: str) -> list[Path]:
@@ -156,6 +172,7 @@ def _shots_of_pictures(
     *,
     most: int,
     margin: float,
+    raised: float,
     faces: FaceOptions,
     known: Mapping[Path, NDArray[np.uint8]] | None = None,
 ) -> FoundShots:
@@ -166,7 +183,7 @@ def _shots_of_pictures(
     for path in chosen:
         try:
             picture = _read(path) if known is None else known[path]
-            heads[path] = _head_in(path, picture, size=size, margin=margin, faces=faces)
+            heads[path] = _head_in(path, picture, size=size, margin=margin, raised=raised, faces=faces)
         except (UnreadableImageError, ClipError) as error:
             wrong.append(error)
     if not heads:
@@ -199,7 +216,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return np.array(read_image(path, upright=True, remedy=UNREADABLE), np.uint8)
 
 
-def _head_in(path: Path, picture: NDArray[np.uint8], *, size: int, margin: float, faces: FaceOptions) -> _FoundHead:
+def _head_in(
+    path: Path, picture: NDArray[np.uint8], *, size: int, margin: float, raised: float, faces: FaceOptions
+) -> _FoundHead:
     """Return the head in a picture; the only one, whatever the number of the face that is asked for.
 
     Raises:
@@ -221,7 +240,7 @@ def _head_in(path: Path, picture: NDArray[np.uint8], *, size: int, margin: float
             " picture's size",
             "no face",
         )
-    window = head_windows(face.box[None], margin)
+    window = head_windows(face.box[None], margin, raised)
     return _FoundHead(
         image=head_picture(picture, window[0], size),
         landmarks=in_heads(face.landmarks[None], window, size)[0],
@@ -231,9 +250,11 @@ def _head_in(path: Path, picture: NDArray[np.uint8], *, size: int, margin: float
     )
 
 
-def _shots_of_video(path: Path, name: str, size: int, *, most: int, margin: float, faces: FaceOptions) -> FoundShots:
+def _shots_of_video(
+    path: Path, name: str, size: int, *, most: int, margin: float, raised: float, faces: FaceOptions
+) -> FoundShots:
     motion = motion_of_video(path, faces)
-    windows = head_windows(motion.track.boxes, margin)
+    windows = head_windows(motion.track.boxes, margin, raised)
     seen = np.flatnonzero(motion.track.seen)
     chosen = seen[shot_numbers(len(seen), min(most, len(seen)))]
     landmarks = in_heads(motion.track.landmarks, windows, size)

@@ -17,6 +17,13 @@ def test_the_rule_is_that_of_prepared_clips():
     assert np.array_equal(in_heads(turning(6), ours, 64), in_window(turning(6), ours, (64, 64)))
 
 
+def test_a_raised_square_shows_the_face_lower():
+    landmarks = turning(6)
+    plain, raised = (head_windows(face_box(landmarks), MARGIN, up) for up in (0.0, 0.2))
+    lower = in_heads(landmarks, raised, 64) - in_heads(landmarks, plain, 64)
+    assert np.allclose(lower, [0, 0.2 * 64 / MARGIN], atol=1e-3), "by a share of the face, which is 64 / MARGIN pixels"
+
+
 def test_a_crop_of_a_drawn_head_and_shoulders_is_about_the_picture():
     """So that a network that was trained on drawn heads gets real ones as it knows them."""
     apart = []

@@ -62,6 +62,18 @@ def test_who_is_not_there_is_told(photo, talk):
         list(GIVEN.ask(photo, "gone.mp4").batches(1))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pictures_that_hold_no_numbers_are_told(photo, talk, value):
+    right = np.asarray(Image.open(photo)) / 255
+    wrong = right.copy()
+    wrong[3, 4, 1] = value
+    for spoilt in (wrong, torch.from_numpy(wrong).permute(2, 0, 1).float(), torch.from_numpy(wrong).permute(2, 0, 1)):
+        with pytest.raises(UserError, match=r"the picture holds values that are no numbers \(NaN or infinite\)"):
+            GIVEN.ask(spoilt, talk)
+        with pytest.raises(UserError, match="picture 2 of the list holds values that are no numbers"):
+            GIVEN.ask([right, spoilt], talk)
+
+
 def test_options():
     assert HeadWorld(image_size=32, crop=2.0, landmarks="relative").inputs == GivenHeads(32, 2.0, landmarks="relative")
     assert GivenHeads(**GIVEN.options()) == GIVEN

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import HeadWorld
+from datamodules import HeadSubject, HeadWorld
+from datamodules.clips.heads.source import shots_of_images
+from datamodules.procedural.faces.heads import render_head
 from tests.helpers.face_files import needs_face_files
 from visionscapes.errors import UserError
 
@@ -151,3 +153,27 @@ def test_somebody_of_the_test_is_reenacted_if_nobody_is_named():
     folder = Path(data._temporary.name)
     data.teardown("predict")
     assert not folder.exists()
+
+
+@needs_face_files
+@pytest.mark.parametrize("seed", [3, 4])
+def test_heads_are_cropped_to_lie_where_those_trained_on_do(seed):
+    """Drawn heads, whose place is known, are found and cropped as pictures of anybody are."""
+    data = HeadWorld(seed=seed)
+    crop, raised = data.framing
+    apart = []
+    for person in range(12):
+        drawn = render_head(data.world("train"), person, range(4), 128)
+        shots = shots_of_images(list(drawn.images), 64, most=4, margin=crop, raised=raised, faces=data.faces)
+        assert len(shots) == 4
+        apart.append(shots.landmarks - drawn.landmarks / 2)
+    assert np.abs(np.concatenate(apart).mean((0, 1))).max() < 1, "pixels of 64"
+
+
+def test_who_names_a_crop_gets_it_around_the_middle_of_the_face():
+    assert HeadWorld(crop=2.0).framing == (2.0, 0.0)
+    assert HeadWorld().framing == HeadSubject().framing == (HeadWorld.usual_crop, HeadWorld.usual_raised)
+    assert HeadSubject(source="me").framing == (1.6, 0.0), "as in prepared clips"
+    usual = HeadWorld().inputs
+    assert (usual.crop, usual.raised) == HeadWorld().framing
+    assert HeadWorld(crop=2.0).inputs.raised == 0

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.clips.clip_files import PreparedClip
 from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.heads.drawing import draw_landmarks
 from datamodules.clips.heads.motion import write_motion
 from datamodules.clips.heads.reenactment import LONGEST_NAME, HeadsToReenact, HowToReenact
 from datamodules.clips.heads.transfer import eye_distance
+from datamodules.clips.prepare.preparing import PrepareOptions, prepare_clip
+from datamodules.clips.prepare.trees import ClipSource
 from datamodules.clips.video_chunks import chunk_loader
 from tests.helpers.dubbing import nobody, person, video_of
 from tests.helpers.face_files import needs_face_files
@@ -55,6 +58,18 @@ def test_chunks_of_a_video(talk, capsys):
     assert batches[0]["counts"] == {}
     assert set(first["seconds"]) == {"faces", "decoding", "drawing"}
     assert "talk.mp4 is the driver: a face in 12 of 12 frames" in capsys.readouterr().out
+
+
+@needs_face_files
+def test_a_driver_is_cropped_as_clips_are_prepared(talk, tmp_path):
+    """What a network was trained on that has learned from `HeadClips`."""
+    prepare_clip(ClipSource(talk, "talk"), tmp_path / "talk.safetensors", PrepareOptions(size=32, margin=MARGIN))
+    clip, batches = PreparedClip(tmp_path / "talk.safetensors"), list(reenacting(talk))
+    assert np.abs(joined(batches, "landmarks").numpy() - clip.landmarks).max() < 1e-3, "pixels"
+    driver = joined(batches, "driver").permute(0, 2, 3, 1).numpy().astype(float)
+    assert np.abs(driver - clip.images(range(12))).mean() < 3, "of 255, by JPEG"
+    raised = joined(reenacting(talk, raised=0.1), "landmarks").numpy() - clip.landmarks
+    assert np.allclose(raised, [0, 0.1 * 32 / MARGIN], atol=1e-3), "lower in the picture by that"
 
 
 @needs_face_files
