@@ -315,7 +315,8 @@ def test_arguments_of_every_run_are_known_to_the_command_line(monkeypatch):
         for scale, grid in table.grids.items():
             for run in grid.runs.values():
                 model = dict(run.overrides).get("model")
-                kind = (run.command, run.configs, model, *(key for key, _ in (*run.overrides, *run.checkpoints)))
+                named = [key for key, *_ in (*run.overrides, *run.checkpoints, *run.files)]
+                kind = (run.command, run.configs, model, *named, *run.seeded)
                 if kind not in parsed:
                     parsed.add(kind)
                     with environment_restored(), pytest.raises(Parsed):
