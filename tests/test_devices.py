@@ -153,6 +153,7 @@ CASES: dict[str, list[Make]] = {
     "GeneratedPictureFilter": [lambda folder, cls: cls(instances=False, image_score=export("Contrast")())],
     "AestheticPredictor": [aesthetic],
     "Contrast": [plain()],
+    "ObjectPasting": [lambda folder, cls: cls(import_module("datamodules").SceneObjects())],
     "GLIGENInpainter": [lambda folder, cls: gligen(folder)],
     "SparseDet": [detector(config) for config in TWO_STAGES],
     "CoMining": [detector(config) for config in TWO_STAGES],

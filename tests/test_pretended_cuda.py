@@ -57,6 +57,15 @@ ELSEWHERE = {
     ),
     "configs/paper/gen2det_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment0]",
     "configs/paper/gen2det_ld_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment1]",
+    **{
+        f"configs/paper/gen2det_{stage}_{data}.yaml": f"tests/configs/test_gen2det_paper.py::{test}[{data}]"
+        for stage, test in (
+            ("generate", "test_pictures_are_drawn_into_the_layouts_of_the_training_set"),
+            ("filter", "test_they_are_filtered_by_the_thesis_thresholds"),
+        )
+        for data in ("lvis", "coco")
+    },
+    "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py::test_coco_o",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",

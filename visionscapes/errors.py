@@ -3,7 +3,8 @@
 import re
 import sys
 
-LONGEST_WORD = 120  # letters, of a path or a value that a message repeats
+# Letters of a path or a value that a message repeats; of longer ones the end stays too, for a file is known by it.
+LONGEST_WORD, LETTERS_AT_THE_END = 300, 100
 
 
 class UserError(Exception):
@@ -32,6 +33,10 @@ def in_words(error: BaseException, most: int = 200) -> str:
 
 def tell(message: object) -> int:
     """Print what the user has to mend, long words cut, and return the exit status of a command that ends with it, 2."""
-    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:LONGEST_WORD]}...", str(message))
+    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0]), str(message))
     print(f"error: {text}", file=sys.stderr)
     return 2
+
+
+def _cut(word: str) -> str:
+    return f"{word[: LONGEST_WORD - LETTERS_AT_THE_END]}...{word[-LETTERS_AT_THE_END:]}"

@@ -1,4 +1,4 @@
-from visionscapes.errors import LONGEST_WORD, UserError, in_words, tell
+from visionscapes.errors import LETTERS_AT_THE_END, LONGEST_WORD, UserError, in_words, tell
 
 
 def test_bytes_that_are_no_text_stay_out_of_the_message():
@@ -26,8 +26,11 @@ def test_tell_prints_a_line_and_returns_the_status(capsys):
     assert capsys.readouterr() == ("", "error: a.mp4 shows no face: leave it out\n")
 
 
-def test_tell_cuts_words_that_nobody_reads(capsys):
+def test_tell_cuts_words_that_nobody_reads_and_leaves_both_ends(capsys):
     tell(f"--size is {'9' * 5000}; it has to be\nat most {'8' * LONGEST_WORD}")
+    beginning, end = "9" * (LONGEST_WORD - LETTERS_AT_THE_END), "9" * (LETTERS_AT_THE_END - 1) + ";"
     assert capsys.readouterr().err == (
-        f"error: --size is {'9' * LONGEST_WORD}... it has to be\nat most {'8' * LONGEST_WORD}\n"
+        f"error: --size is {beginning}...{end} it has to be\nat most {'8' * LONGEST_WORD}\n"
     )
+    tell(f"/a{'/folder' * 100}/picture.png is no picture")
+    assert "/picture.png is no picture" in capsys.readouterr().err
