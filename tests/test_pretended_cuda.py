@@ -57,16 +57,8 @@ ELSEWHERE = {
     ),
     "configs/paper/gen2det_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment0]",
     "configs/paper/gen2det_ld_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment1]",
-    **{
-        f"configs/paper/gen2det_{stage}_{data}.yaml": f"tests/configs/test_gen2det_paper.py::{test}[{data}]"
-        for stage, test in (
-            ("generate", "test_pictures_are_drawn_into_the_layouts_of_the_training_set"),
-            ("filter", "test_they_are_filtered_by_the_thesis_thresholds"),
-        )
-        for data in ("lvis", "coco")
-    },
     "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py::test_coco_o",
-    "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_gligen_draws_into_photographs",
+    "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_scenes_are_drawn_anew",
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",
     "configs/sparsedet_backbone.yaml": "tests/configs/test_detection.py::test_the_backbone_fits_the_detector",
@@ -106,6 +98,11 @@ ELSEWHERE = {
     "configs/paper/vit_analysis.yaml": f"{VITS}_paper.py::test_it_runs_on_replicas_of_all_its_data",
 }
 NOT_DRIVEN = {
+    **{
+        f"configs/paper/gen2det_{stage}_{data}.yaml": "its test draws by GLIGEN of diffusers, which pins memory"
+        for stage in ("generate", "filter")
+        for data in ("lvis", "coco")
+    },
     "configs/hardware/gpu.yaml": "asks for a real GPU",
     "configs/hardware/slurm.yaml": "asks for GPUs on two machines",
     "configs/hardware/ddp.yaml": "starts processes of its own, whose exchange is not pretended",
