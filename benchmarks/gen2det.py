@@ -40,6 +40,7 @@ from lightning_modules.gen2det.module import Gen2Det
 from networks.image_scores import Contrast
 from networks.inpainting import PictureLayout
 from networks.object_pasting import ObjectPasting
+from visionscapes.files import atomic_write
 
 SCENES = "configs/detectors/faster_rcnn_scenes.py"
 POOL = 10  # pictures of objects of every class
@@ -72,6 +73,12 @@ def world(settings: Settings) -> DetectionScenes:
     )
     data.setup("fit")
     return data
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG."""
+    with atomic_write(path) as file:
+        picture.save(file, "PNG")
 
 
 def moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
@@ -168,10 +175,10 @@ def pasting(settings: Settings) -> dict[str, Any]:
             for k in range(POOL):
                 side = settings.object_size
                 pixels = rng.integers(0, 255, (side // 8, side // 8, 4), dtype=np.uint8)
-                Image.fromarray(pixels).resize((side, side)).save(folder / "objects" / each / f"{k}.png")
+                save(Image.fromarray(pixels).resize((side, side)), folder / "objects" / each / f"{k}.png")
         generated = []
         for k, item in enumerate(data.training_images()):
-            Image.fromarray(item.read()).save(folder / f"{k}.png")
+            save(Image.fromarray(item.read()), folder / f"{k}.png")
             generated.append(folder / f"{k}.png")
         paster = ObjectPasting(ObjectFolder(str(folder / "objects")))
         batch = next(iter(data.train_dataloader()))
