@@ -36,6 +36,7 @@ EXPORTS = {
     "RevisitedRetrieval": "datamodules.analysis.revisited_retrieval",
     "SPair71k": "datamodules.dense.spair",
     "SecondView": "datamodules.detection.second_view",
+    "SceneCrops": "datamodules.detection.scene_crops",
     "SceneInpainter": "datamodules.procedural.scenes.repainting",
     "SceneObjects": "datamodules.procedural.scenes.object_pictures",
     "SceneWorld": "datamodules.dense.scene_world",

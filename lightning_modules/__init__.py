@@ -7,6 +7,7 @@ EXPORTS = {
     "Wav2Lip": "lightning_modules.diff2lip.baselines.wav2lip",
     "Copying": "lightning_modules.diff2lip.baselines.copying",
     "GANDiscovery": "lightning_modules.gan_discovery.module",
+    "BoxDiffusionTraining": "lightning_modules.gen2det.diffusion_module",
     "GeneratedPictureFilter": "lightning_modules.gen2det.filtering_module",
     "LayoutInpainting": "lightning_modules.gen2det.generating",
     "GRIT": "lightning_modules.grit.module",

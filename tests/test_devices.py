@@ -149,6 +149,7 @@ CASES: dict[str, list[Make]] = {
     "FaceIdentity": [plain()],
     "Detector": [detector(config) for config in EVERY_DETECTOR],
     "Gen2Det": [detector(config) for config in EVERY_DETECTOR],
+    "BoxDiffusionTraining": [plain(classes=["a", "b"], channels=[8, 16])],
     "LayoutInpainting": [lambda folder, cls: cls(gligen(folder))],
     "GeneratedPictureFilter": [lambda folder, cls: cls(instances=False, image_score=export("Contrast")())],
     "AestheticPredictor": [aesthetic],

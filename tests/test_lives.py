@@ -14,6 +14,7 @@ from tests.configs.test_configs import EVALUATED, SMALL_HEADS, WORLD
 from tests.configs.test_detection import SCENES
 from tests.configs.test_gen2det_filter import filtered
 from tests.configs.test_gen2det_generate import FEW, generate
+from tests.configs.test_gen2det_inpainter import SMALL as FEW_CROPS
 from tests.configs.test_vit_analysis import command as analysis
 from tests.helpers.dubbing_runs import DIFF2LIP
 from tests.helpers.dubbing_runs import SMALL as FEW_DUBBED
@@ -107,6 +108,9 @@ LIVES: dict[str, Life] = {
         then=("validate", "test"),
     ),
     **{name: detector(name) for name in ("Detector", "SparseDet", "CoMining", "PseudoLabels", "TwoViewDetector")},
+    "BoxDiffusionTraining": Life(
+        ["--config=configs/gen2det_inpainter.yaml", *FEW_CROPS, "--trainer.max_epochs=1"],
+    ),
     "LayoutInpainting": Life(
         ["--config=configs/gen2det_generate.yaml", "--data.real.init_args.scenes=8", "--data.output=null"],
         longer=[],

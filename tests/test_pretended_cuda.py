@@ -59,6 +59,9 @@ ELSEWHERE = {
     "configs/paper/gen2det_ld_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment1]",
     "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py::test_coco_o",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_scenes_are_drawn_anew",
+    "configs/gen2det_inpainter.yaml": (
+        "tests/configs/test_gen2det_inpainter.py::test_the_file_knows_how_it_was_made_and_is_a_network"
+    ),
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",
     "configs/sparsedet_backbone.yaml": "tests/configs/test_detection.py::test_the_backbone_fits_the_detector",
