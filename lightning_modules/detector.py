@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_modules.detector_config import kept_config, with_config
+from lightning_modules.detector_config import kept_config, with_config, without_start_files
 from lightning_modules.detector_exporting import exported_detector
 from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import cosine_schedule
@@ -236,7 +236,7 @@ class Detector(Method):
     @classmethod
     @override
     def restored(cls, options: dict[str, Any], made_of: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        return with_config(options, made_of)
+        return without_start_files(with_config(options, made_of))
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

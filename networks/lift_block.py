@@ -10,7 +10,7 @@ from typing_extensions import override
 from networks.vit_features import ViTFeatures
 from visionscapes.errors import UserError
 
-STEM = 32
+STEM = 32  # channels of the image, of the authors' network
 # Our names for the modules of the authors' released state dicts.
 OFFICIAL_NAMES = {
     "image_convs_1": "stem",
@@ -35,19 +35,31 @@ class LiFTBlock(nn.Module):
             which the image is resized where the patch has another size; the authors' network takes 8 and 16 only.
         stride: between the ViT's patches in pixels; the patch size if None.
         use_image: whether the image is used; without it the block has no stems and zeros in their place (table 8.9).
+        stem: channels that the stems make of the image.
+        stem_blocks: further convolutions of the image on the fine grid, for larger ViTs (thesis 8.7.2).
     """
 
-    def __init__(self, dim: int, patch_size: int, stride: int | None = None, use_image: bool = True):
+    def __init__(
+        self,
+        dim: int,
+        patch_size: int,
+        stride: int | None = None,
+        use_image: bool = True,
+        stem: int = STEM,
+        stem_blocks: int = 0,
+    ):
         super().__init__()
         self.dim, self.patch_size, self.stride = dim, patch_size, stride or patch_size
         self.cell = 8 if patch_size < 12 else 16
-        self.use_image = use_image
+        self.use_image, self.stem_width = use_image, stem
         if use_image:
-            self.stem = nn.Sequential(*_strided(3, STEM), *_strided(STEM, STEM))
+            further = [layer for _ in range(stem_blocks) for layer in _convolution(stem, stem)]
+            self.stem = nn.Sequential(*_strided(3, stem), *_strided(stem, stem), *further)
             self.shrink = nn.MaxPool2d(2) if self.cell == 16 else nn.Identity()
-            self.coarse = nn.Sequential(*_strided(STEM, STEM))
-        self.up = nn.ConvTranspose2d(dim + STEM, (dim + STEM) // 2, kernel_size=2, stride=2)
-        self.fuse = nn.Sequential(*_convolution((dim + STEM) // 2 + STEM, dim // 2), *_convolution(dim // 2, dim // 2))
+            self.coarse = nn.Sequential(*_strided(stem, stem))
+        raised = (dim + stem) // 2
+        self.up = nn.ConvTranspose2d(dim + stem, raised, kernel_size=2, stride=2)
+        self.fuse = nn.Sequential(*_convolution(raised + stem, dim // 2), *_convolution(dim // 2, dim // 2))
         self.out = nn.Conv2d(dim // 2, dim, kernel_size=1)
 
     @override
@@ -121,7 +133,8 @@ class LiFTBlock(nn.Module):
         else:
             # Zeros after the stems: a zero image would still pass the stems' biases and batch norms.
             b, _, h, w = features.shape
-            fine, coarse = features.new_zeros(b, STEM, 2 * h, 2 * w), features.new_zeros(b, STEM, h, w)
+            fine = features.new_zeros(b, self.stem_width, 2 * h, 2 * w)
+            coarse = features.new_zeros(b, self.stem_width, h, w)
         raised = self.up(torch.cat([features, coarse], 1))
         return self.out(self.fuse(torch.cat([raised, fine], 1)))
 

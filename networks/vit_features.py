@@ -10,11 +10,12 @@ from typing_extensions import override
 
 from networks.any_size import prepare_vit, with_same_weights
 from networks.position_tables import RESIZE, of_any_size
-from networks.weights import load_weights
+from networks.weights import load_read, read_state_dict
 from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
 from visionscapes.errors import UserError
 
 Facet = Literal["key", "query", "value", "token"]
+OF_DETECTOR = "detector.backbone.vit."  # names of the ViT in the checkpoint of a ViTDet
 _SLICE = {"query": 0, "key": 1, "value": 2}
 _HEADS = (
     "head",
@@ -39,7 +40,7 @@ class ViTFeatures(nn.Module):
         model: name of a timm vision transformer with its tag, such as "vit_small_patch16_224.dino". An untagged name
             means other weights in other timm versions.
         weights: "timm" for the weights that belong to the tag (needs a network or a filled cache), the path of a local
-            file, or None for random weights.
+            file, or None for random weights. Of the checkpoint of a ViTDet its ViT is taken.
         layer: index of the block from 0, negative from the last. LiFT uses the last one (thesis 8.2.3).
         facet: projection of the block's attention for "key" (default of LiFT's official code, without the final norm),
             "query" and "value"; "token" is the output of the block. Channels of a facet are ordered with the head
@@ -241,8 +242,18 @@ def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> A
     if getattr(cast(Any, vit.patch_embed).proj, "in_channels", None) != 3:
         raise UserError(f"'{model}' is not a plain vision transformer: its patches are not cut from the image itself")
     if weights is not None and not hub:
-        load_weights(vit, weights, ignore=_HEADS)
+        state = read_state_dict(weights)
+        if any(key.startswith(OF_DETECTOR) for key in state):
+            remove_final_norm(vit)  # a detector's ViT has none, and nobody shall take one that never learned
+        load_read(vit, state, weights, ignore=_HEADS)
     return vit
+
+
+def remove_final_norm(vit: Any) -> None:
+    """Put nothing in the place of the norm behind the last block, which dense features do without."""
+    for name in ("norm", "fc_norm"):
+        if hasattr(vit, name):
+            setattr(vit, name, nn.Identity())
 
 
 def _cannot_fetch(model: str, error: Exception) -> str:

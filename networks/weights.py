@@ -30,6 +30,7 @@ PREFIXES = (
     "encoder.",
     "student.",
     "teacher.",
+    "detector.backbone.vit.",
 )
 
 
@@ -131,8 +132,23 @@ def load_weights(module: nn.Module, path: str | Path, ignore: Iterable[str] = ()
     Raises:
         UserError: names are missing or left over, or shapes differ; says which.
     """
+    load_read(module, read_state_dict(path), path, ignore)
+
+
+def load_read(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, ignore: Iterable[str] = ()) -> None:
+    """Load weights that were read into ``module``, as `load_weights` does.
+
+    Args:
+        module: receives the weights.
+        state: what `read_state_dict` has read.
+        path: of the file, for the message.
+        ignore: see `load_weights`.
+
+    Raises:
+        UserError: names are missing or left over, or shapes differ; says which.
+    """
     own = module.state_dict()
-    state = strip_prefix(read_state_dict(path), own)
+    state = strip_prefix(state, own)
     state = {key: value for key, value in state.items() if key in own or not key.startswith(tuple(ignore))}
     remedy = "Choose the model (patch size, width, number of heads) that these weights were trained for."
     load_state(module, state, f"'{path}'", remedy)

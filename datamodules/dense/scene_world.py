@@ -16,6 +16,7 @@ from datamodules.dense.spair import SPair71k
 from datamodules.images.given import GivenPhotographs
 from datamodules.images.image_folder import FilesToPredict, ImageFiles, ImageFolder
 from datamodules.images.views import RandomViews
+from datamodules.procedural.scenes.crowds import Crowd, render_crowd
 from datamodules.procedural.scenes.photographs import render_crop, render_warp
 from datamodules.procedural.scenes.samples import (
     HELD_OUT_WORLD,
@@ -59,6 +60,7 @@ class SceneWorld(PredictsFiles):
         root: images for ``predict``: a folder, a file, a pattern such as "photos/**/*.jpg", or a list of these.
         predict_size: longer side in pixels to which ``predict`` resizes images; their own size if None.
         skip_unreadable: ``predict`` leaves out the files that cannot be used and says which, see `ImageFolder`.
+        crowds: crowded scenes to train on, those that `DetectionScenes` with this seed trains detectors on.
 
     Raises:
         UserError: an unknown task, nothing to train on, or a size or batch size below 1; in ``setup``, no folder to
@@ -84,15 +86,17 @@ class SceneWorld(PredictsFiles):
         root: Inputs | None = None,
         predict_size: ImageSize | None = 224,
         skip_unreadable: bool = False,
+        crowds: NonNegativeInt = 0,
     ):
         check_options(SceneWorld, locals())
         super().__init__()
         unknown = set(tasks) - set(TASKS)
         if unknown:
             raise UserError(f"tasks {sorted(unknown)} do not exist; there are {', '.join(TASKS)}")
-        if scenes + crops == 0:
+        if scenes + crops + crowds == 0:
             raise UserError("SceneWorld.scenes and .crops are 0, which leaves nothing to train on: give one of them")
-        self.scenes, self.crops, self.image_size, self.image_sizes = scenes, crops, image_size, list(image_sizes)
+        self.scenes, self.crops, self.crowds = scenes, crops, crowds
+        self.image_size, self.image_sizes = image_size, list(image_sizes)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.tasks, self.held_out, self.pairs = list(tasks), held_out, pairs
         self.videos, self.frames, self.discoveries = videos, frames, discoveries
@@ -110,9 +114,11 @@ class SceneWorld(PredictsFiles):
             self.predict_set, self.predict_root = folder.predict_set, folder.predict_root
             return
         if stage == "fit":
-            check_global_batch(self.scenes + self.crops, self.batch_size)
+            check_global_batch(self.scenes + self.crops + self.crowds, self.batch_size)
             images = [render_scene(self.seed, i, size).image for i in range(self.scenes)]
-            self.train_set = Rendered(images + [render_crop(self.seed, i, size) for i in range(self.crops)])
+            images += [render_crop(self.seed, i, size) for i in range(self.crops)]
+            images += [render_crowd(self.seed, i, size, Crowd()).image for i in range(self.crowds)]
+            self.train_set = Rendered(images)
         half = self.held_out // 2
         images = [render_scene(world, i, size).image for i in range(self.held_out - half)]
         self.held_out_set = Rendered(images + [render_crop(world, i, size, held_out=True) for i in range(half)])

@@ -1,6 +1,6 @@
 """LiFT: a self-supervised upsampler for the features of a frozen ViT (thesis chapter 8)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -15,10 +15,10 @@ from lightning_modules.method import Method
 from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
 from networks.frozen import Frozen
-from networks.lift_block import LiFTBlock, Lifted
+from networks.lift_block import STEM, LiFTBlock, Lifted
 from networks.vit_features import ViTFeatures
 from networks.weights import read_state_dict
-from visionscapes.checks import PositiveFloat, check_options
+from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.exporting.parts import Exportable
 
@@ -41,6 +41,8 @@ class LiFT(Method):
         lr: learning rate of Adam, constant (thesis 8.2.4).
         weights: file with weights of the block, ours or the authors', to start from or to evaluate. May come from a
             block trained on another backbone (table 8.7).
+        stem: channels that the block makes of the image, see `networks.lift_block.LiFTBlock`.
+        stem_blocks: further convolutions of the image, for larger ViTs (thesis 8.7.2).
 
     Raises:
         UserError: ``lr`` is not positive, or ``weights`` cannot be read or does not fit.
@@ -57,13 +59,16 @@ class LiFT(Method):
         downscale: Literal["antialias", "decimate"] = "antialias",
         lr: PositiveFloat = 1e-3,
         weights: str | None = None,
+        stem: PositiveInt = STEM,
+        stem_blocks: NonNegativeInt = 0,
     ):
         check_options(LiFT, locals())
         super().__init__()
         self.save_hyperparameters(ignore=["backbone"])
         self.distance, self.downscale, self.lr = DISTANCES[distance], DOWNSCALES[downscale], lr
         self.backbone = backbone
-        self.block = _block_for(backbone, use_image)
+        size = {"use_image": use_image, "stem": stem, "stem_blocks": stem_blocks}
+        self.block = _block_for(backbone, size)
         if weights is not None:
             load_block(self.block, weights)
         # self.log(..., sync_dist=True) would round the mean number of samples a process down (Lightning 2.6).
@@ -71,7 +76,7 @@ class LiFT(Method):
         # Kept out of the module's parameters: only a yardstick for the evaluation.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self._untrained = Companion(_block_for(backbone, use_image))
+            self._untrained = Companion(_block_for(backbone, size))
 
     @override
     def on_predict_start(self) -> None:
@@ -230,8 +235,8 @@ def fingerprint(backbone: ViTFeatures) -> dict[str, Any]:
     }
 
 
-def _block_for(backbone: ViTFeatures, use_image: bool) -> LiFTBlock:
-    return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, use_image=use_image)
+def _block_for(backbone: ViTFeatures, size: Mapping[str, Any]) -> LiFTBlock:
+    return LiFTBlock(backbone.dim, backbone.patch_size, backbone.stride, **size)
 
 
 def _bilinear(features: Tensor, image: Tensor) -> Tensor:

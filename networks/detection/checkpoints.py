@@ -143,6 +143,7 @@ def _load(
         result = part.load_state_dict(fitting, strict=False)
         missing -= part.state_dict().keys() - set(result.missing_keys)
         extra &= set(result.unexpected_keys)
+    missing -= set().union(*map(_brought, parts.values()))
     missing = {
         key for key in missing - set(shapes) if not ADDED.search(key) and not key.endswith("num_batches_tracked")
     }
@@ -159,6 +160,16 @@ def _load(
         f"'{path}' does not fit the {what}; {text}. Choose the configuration and the number of classes that the "
         "weights were trained with, or set skip_mismatched to load what fits"
     )
+
+
+def _brought(part: nn.Module) -> set[str]:
+    """Names of tensors that came with weights from a file of their own, as those of LiFT behind a ViT do."""
+    inside = [
+        f"{name}.{child}.".removeprefix(".")
+        for name, module in part.named_modules()
+        for child in getattr(module, "brought", ())
+    ]
+    return {key for key in part.state_dict() if key.startswith(tuple(inside))}
 
 
 def _some(items: Iterable[str], most: int = 4) -> str:

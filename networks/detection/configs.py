@@ -156,8 +156,8 @@ def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     if rest:
         _assign(node[place], rest, value, key)
     elif isinstance(value, Mapping) and _mergeable(node[place] if isinstance(node, list) else node.get(place), value):
-        for inner, new in value.items():
-            _assign(node[place], [inner], new, f"{key}.{inner}")
+        for inner, new in value.items():  # the command line's parser splits a dotted name after its first part
+            _assign(node[place], inner.split("."), new, f"{key}.{inner}")
     else:
         node[place] = _plain(value)
 

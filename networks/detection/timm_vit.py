@@ -4,16 +4,17 @@ Imported by `networks.detection.vit_pyramid`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from networks.lift_block import LiFTBlock
-from networks.vit_features import create_vit
+from networks.vit_features import create_vit, remove_final_norm
 from networks.weights import read_state_dict
 from visionscapes.errors import UserError
 
@@ -33,8 +34,9 @@ class TimmViT(BaseModule):
         model_args: further arguments of ``timm.create_model``, such as drop_path_rate.
         frozen: keep the ViT as it is: no gradients, no drop path.
         lift: None, or options of a LiFT block behind the ViT, which doubles the map: "weights", a file of ours or of
-            the authors (None: untrained); "frozen", keep the block as it is; "use_image", see ``LiFTBlock``. The
-            block sees the image as the ViT does.
+            the authors (None: untrained); "frozen", keep the block as it is; "use_image", "stem" and "stem_blocks",
+            see ``LiFTBlock``. The block sees the image as the ViT does. Or "bilinear", which doubles the map by
+            bilinear interpolation and is what LiFT is compared with.
 
     Attributes:
         out_channels: C.
@@ -43,6 +45,7 @@ class TimmViT(BaseModule):
         mean: of the channels, that images have to be normalised with, in [0, 1].
         std: likewise.
         loaded: whether ViT and LiFT came with weights, and may be frozen.
+        brought: names of parts with weights from a file of their own, which that of a whole detector may lack.
 
     Raises:
         UserError: there is no such model, or weights cannot be read or do not fit; in ``forward``, for an image that
@@ -55,22 +58,27 @@ class TimmViT(BaseModule):
         weights: str | None = None,
         model_args: Mapping[str, Any] | None = None,
         frozen: bool = False,
-        lift: Mapping[str, Any] | None = None,
+        lift: Mapping[str, Any] | Literal["bilinear"] | None = None,
     ):
         super().__init__()
         self.vit = create_vit(model, weights, dict(model_args or {}))
-        for unused in ("norm", "fc_norm"):  # would get no gradient
-            if hasattr(self.vit, unused):
-                setattr(self.vit, unused, nn.Identity())
+        remove_final_norm(self.vit)  # would get no gradient
         self.frozen, self.out_channels = frozen, int(self.vit.embed_dim)
         self.patch_size = self.stride = int(self.vit.patch_embed.patch_size[0])
         self.mean, self.std = (tuple(self.vit.pretrained_cfg[key]) for key in ("mean", "std"))
-        self.loaded = weights is not None and (lift is None or lift.get("weights") is not None)
-        self.lift, self.lift_frozen = None, False
+        lift_loaded = isinstance(lift, Mapping) and lift.get("weights") is not None
+        self.loaded = weights is not None and (not isinstance(lift, Mapping) or lift_loaded)
+        self.brought = ("lift",) if lift_loaded else ()
+        self.lift: LiFTBlock | Bilinear | None = None
+        self.lift_frozen = False
         if lift is not None:
             if self.patch_size % 2:
                 raise UserError(f"LiFT behind '{model}': its patch of {self.patch_size} pixels cannot be halved")
-            self.lift, self.lift_frozen = _lift_block(self.out_channels, self.patch_size, **lift)
+            if not (isinstance(lift, Mapping) or lift == "bilinear"):
+                raise UserError(f"backbone.lift is '{lift}': give options of a LiFT block, 'bilinear', or None")
+            self.lift, self.lift_frozen = (
+                (Bilinear(), True) if isinstance(lift, str) else _lift_block(self.out_channels, self.patch_size, **lift)
+            )
             self.stride //= 2
         self.vit.requires_grad_(not frozen)
         self.train()
@@ -111,10 +119,18 @@ class TimmViT(BaseModule):
             )
 
 
+class Bilinear(nn.Module):
+    """Doubles the resolution of features as LiFT does, but by bilinear interpolation, without regard to the image."""
+
+    @override
+    def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def _lift_block(
-    dim: int, patch_size: int, weights: str | None = None, frozen: bool = True, use_image: bool = True
+    dim: int, patch_size: int, weights: str | None = None, frozen: bool = True, **size: Any
 ) -> tuple[LiFTBlock, bool]:
-    block = LiFTBlock(dim, patch_size, use_image=use_image)
+    block = LiFTBlock(dim, patch_size, **size)
     if weights is not None:
         state = read_state_dict(weights)
         own = {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}

@@ -26,6 +26,9 @@ DETECTION = ["configs/detector.yaml", "configs/sparsedet.yaml", "configs/sparsed
 DETECTION += ["configs/reports/detection.yaml"]
 DETECTION += [f"configs/paper/detector_{name}.yaml" for name in ("coco", "lvis")]
 DETECTION += [f"configs/paper/sparsedet_{name}.yaml" for name in ("coco", "voc", "ssl")]
+VITDET = [
+    f"configs/{folder}{name}.yaml" for folder in ("", "paper/") for name in ("vitdet", "lift_vitdet", "vitdet_lift")
+]
 DISCOVERY = ["configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"]
 TRANSLATION = [f"configs/paper/{name}_{data}.yaml" for name in ("grit", "pix2pixhd", "spade") for data in (256, 512)]
 TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2pixhd", "spade")] + [
@@ -38,6 +41,7 @@ REENACTING = [f"configs/paper/lsr_{name}.yaml" for name in REENACTING]
 STAGES = ["configs/lsr_layout.yaml", "configs/lsr.yaml", "configs/lsr_finetune.yaml"]
 ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py") | {
     **dict.fromkeys(DETECTION, "tests/configs/test_detection.py"),
+    **dict.fromkeys(VITDET, "tests/configs/test_vitdet.py"),
     **dict.fromkeys(DISCOVERY, "tests/configs/test_gan_discovery.py"),
     **dict.fromkeys(TRANSLATION, "tests/configs/test_grit.py"),
     **dict.fromkeys(SYNCNET, "tests/configs/test_syncnet.py"),

@@ -3,8 +3,8 @@ import shutil
 import pytest
 import torch
 
-from lightning_modules.detector_config import KEPT, kept_config, with_config
-from networks.detection.configs import plain_config, read_config
+from lightning_modules.detector_config import KEPT, kept_config, with_config, without_start_files
+from networks.detection.configs import apply_override, plain_config, read_config
 from tests.helpers.runs import ROOT
 from visionscapes.errors import UserError
 
@@ -42,3 +42,32 @@ def test_classes_in_a_configuration_are_not_kept():
     assert plain_config({"type": "FCOS", "act": torch.nn.ReLU}) is None
     with pytest.raises(UserError, match="no detector configuration"):
         kept_config("gone.py")
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "left_out"),
+    [
+        (BUNDLED, None, {}),
+        (BUNDLED, {"backbone.depth": 34}, {}),
+        ("configs/detectors/vitdet.py", None, {"backbone.weights": None}),
+        ("configs/detectors/vitdet_lift_scenes.py", {"backbone.frozen": False}, {}),
+        (
+            "configs/detectors/vitdet_lift_scenes.py",
+            {"backbone.lift.weights": "a.ckpt", "backbone.weights": "gone", "backbone": {"lift.weights": "b.ckpt"}},
+            {"backbone.weights": None, "backbone.lift.weights": None},
+        ),
+        ("configs/detectors/vitdet_lift_scenes.py", {"backbone.lift": "bilinear"}, {}),
+        ("gone.py", {"backbone.weights": "gone"}, {}),
+    ],
+)
+def test_a_checkpoint_has_all_weights(config, overrides, left_out):
+    options = {"config": config, "overrides": overrides}
+    found = without_start_files(options)
+    assert (found["overrides"] or {}) == (overrides or {}) | left_out
+    if left_out:
+        model = read_config(config)
+        for key, value in found["overrides"].items():
+            apply_override(model, key, value)
+        assert model["backbone"]["weights"] is None
+        assert (model["backbone"].get("lift") or {}).get("weights") is None
+    assert options == {"config": config, "overrides": overrides}

@@ -243,3 +243,20 @@ def test_local_weights_give_the_same_features(tmp_path):
     torch.save({"state_dict": {f"module.{k}": v for k, v in trained.vit.state_dict().items()}}, tmp_path / "vit.pth")
     loaded = ViTFeatures(PLAIN[0], str(tmp_path / "vit.pth"), model_args=PLAIN[1])
     assert torch.equal(trained(picture()), loaded(picture()))
+
+
+def test_the_vit_of_a_detector(tmp_path):
+    """Its features, from a checkpoint that has no final norm, and many other tensors."""
+    trained = features(facet="token", position_embedding="timm")
+    state = {f"detector.backbone.vit.{k}": v for k, v in trained.vit.state_dict().items() if not k.startswith("norm.")}
+    others = {"detector.backbone.lift.out.bias": torch.zeros(2), "detector.neck.weight": torch.zeros(2)}
+    torch.save({"state_dict": state | others}, tmp_path / "vitdet.ckpt")
+    path = str(tmp_path / "vitdet.ckpt")
+    loaded = ViTFeatures(PLAIN[0], path, facet="token", position_embedding="timm", model_args=PLAIN[1])
+    assert torch.equal(trained(picture()), loaded(picture()))
+    assert isinstance(loaded.vit.norm, torch.nn.Identity)
+    torch.save(
+        {"state_dict": {k.removeprefix("detector.backbone."): v for k, v in state.items()}}, tmp_path / "other.ckpt"
+    )
+    with pytest.raises(UserError, match=r"missing: norm\.bias, norm\.weight"):  # of what is no detector
+        ViTFeatures(PLAIN[0], str(tmp_path / "other.ckpt"), model_args=PLAIN[1])

@@ -6,6 +6,7 @@ import torch
 import yaml
 
 from datamodules.dense.scene_world import SceneWorld
+from datamodules.detection.scenes import DetectionScenes
 from datamodules.images.views import RandomViews
 from datamodules.procedural.scenes import photographs
 from datamodules.procedural.scenes.photographs import HELD_OUT, photograph
@@ -211,3 +212,12 @@ def test_the_matcher_finds_known_warps_of_photographs():
     shares = {name: float(estimate.value) for name, estimate in metric.compute().items()}
     assert shares["PCK@0.1 (chance)"] < 0.06
     assert shares["PCK@0.1"] > 0.3  # measured: 0.48
+
+
+def test_crowded_scenes_are_those_of_detection():
+    made = world(scenes=1, crops=0, crowds=3, batch_size=2)
+    detected = DetectionScenes(scenes=3, test_scenes=1, image_size=48, batch_size=1)
+    detected.setup("fit")
+    assert len(made.train_set) == 4
+    for k, each in enumerate(detected.training_images(), 1):
+        assert torch.equal(made.train_set[k]["image"], torch.from_numpy(each.read()).permute(2, 0, 1).float() / 255)

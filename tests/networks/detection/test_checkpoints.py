@@ -201,3 +201,23 @@ def test_offsets_of_deformable_convolutions_may_be_missing_and_other_tensors_not
         load_backbone(Detector(backbone=net), tmp_path / "w.pth")
     with pytest.warns(UserWarning, match="only what fits"):
         load_backbone(Detector(backbone=net), tmp_path / "w.pth", skip_mismatched=True)
+
+
+def test_a_part_with_a_file_of_its_own_may_be_missing(tmp_path):
+    """As LiFT behind the ViT of a detector that was trained without it."""
+    plain, lifted = Detector(), Detector()
+    lifted.backbone.add_module("lift", nn.Linear(2, 2))
+    torch.save(plain.state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(UserError, match=r"missing: backbone\.lift\.bias, backbone\.lift\.weight"):
+        load_detector(lifted, tmp_path / "plain.pth")
+    lifted.backbone.brought = ("lift",)
+    own = lifted.backbone.lift.weight.clone()
+    load_detector(lifted, tmp_path / "plain.pth")
+    assert same(lifted.roi_head, plain.roi_head.state_dict())
+    assert torch.equal(lifted.backbone.lift.weight, own)
+    load_backbone(lifted, tmp_path / "plain.pth")
+    other = Detector()
+    other.backbone.add_module("lift", nn.Linear(2, 2))
+    torch.save(other.state_dict(), tmp_path / "both.pth")
+    load_detector(lifted, tmp_path / "both.pth")  # a file that has it wins
+    assert same(lifted, other.state_dict())

@@ -225,3 +225,10 @@ def test_what_has_none_of_the_marks_passes_unchanged(values):
 def test_a_key_that_is_no_name():
     with pytest.raises(UserError, match="override 5: give the name"):
         configs.apply_override({"type": "Any"}, 5, 5)  # type: ignore[arg-type]
+
+
+def test_names_with_dots_inside_a_dictionary():
+    """As the command line's parser hands on --model.overrides.backbone.lift.weights=x beside other overrides."""
+    model = {"type": "Any", "backbone": {"depth": 50, "lift": {"weights": None, "frozen": True}}}
+    configs.apply_override(model, "backbone", {"lift.weights": "x", "depth": 18})
+    assert model["backbone"] == {"depth": 18, "lift": {"weights": "x", "frozen": True}}

@@ -42,3 +42,28 @@ def test_images_that_a_vit_cannot_take(timm_vit):
     assert beit(torch.zeros(1, 3, 64, 64))[0].shape == (1, 24, 4, 4)
     with pytest.raises(UserError, match="takes images of 64x64 pixels only, not 96x64"):
         beit(torch.zeros(1, 3, 64, 96))
+
+
+def test_bilinear_enlargement_in_the_place_of_lift(timm_vit):
+    torch.manual_seed(1)
+    backbone = timm_vit(**VIT, lift="bilinear").eval()
+    images = torch.rand(2, 3, 48, 64)
+    with torch.no_grad():
+        (enlarged,) = backbone(images)
+        backbone.lift = None
+        (plain,) = backbone(images)
+    assert backbone.stride == 8
+    assert enlarged.shape == (2, 32, 6, 8)
+    # The centre of cell (2, 3) of the fine grid lies at (0.75, 1.25) of the coarse one.
+    above, below = (0.75 * plain[..., row, 1] + 0.25 * plain[..., row, 2] for row in (0, 1))
+    torch.testing.assert_close(enlarged[..., 2, 3], 0.25 * above + 0.75 * below)
+    with pytest.raises(
+        UserError, match=r"backbone\.lift is 'nearest': give options of a LiFT block, 'bilinear', or None"
+    ):
+        timm_vit(**VIT, lift="nearest")
+
+
+def test_a_larger_lift(timm_vit):
+    backbone = timm_vit(**VIT, lift={"stem": 8, "stem_blocks": 1}).eval()
+    assert backbone.lift.stem[6].weight.shape == (8, 8, 3, 3)
+    assert backbone(torch.rand(1, 3, 64, 64))[0].shape == (1, 32, 8, 8)

@@ -78,6 +78,34 @@ def test_every_stride_follows_from_backbone_and_neck(base):
         assert [-(-side // stride) for side in images.shape[2:]] == list(level.shape[2:])
 
 
+@pytest.mark.parametrize(
+    ("base", "strides", "sides"),
+    [
+        (None, [4, 8, 16, 32], [16, 8, 4, 2]),
+        ("halve_strides", [2, 4, 8, 16], [32, 16, 8, 4]),  # a map of 16 x 16 cells; the scales 2, 1 and 1/2 of it
+        ("keep_strides", [4, 8, 16, 32], [16, 8, 4, 2]),  # the scales 1, 1/2 and 1/4
+    ],
+)
+@untrained
+def test_the_small_detector_of_the_scenes(base, strides, sides):
+    """A picture of 64 pixels, of which a ViT of patch 8 has a map of 8 x 8 cells."""
+    name = "vitdet_scenes" if base is None else "vitdet_lift_scenes"
+    overrides = {} if base is None else {"pyramid_base": base}
+    detector = build_detector(f"configs/detectors/{name}.py", overrides).eval()
+    assert detector.neck.strides == strides
+    for extractor in (detector.roi_head.bbox_roi_extractor, detector.roi_head.mask_roi_extractor):
+        assert extractor.featmap_strides == strides[:-1]
+    with torch.no_grad():
+        assert [list(level.shape) for level in detector.extract_feat(torch.zeros(2, 3, 64, 64))] == [
+            [2, 32, side, side] for side in sides
+        ]
+    images, _ = preprocess(
+        detector, [torch.full((3, 64, 64), 255, dtype=torch.uint8)], to_samples(drawn_batch([ONE], (64, 64))), False
+    )
+    white = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])  # as its ViT has learned
+    torch.testing.assert_close(images[0, :, 0, 0], white, atol=1e-3, rtol=0)
+
+
 def padded_case():
     batch = drawn_batch([ONE], (70, 90))
     return batch["image"], to_samples(batch)
