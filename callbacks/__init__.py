@@ -13,6 +13,7 @@ EXPORTS = {
     "DomainEvaluation": "callbacks.detection.domain_evaluation",
     "FilterWriter": "callbacks.detection.filter_writer",
     "GeneratedPictureWriter": "callbacks.detection.generated_picture_writer",
+    "HardestCopies": "callbacks.detection.hardest_copies",
     "LVISEvaluation": "callbacks.detection.lvis_evaluation",
     "MinedBoxPicture": "callbacks.detection.mined_box_picture",
     "ProposalRecall": "callbacks.detection.proposal_recall",

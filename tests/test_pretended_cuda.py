@@ -125,6 +125,10 @@ FURTHER = {
             "loaded_modules_answer_on_the_processor",
         )
     },
+    "losses of generated pictures": "tests/configs/test_gen2det_filter.py::test_the_hardest_copies_are_kept",
+    "the detector in training chooses": (
+        "tests/configs/test_gen2det.py::test_the_detector_in_training_chooses_among_copies"
+    ),
     "--trainer.deterministic": "tests/helpers/deterministic_runs.py",
     "planted faults": "tests/helpers/planted_faults.py",
 }

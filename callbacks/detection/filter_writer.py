@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,27 @@ from typing_extensions import override
 
 from callbacks.detection.detection_writer import amount, write_list
 from callbacks.detection.dropped_pictures import Dropped, save_dropped
+from callbacks.detection.filter_figures import (
+    CLASSES_SHOWN,
+    KEPT,
+    losses_in_words,
+    losses_of,
+    results_of,
+    truth_in_words,
+    truth_of,
+)
 from callbacks.detection.generated_picture_writer import annotations_of, image_of
 from callbacks.results.prediction_writer import PredictionWriter
-from callbacks.results.result import Result, write_results
+from callbacks.results.result import write_results
 from visionscapes.checks import PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write, write_json
 from visionscapes.json_lines import as_line, read_entries
 from visionscapes.processes import gather_objects
 
-FILTERED, VERDICTS, SUMMARY = "filtered.json", "filter.jsonl", "filter.json"
-KEPT, PICTURE = "kept", "picture"
+FILTERED, VERDICTS, SUMMARY, CLASS_LOSSES = "filtered.json", "filter.jsonl", "filter.json", "class_losses.json"
+PICTURE, COPY = "picture", "copy"
 LITTLE = 0.1  # share of the annotations, below which a hint is given
-CLASSES_SHOWN = 12
 STEP_WORDS = {
     "picture": "in pictures that are kept",
     "small": "not too small",
@@ -32,6 +39,7 @@ STEP_WORDS = {
     "full frame": "not the whole picture",
     "unseen": "seen by the detector",
     "twice": "annotated once",
+    COPY: "in the copies that are chosen",
     "many": "below the limit of their class",
 }
 
@@ -43,9 +51,13 @@ class FilterWriter(PredictionWriter):
 
     - filtered.json: like annotations.json, with the pictures and annotations that are kept, for training.
     - filter.jsonl: a line a picture with its score, and for every annotation how sure the detector is of it and the
-      step in which it is lost: "picture", "small", "long", "full frame", "unseen", "twice", "many", or "kept".
+      step in which it is lost: "picture", "small", "long", "full frame", "unseen", "twice", "copy", "many", or "kept";
+      where losses are measured, also what each annotation costs the detector.
     - filter.json: thresholds, counts after every step for every class, and, where the manifest knows the truth,
-      precision and recall of both filters.
+      precision and recall of both filters; where losses are measured, their means and what the detector sees of
+      annotations of low and of high loss.
+    - class_losses.json, where losses are measured: class -> mean loss of its annotations that pass the filters, or,
+      where none passes, of those that the detector does not see; for ``--data.drawn.weights`` of another generation.
 
     In the run folder pictures/dropped_pictures.png and pictures/dropped_annotations.png, sorted by score (Figures 7.4
     and 7.5), and results/filter.csv: shares that are kept, and precision and recall where they are known.
@@ -113,10 +125,8 @@ class FilterWriter(PredictionWriter):
             if (
                 data.evidence is not None and each.name in data.digests
             ):  # else nothing would tell another picture of that name
-                seen = [float(str(score)) for score in each.seen]
-                data.evidence.add(
-                    {"name": each.name, "sha256": data.digests[each.name], "score": each.score, "seen": seen}
-                )
+                line = {"name": each.name, "sha256": data.digests[each.name], "score": each.score}
+                data.evidence.add(line | _numbers_of(each))
         return found
 
     @override
@@ -142,18 +152,21 @@ class FilterWriter(PredictionWriter):
         entries = [entry for entry in read_entries(folder.manifest) if entry["name"] in records]
         pictures = [records[entry["name"]] for entry in entries]
         decided = module.decide(pictures, self._real)  # type: ignore[operator]
-        reasons = dict(zip((each.name for each in pictures), decided["verdicts"], strict=True))
-        truth = truth_of(entries, decided["verdicts"])
+        names = [each.name for each in pictures]
+        found = dict(zip(names, zip(decided["verdicts"], decided["kept"], strict=True), strict=True))
+        left = {name: reasons if kept else None for name, (reasons, kept) in found.items()}
+        truth = truth_of(entries, list(left.values()))
         beside = trainer.datamodule.beside  # type: ignore[attr-defined]
         out = folder.path if beside else Path(trainer.default_root_dir)
         with atomic_write(out / VERDICTS) as file:
             for _, annotations, entry in _numbered(folder.manifest):
-                if entry["name"] in reasons:
-                    line = verdict_of(records[entry["name"]], reasons[entry["name"]], annotations)
+                if entry["name"] in found:
+                    reasons, stays = found[entry["name"]]
+                    line = verdict_of(records[entry["name"]], reasons, annotations) | {"kept": stays}
                     file.write(as_line(line))
-        names = [str(each["name"]) for each in trainer.datamodule.categories]  # type: ignore[attr-defined]
-        counts = {step: dict(zip(names, left, strict=True)) for step, left in decided["counts"].items()}
-        kept = sum(each is not None for each in decided["verdicts"])
+        classes = [str(each["name"]) for each in trainer.datamodule.categories]  # type: ignore[attr-defined]
+        counts = {step: dict(zip(classes, of_class, strict=True)) for step, of_class in decided["counts"].items()}
+        kept = sum(decided["kept"])
         summary = {
             **module.settings(),  # type: ignore[operator]
             "tau_a": decided["tau_a"],
@@ -162,6 +175,11 @@ class FilterWriter(PredictionWriter):
             "annotations": counts,
             "truth": truth,
         }
+        losses = losses_of(decided, classes)
+        if losses is not None:
+            summary["losses"] = losses
+            known = {name: loss for name, loss in losses["classes"].items() if loss is not None}
+            write_json(out / CLASS_LOSSES, known)
         write_json(out / SUMMARY, summary)
         write_results(results_of(summary), Path(trainer.default_root_dir) / "results" / "filter.csv")
         self._draw(trainer, entries, pictures, decided["verdicts"])
@@ -169,15 +187,16 @@ class FilterWriter(PredictionWriter):
         if not kept or not sum(decided["counts"]["many"]):
             (out / FILTERED).unlink(missing_ok=True)
             print("\n".join(lines))
-            raise UserError(_nothing_left(pictures, decided, kept, out / VERDICTS))
-        write_filtered(folder, out / FILTERED, reasons)
+            raise UserError(_nothing_left(pictures, decided, out / VERDICTS))
+        write_filtered(folder, out / FILTERED, left)
         speed = (
             f", {new / max(self._seconds, 1e-9):.3g} a second" if new else ", none of which had to be looked at again"
         )
         return "\n".join(
             [
                 *lines,
-                *_truth_in_words(truth),
+                *truth_in_words(truth),
+                *losses_in_words(losses),
                 f"{amount(len(pictures), 'picture')} and {len(self._real)} real ones{speed}",
                 f"to train on: {out / FILTERED}; why each is kept or not: {VERDICTS}, {SUMMARY}",
             ]
@@ -187,19 +206,21 @@ class FilterWriter(PredictionWriter):
         """Return counts in words, with a hint where little passes."""
         module: Any = trainer.lightning_module
         names = [str(each["name"]) for each in trainer.datamodule.categories]  # type: ignore[attr-defined]
-        kept = sum(each is not None for each in decided["verdicts"])
+        good = sum(each is not None for each in decided["verdicts"])
         counts = decided["counts"]
         before, left = sum(counts["all"]), sum(counts["many"])
         lines = []
         if decided["tau_a"] is not None:
             score = module.image_score.title
             lines.append(
-                f"  {kept} of {amount(len(pictures), 'picture')} have a {score} of {decided['tau_a']:.4g} or more"
+                f"  {good} of {amount(len(pictures), 'picture')} have a {score} of {decided['tau_a']:.4g} or more"
             )
+        if COPY in counts:
+            lines.append(f"  {sum(decided['kept'])} of them are chosen among the copies of their real pictures")
         steps, last = [], before
         for step, words in STEP_WORDS.items():
-            now = sum(counts[step])
-            if now != last or (step == "unseen" and module.judge is not None):
+            now = sum(counts.get(step, [last]))
+            if now != last or (step == "unseen" and module.judge is not None and module.instances):
                 steps.append(f"{now} {words}")
             last = now
         lines.append(f"  of {amount(before, 'annotation')} {', of these '.join(steps) if steps else 'all are kept'}")
@@ -211,8 +232,9 @@ class FilterWriter(PredictionWriter):
         if len(shown) > CLASSES_SHOWN:
             classes.append(f"and {len(shown) - CLASSES_SHOWN} classes more")
         lines.append(f"  kept by class: {', '.join(classes)}")
-        if before and left < LITTLE * before:
-            lines.append(f"  hint: {_hint(decided, before, kept, len(pictures))}")
+        chosen_away = sum(counts["twice"]) - sum(counts[COPY]) if COPY in counts else 0  # as it was asked for
+        if before and left + chosen_away < LITTLE * before:
+            lines.append(f"  hint: {_hint(decided, before, good, len(pictures))}")
         return lines
 
     def _close(self, trainer: Trainer) -> None:
@@ -234,7 +256,7 @@ class FilterWriter(PredictionWriter):
             if reasons is None:
                 dropped.append(Dropped(path, each.score, f"{each.name}: {each.score:.3g}"))
             for row, reason in enumerate(reasons or ()):
-                if reason != KEPT:
+                if reason not in (KEPT, COPY):
                     name = entry["source"]["objects"][row]["name"]
                     text = f"{name}: {reason}, {each.seen[row]:.2f}"
                     single.append(Dropped(path, float(each.seen[row]), text, box=tuple(each.boxes[row].tolist())))
@@ -284,6 +306,7 @@ def verdict_of(picture: Any, reasons: Sequence[str] | None, annotations: Sequenc
     """
     objects = [each for each in annotations if not each["iscrowd"]]
     found = [PICTURE] * len(objects) if reasons is None else reasons
+    numbers = _numbers_of(picture)
     return {
         "name": picture.name,
         "score": picture.score,
@@ -294,110 +317,43 @@ def verdict_of(picture: Any, reasons: Sequence[str] | None, annotations: Sequenc
                 "source_id": each["source_id"],
                 "category_id": each["category_id"],
                 "repainted": each["repainted"],
-                "seen": float(str(seen)),
+                "seen": numbers["seen"][row],
+                **({"loss": numbers["losses"][row]} if "losses" in numbers else {}),
                 "verdict": reason,
             }
-            for each, seen, reason in zip(objects, picture.seen, found, strict=True)
+            for row, (each, reason) in enumerate(zip(objects, found, strict=True))
         ],
     }
 
 
-def truth_of(entries: Sequence[Mapping[str, Any]], found: Sequence[Sequence[str] | None]) -> dict[str, Any] | None:
-    """Return how right both filters are, where the inpainter knows what it has made; None where it does not.
-
-    Args:
-        entries: of the manifest.
-        found: reasons of the annotations of each; None for pictures that are dropped.
-
-    Returns:
-        "pictures": how many "good" and "bad" ones there are and are kept, and "annotations": how many that are right,
-        of a wrong class or missing there are in the pictures that are kept, and are kept; of both the "precision" of
-        what is kept and the "recall" of what is right.
-    """
-    known = [(entry, reasons) for entry, reasons in zip(entries, found, strict=True) if entry["truth"] is not None]
-    if not known:
-        return None
-    pictures: Counter[tuple[str, bool]] = Counter()
-    objects: Counter[tuple[str, bool]] = Counter()
-    for entry, reasons in known:
-        pictures["bad" if entry["truth"]["low_quality"] else "good", reasons is not None] += 1
-        for verdict, reason in zip(entry["truth"]["verdicts"], reasons or (), strict=reasons is not None):
-            if verdict is not None:  # else it is an object of the real picture
-                objects[verdict, reason == KEPT] += 1
-    return {
-        "pictures": _shares(pictures, ("good", "bad")),
-        "annotations": _shares(objects, ("right", "wrong class", "missing")),
-    }
+def _numbers_of(picture: Any) -> dict[str, list[float]]:
+    """Return what is known of the annotations of a picture: "seen", and "losses" where they were measured."""
+    columns = {"seen": picture.seen} | ({} if picture.losses is None else {"losses": picture.losses})
+    return {name: [float(str(number)) for number in column] for name, column in columns.items()}
 
 
-def _shares(counts: Mapping[tuple[str, bool], int], kinds: Sequence[str]) -> dict[str, Any]:
-    """Return counts of every kind, and precision and recall of the first."""
-    kept = {kind: counts.get((kind, True), 0) for kind in kinds}
-    there = {kind: kept[kind] + counts.get((kind, False), 0) for kind in kinds}
-    right = kept[kinds[0]]
-    return {
-        "there": there,
-        "kept": kept,
-        "precision": right / sum(kept.values()) if sum(kept.values()) else None,
-        "recall": right / there[kinds[0]] if there[kinds[0]] else None,
-    }
-
-
-def results_of(summary: Mapping[str, Any]) -> list[Result]:
-    """Return what stands in filter.json as figures: protocol "filter", methods "pictures" and "annotations".
-
-    Args:
-        summary: the content of filter.json.
-    """
-    counts = summary["pictures"], {step: sum(left.values()) for step, left in summary["annotations"].items()}
-    last = list(counts[1])[-1]
-    rows = []
-    for method, there, kept in (
-        ("pictures", counts[0]["all"], counts[0]["kept"]),
-        ("annotations", counts[1]["all"], counts[1][last]),
-    ):
-        figures = {"kept": kept / there if there else None}
-        known = (summary["truth"] or {}).get(method, {})
-        figures |= {name: known.get(name) for name in ("precision", "recall")}
-        for kind, number in known.get("there", {}).items():
-            figures[f"{kind} kept"] = known["kept"][kind] / number if number else None
-        rows += [
-            Result("filter", name, method, image_size=0, value=value, standard_error=float("nan"), count=there)
-            for name, value in figures.items()
-            if value is not None
-        ]
-    return rows
-
-
-def _truth_in_words(truth: Mapping[str, Any] | None) -> list[str]:
-    lines = []
-    for part, found in (truth or {}).items():
-        kinds = [f"{found['kept'][kind]} of {there} {kind}" for kind, there in found["there"].items()]
-        shares = [f"{name} {found[name]:.2f}" for name in ("precision", "recall") if found[name] is not None]
-        lines.append(f"by the truth of the manifest, {part} kept: {', '.join(kinds)}; {', '.join(shares)}")
-    return lines
-
-
-def _nothing_left(pictures: Sequence[Any], decided: Mapping[str, Any], kept: int, told: Path) -> str:
-    if not kept:
+def _nothing_left(pictures: Sequence[Any], decided: Mapping[str, Any], told: Path) -> str:
+    good = sum(each is not None for each in decided["verdicts"])
+    if not good:
         scores = sorted(each.score for each in pictures)
         return (
             f"all {len(pictures)} generated pictures are dropped: the best has a score of {scores[-1]:.4g}, and tau_a "
             f"is {decided['tau_a']:.4g}. Lower it, --model.tau_a=<score>, or see whether the inpainter works; {told} "
             "has the score of each"
         )
-    hint = _hint(decided, sum(decided["counts"]["all"]), kept, len(pictures))
-    return f"no annotation of {kept} pictures is kept: {hint}; {told} says what each was lost for"
+    hint = _hint(decided, sum(decided["counts"]["all"]), good, len(pictures))
+    return f"no annotation of {good} pictures is kept: {hint}; {told} says what each was lost for"
 
 
-def _hint(decided: Mapping[str, Any], before: int, kept: int, pictures: int) -> str:
+def _hint(decided: Mapping[str, Any], before: int, good: int, pictures: int) -> str:
     """Return what to look at where little passes: the step that takes most."""
-    if kept < LITTLE * pictures:
+    if good < LITTLE * pictures:
         return "most pictures are below tau_a: look at the best of them, and lower --model.tau_a if they are good"
     lost, last = {}, before
     for step in STEP_WORDS:
-        now = sum(decided["counts"][step])
+        now = sum(decided["counts"].get(step, [last]))
         lost[step], last = last - now, now
+    del lost[COPY]  # which was asked for
     worst = max(lost, key=lambda step: lost[step])
     if worst == "unseen":
         return (

@@ -14,6 +14,7 @@ from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.contents import detection_contents
+from datamodules.detection.copies import ShownCopies
 from datamodules.detection.given import GivenScenes
 from datamodules.detection.label_columns import labels_of
 from datamodules.detection.mixing import both, mixed_order
@@ -79,6 +80,7 @@ class DetectionDataModule(PredictsFiles, ABC):
         self.with_masks, self.second_view = with_masks, second_view
         self.pictures, self.skip_unreadable = pictures, skip_unreadable
         self.found: FoundFiles | None = None
+        self.shown: ShownCopies | None = None  # of generated pictures, where one of a picture's copies is
         self.synthetic: SyntheticPictures = group_of(DetectionDataModule, "synthetic", synthetic)
 
     @abstractmethod
@@ -158,7 +160,8 @@ class DetectionDataModule(PredictsFiles, ABC):
         generated = self.synthetic.records(self.classes, with_masks)
         sampler = None
         if generated is not None:
-            others = self._training_samples(generated, with_masks)
+            self.shown = ShownCopies(generated) if self.synthetic.copies == "one" else None
+            others = self._training_samples(generated if self.shown is None else self.shown, with_masks)
             if sampling:
                 sampler = mixed_order(
                     len(samples),
@@ -175,6 +178,17 @@ class DetectionDataModule(PredictsFiles, ABC):
             collate_fn=collate,
             trainer=self.trainer,
             sampler=sampler,
+        )
+
+    def copies_loader(self) -> DataLoader:
+        """Return the loader of all generated pictures where one copy is shown, as they are looked at in evaluation."""
+        assert self.shown is not None
+        return eval_loader(
+            EvaluationSamples(self.shown.images, self.test_size, self.longest),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            trainer=self.trainer,
         )
 
     def _training_samples(

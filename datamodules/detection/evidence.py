@@ -14,8 +14,9 @@ FOLDER = "evidence"
 class EvidenceStore:
     """Lines about pictures, of every process that has ever looked at them with the same networks.
 
-    A line is {"name", "sha256" of the picture, "score", "seen"}. Every process writes a file of its own, line by line,
-    so that a kill loses one picture at most and two filters at work at once do not meet.
+    A line is {"name", "sha256" of the picture, "score", "seen"}, with "losses" where they were measured. Every process
+    writes a file of its own, line by line, so that a kill loses one picture at most and two filters at work at once do
+    not meet.
 
     Args:
         folder: of the generated pictures.

@@ -65,3 +65,8 @@ class GeneratedFolder:
         """Yield what is known of the pictures that are there; of one that was made twice, twice."""
         for path in self.files_of_lines():
             yield from (entry for entry in read_entries(path) if self.picture(entry["name"]).is_file())
+
+
+def layout_of(name: str) -> str:
+    """Return what all copies of a real picture have in common, of the name of a generated one: "7" of "7-0"."""
+    return name.rpartition("-")[0] or name

@@ -7,6 +7,7 @@ A batch is of real pictures, of generated ones, or the end of the data, which ev
   of generated pictures:
     "detect"  the batch of task "detect" that a detector takes, of the same pictures
     "name"    B names, as in the manifest
+    "layout"  B names that copies of one real picture have in common
     "size"    B x (height, width)
     "boxes"   B x (N, 4) float32 xyxy pixels, numpy; crowds are not among them
     "labels"  B x (N,) int64, numpy
@@ -32,7 +33,7 @@ from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.coco_json import read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.evidence import EvidenceStore
-from datamodules.detection.generated import GeneratedFolder
+from datamodules.detection.generated import GeneratedFolder, layout_of
 from datamodules.detection.given import GivenScenes
 from datamodules.detection.picture_places import locate_pictures
 from datamodules.detection.prediction import collate_to_detect
@@ -150,7 +151,7 @@ class GeneratedPictures(LightningDataModule):
         return self.records.coco.files[row].removesuffix(".png")
 
     def annotations_of(self, row: int) -> dict[str, Any]:
-        """Return "name", "size", "boxes" and "labels" of a generated picture, as batches have them."""
+        """Return "name", "layout", "size", "boxes" and "labels" of a generated picture, as batches have them."""
         assert self.records is not None
         return annotations_of(self.records, row)
 
@@ -253,11 +254,12 @@ def collate_to_filter(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def annotations_of(generated: CocoRecords, row: int) -> dict[str, Any]:
-    """Return "name", "size", "boxes" and "labels" of a generated picture; crowds are not among them."""
+    """Return "name", "layout", "size", "boxes" and "labels" of a generated picture; crowds are not among them."""
     item = generated[row]
     kept = ~item.ignored
     name = generated.coco.files[row].removesuffix(".png")
-    return {"name": name, "size": item.size, "boxes": item.boxes[kept], "labels": item.labels[kept]}
+    boxes, labels = item.boxes[kept], item.labels[kept]
+    return {"name": name, "layout": layout_of(name), "size": item.size, "boxes": boxes, "labels": labels}
 
 
 def dealt_batches(real: int, fresh: Sequence[int], generated: int, batch_size: int) -> Iterator[list[int]]:

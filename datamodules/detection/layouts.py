@@ -137,6 +137,8 @@ class Layouts(LightningDataModule):
         self.identity = {"layouts": digest, "seed": self.seed}
         if self.drawn != DrawnLayouts():
             self.identity["drawn layouts"] = plain({"drawn": self.drawn})["drawn"]
+        if self.drawn.classes == "weights":  # whose file can be written anew, with other losses
+            self.identity["class weights"] = hashlib.sha256(self.drawer.shares.tobytes()).hexdigest()[:16]
         whole = self.output or run / "generated"
         chosen = [(place, copy) for copy in range(self.copies) for place in places[: self.limit]]
         if self.only is None:

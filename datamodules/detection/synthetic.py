@@ -33,6 +33,8 @@ class SyntheticPictures:
         mixing: "sampling": a batch is wholly of generated or wholly of real pictures, and an epoch has as many batches
             as real pictures fill (7.2.4); "concatenation": all pictures are one set (the thesis' naive combination,
             table 7.6), and an epoch goes through all of them.
+        copies: of the copies of one real picture "all" are trained on, or "one" at a time: the first, or that which
+            ``callbacks.HardestCopies`` chooses as the training goes on (9.1.1).
 
     Raises:
         UserError: an option is out of its bounds.
@@ -42,6 +44,7 @@ class SyntheticPictures:
     images: str | None = None
     probability: Share = 0.2
     mixing: Literal["sampling", "concatenation"] = "sampling"
+    copies: Literal["all", "one"] = "all"
 
     def __post_init__(self) -> None:
         check_options(SyntheticPictures, vars(self))

@@ -4,7 +4,7 @@ Pure functions on arrays. What is asked first tells the reason: the whole pictur
 neighbours, how many there are of its class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +15,8 @@ from visionscapes.checks import Bounds, NonNegativeFloat, PositiveInt, PositiveS
 KEPT = "kept"
 PICTURE, SMALL, LONG, FRAME, UNSEEN, TWICE, MANY = "picture", "small", "long", "full frame", "unseen", "twice", "many"
 STEPS = (PICTURE, SMALL, LONG, FRAME, UNSEEN, TWICE, MANY)  # in which an annotation can be lost, in order
+COPY = "copy"  # of a picture of which another copy was chosen
+STEPS_WITH_COPIES = (*STEPS[:-1], COPY, MANY)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class PictureEvidence:
         boxes: (N, 4) float32 xyxy pixels.
         labels: (N,) int64.
         seen: (N,) float32, how sure the detector is of each, see `seen_scores`; 1 where none is asked.
+        losses: (N,) float32, what each costs the detector, see ``lightning_modules.gen2det.hardness``; None where that
+            is not asked.
+        layout: what it has in common with the other copies of its real picture.
     """
 
     name: str
@@ -63,6 +68,8 @@ class PictureEvidence:
     boxes: np.ndarray
     labels: np.ndarray
     seen: np.ndarray
+    losses: np.ndarray | None = None
+    layout: str = ""
 
 
 def seen_scores(
@@ -152,7 +159,12 @@ def threshold_of(real_scores: Sequence[float], percentile: float) -> float:
 
 
 def verdicts(
-    pictures: Sequence[PictureEvidence], *, tau_a: float | None, tau_s: float | None, rules: Rules
+    pictures: Sequence[PictureEvidence],
+    *,
+    tau_a: float | None,
+    tau_s: float | None,
+    rules: Rules,
+    choose: Callable[[Sequence[PictureEvidence], list[list[str] | None]], None] | None = None,
 ) -> list[list[str] | None]:
     """Return what becomes of the annotations of every picture, each `KEPT` or the step in which it is lost.
 
@@ -161,6 +173,7 @@ def verdicts(
         tau_a: score that a picture has to have at least; any if None.
         tau_s: score that the detector has to give to an annotation, exceeded; any if None.
         rules: see there.
+        choose: marks what is left in copies that are not chosen, in place, before classes are limited.
 
     Returns:
         For every picture a reason for each annotation; None where the picture is dropped with all of them.
@@ -176,6 +189,8 @@ def verdicts(
         if rules.duplicate_iou is not None:
             reasons[repeated(each, reasons == KEPT, rules.duplicate_iou)] = TWICE
         found.append(reasons.tolist())
+    if choose is not None:
+        choose(pictures, found)
     if rules.most_per_class is not None:
         _cap(pictures, found, rules.most_per_class)
     return found
@@ -198,15 +213,18 @@ def _cap(pictures: Sequence[PictureEvidence], found: list[list[str] | None], mos
 
 
 def counts_by_step(
-    pictures: Sequence[PictureEvidence], found: Sequence[list[str] | None], classes: int
+    pictures: Sequence[PictureEvidence],
+    found: Sequence[list[str] | None],
+    classes: int,
+    steps: Sequence[str] = STEPS,
 ) -> dict[str, list[int]]:
-    """Return how many annotations of every label are left after each step: "all" and then those of ``STEPS``."""
-    left = {"all": [0] * classes, **{step: [0] * classes for step in STEPS}}
+    """Return how many annotations of every label are left after each step: "all" and then those of ``steps``."""
+    left = {"all": [0] * classes, **{step: [0] * classes for step in steps}}
     for each, reasons in zip(pictures, found, strict=True):
         for row, label in enumerate(each.labels.tolist()):
             lost = PICTURE if reasons is None else reasons[row]
             left["all"][label] += 1
-            for step in STEPS:
+            for step in steps:
                 if step == lost:
                     break
                 left[step][label] += 1

@@ -1,6 +1,7 @@
 """The second stage of Gen2Det: what a score of pictures and a detector say of generated pictures (thesis 7.2.3)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector import Detector
+from lightning_modules.gen2det.feedback import (
+    Feedback,
+    choose_copies,
+    hardness_of,
+    mean_class_losses,
+    seen_by_loss,
+)
 from lightning_modules.gen2det.filtering import (
+    KEPT,
+    STEPS,
+    STEPS_WITH_COPIES,
     PictureEvidence,
     Rules,
     counts_by_step,
@@ -18,6 +29,7 @@ from lightning_modules.gen2det.filtering import (
     threshold_of,
     verdicts,
 )
+from lightning_modules.gen2det.hardness import box_stages, instance_losses
 from networks.frozen import Frozen
 from networks.image_scores import ImageScore
 from visionscapes.checks import FiniteFloat, Percent, Share, check_options
@@ -29,6 +41,7 @@ TRAIN_ONE = (
     "give --model.detector=<run folder or checkpoint> of one that was trained on the real pictures, such as by python "
     "cli.py fit --config configs/detector.yaml; or do without it, --model.instances=false"
 )
+WITHOUT_LOSSES = ", and no losses, --model.feedback.losses=false and --model.feedback.choose=null or random"
 
 
 class GeneratedPictureFilter(LightningModule):
@@ -46,12 +59,14 @@ class GeneratedPictureFilter(LightningModule):
         tau_s: that the score of a detection has to exceed; 0.2 in the thesis for LVIS and 0.1 for COCO (7.3.1).
         tau_iou: that the IoU of a detection and an annotation has to exceed; 0.3 in the thesis (7.3.1).
         class_aware: whether the detection has to be of the annotation's class, which the thesis leaves open.
-        instances: whether the detector is asked at all.
+        instances: whether annotations are dropped that the detector does not see; without it and without losses it is
+            not asked at all.
         rules: further ones, about boxes.
+        feedback: whether the detector's losses are measured, and which copies of a picture they choose (9.1.1).
 
     Raises:
-        UserError: an option is out of its bounds, there is no detector, or it is of other classes; in prediction,
-            nothing says what tau_a is.
+        UserError: an option is out of its bounds, there is no detector, or it is of other classes or cannot be asked
+            for losses; in prediction, nothing says what tau_a is.
     """
 
     cannot_fit = "filtering learns nothing: run it by python cli.py predict"
@@ -67,21 +82,27 @@ class GeneratedPictureFilter(LightningModule):
         class_aware: bool = True,
         instances: bool = True,
         rules: Rules = Rules(),
+        feedback: Feedback = Feedback(),
     ):
         check_options(GeneratedPictureFilter, locals())
         super().__init__()
-        if instances and detector is None:
-            raise UserError(f"there is no detector to look for the generated objects: {TRAIN_ONE}")
+        self.feedback: Feedback = group_of(GeneratedPictureFilter, "feedback", feedback)
+        self.instances, asked = instances, instances or self.feedback.measures
+        if asked and detector is None:
+            less = WITHOUT_LOSSES if self.feedback.measures else ""
+            raise UserError(f"there is no detector to look for the generated objects: {TRAIN_ONE}{less}")
         self.image_score, self.tau_a, self.percentile = image_score, tau_a, percentile
         self.tau_s, self.tau_iou, self.class_aware = tau_s, tau_iou, class_aware
         self.rules: Rules = group_of(GeneratedPictureFilter, "rules", rules)
         self.judge, self.inputs, self.judge_title = None, None, ""
-        if instances and detector is not None:
+        if asked and detector is not None:
             loaded = load(detector, "cpu")
             if not isinstance(loaded.module, Detector):
                 raise UserError(f"{detector} holds {type(loaded.module).__name__}, which is no detector: {TRAIN_ONE}")
             self.judge, self.inputs, self.judge_title = loaded.module, loaded.inputs, loaded.source
             self.judge.requires_grad_(False)
+            if self.feedback.measures:
+                box_stages(self.judge.detector)
         self._labels: dict[int, int] = {}  # of the generated pictures -> of the detector
 
     @override
@@ -123,10 +144,19 @@ class GeneratedPictureFilter(LightningModule):
         detected: Sequence[Any] = [None] * len(scores)
         if self.judge is not None:
             detected = self.judge.predict_step(batch["detect"], batch_idx)
-        given = zip(batch["name"], scores, batch["size"], batch["boxes"], batch["labels"], detected, strict=True)
+        losses = self._losses(batch) if self.feedback.measures else [None] * len(scores)
         return [
-            PictureEvidence(name, score, size=size, boxes=boxes, labels=labels, seen=self._seen(boxes, labels, found))
-            for name, score, size, boxes, labels, found in given
+            PictureEvidence(
+                batch["name"][k],
+                score,
+                size=batch["size"][k],
+                boxes=batch["boxes"][k],
+                labels=batch["labels"][k],
+                seen=self._seen(batch["boxes"][k], batch["labels"][k], detected[k]),
+                losses=losses[k],
+                layout=batch["layout"][k] if "layout" in batch else batch["name"][k],
+            )
+            for k, score in enumerate(scores)
         ]
 
     def evidence_digest(self, classes: Sequence[str]) -> str:
@@ -138,27 +168,43 @@ class GeneratedPictureFilter(LightningModule):
         networks = [each for each in (self.image_score, self.judge and self.judge.detector) if each is not None]
         asked = (self.tau_iou, self.class_aware, tuple(classes), repr(self.inputs))
         precision = self._trainer.precision if self._trainer is not None else None
-        settings = (str(precision), asked if self.judge is not None else None)
+        settings: tuple[Any, ...] = (str(precision), asked if self.judge is not None else None)
+        if self.feedback.measures:
+            settings += ("losses",)
         return Frozen(compute=lambda images: (images,), networks=tuple(networks), settings=settings).digest()
 
     def recalled(self, known: Mapping[str, Any], line: Mapping[str, Any]) -> PictureEvidence:
         """Return what was found out about a picture before.
 
         Args:
-            known: its "name", "size", "boxes" and "labels".
-            line: of ``datamodules.detection.evidence``, with "score" and "seen".
+            known: its "name", "size", "boxes", "labels" and "layout".
+            line: of ``datamodules.detection.evidence``, with "score" and "seen", and "losses" where they were measured.
         """
-        return PictureEvidence(**known, score=line["score"], seen=np.array(line["seen"], np.float32))
+        losses = np.array(line["losses"], np.float32) if "losses" in line else None
+        return PictureEvidence(**known, score=line["score"], seen=np.array(line["seen"], np.float32), losses=losses)
 
     def decide(self, pictures: Sequence[PictureEvidence], real_scores: Sequence[float]) -> dict[str, Any]:
-        """Return what is kept: "tau_a", "verdicts" as `verdicts` gives them, "counts" as `counts_by_step` does."""
+        """Return what is kept.
+
+        Returns:
+            "tau_a"; "verdicts" as `verdicts` gives them; "kept", of every picture whether it is; "counts" as
+            `counts_by_step` gives them; "losses", None where they are not measured, else "classes" as
+            `mean_class_losses` gives them, "quartiles" as `seen_by_loss` does, and "kept", the mean hardness of the
+            pictures that are kept, None if none is.
+        """
         tau_a = None
         if self.image_score is not None:
             tau_a = self.tau_a if self.tau_a is not None else threshold_of(real_scores, self.percentile)
-        tau_s = None if self.judge is None else self.tau_s
-        found = verdicts(pictures, tau_a=tau_a, tau_s=tau_s, rules=self.rules)
+        tau_s = self.tau_s if self.judge is not None and self.instances else None
+        chosen = self.feedback.keep is not None
+        choose = partial(choose_copies, self.feedback) if chosen else None
+        found = verdicts(pictures, tau_a=tau_a, tau_s=tau_s, rules=self.rules, choose=choose)
+        # Of copies that are chosen from, one without any object that passes is no choice.
+        kept = [reasons is not None and (not chosen or KEPT in reasons) for reasons in found]
         classes = len(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
-        return {"tau_a": tau_a, "verdicts": found, "counts": counts_by_step(pictures, found, classes)}
+        counts = counts_by_step(pictures, found, classes, STEPS_WITH_COPIES if chosen else STEPS)
+        losses = self._summed_up(pictures, found, classes) if self.feedback.measures else None
+        return {"tau_a": tau_a, "verdicts": found, "kept": kept, "counts": counts, "losses": losses}
 
     def settings(self) -> dict[str, Any]:
         """Return what decides, as plain values."""
@@ -170,6 +216,7 @@ class GeneratedPictureFilter(LightningModule):
             "detector": self.judge_title or None,
             **(judged if self.judge is not None else {}),
             "rules": dict(vars(self.rules)),
+            **({"instances": self.instances, "feedback": vars(self.feedback)} if self.feedback != Feedback() else {}),
         }
 
     def _scores(self, images: Sequence[Tensor]) -> list[float]:
@@ -182,13 +229,41 @@ class GeneratedPictureFilter(LightningModule):
         own = np.array([self._labels.get(label, -1) for label in labels.tolist()], np.int64)
         return seen_scores(boxes, own, columns, tau_iou=self.tau_iou, class_aware=self.class_aware)
 
+    def _losses(self, batch: Mapping[str, Any]) -> list[np.ndarray]:
+        """Return what the annotations of every picture cost the detector, (N,) float32."""
+        assert self.judge is not None
+        images, sizes = batch["detect"]["image"], batch["detect"]["size"]
+        boxes, labels = [], []
+        for image, size, own, classes in zip(images, sizes, batch["boxes"], batch["labels"], strict=True):
+            height, width = size.tolist()
+            factors = np.array([image.shape[2] / width, image.shape[1] / height] * 2, np.float32)
+            boxes.append(torch.from_numpy(own * factors).to(image.device))
+            known = [self._labels[label] for label in classes.tolist()]
+            labels.append(torch.tensor(known, dtype=torch.int64, device=image.device))
+        found = instance_losses(self.judge.detector, images, boxes, labels)
+        return [each.detach().float().cpu().numpy() for each in found]
+
+    def _summed_up(
+        self, pictures: Sequence[PictureEvidence], found: list[list[str] | None], classes: int
+    ) -> dict[str, Any]:
+        hard = [
+            hardness_of(each, reasons)
+            for each, reasons in zip(pictures, found, strict=True)
+            if reasons is not None and KEPT in reasons
+        ]
+        return {
+            "classes": mean_class_losses(pictures, found, classes),
+            "quartiles": seen_by_loss(pictures, found, self.tau_s),
+            "kept": float(np.mean(hard)) if hard else None,
+        }
+
     def _matched(self, names: Sequence[str]) -> dict[int, int]:
         """Return the detector's label of every label of the generated pictures, by name where names are known."""
         assert self.judge is not None
         known = [str(each["name"]) for each in self.judge.categories] or list(
             getattr(self.inputs, "classes", None) or []
         )
-        if not self.class_aware:
+        if not self.class_aware and not self.feedback.measures:
             return {}
         if not known and self.judge.num_classes == len(names):
             return {label: label for label in range(len(names))}
@@ -200,5 +275,6 @@ class GeneratedPictureFilter(LightningModule):
             raise UserError(
                 f"the detector of {self.judge_title} is of other classes than the generated pictures ({told}): give "
                 "one that was trained on the real pictures, or compare places alone, --model.class_aware=false"
+                f"{WITHOUT_LOSSES if self.feedback.measures else ''}"
             )
         return {label: known.index(name) for label, name in enumerate(names)}

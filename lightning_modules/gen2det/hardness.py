@@ -58,10 +58,10 @@ def instance_losses(
     from mmdet.structures.bbox import bbox2roi
 
     stages = box_stages(detector)
-    inputs, _ = preprocess(detector, images, [], training=False)
     counts = [len(each) for each in boxes]
     if not sum(counts):
-        return [inputs.new_zeros(0) for _ in counts]
+        return [each.new_zeros(0, dtype=torch.float32) for each in boxes]
+    inputs, _ = preprocess(detector, images, [], training=False)
     rois = bbox2roi([_with_area(each.to(inputs.device, torch.float32)) for each in boxes])
     wanted = torch.cat([each.to(inputs.device) for each in labels])
     # In float32: mmdet rounds the coordinates of RoIs to the type of the features.

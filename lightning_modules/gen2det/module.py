@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.detector import Detector
+from lightning_modules.gen2det.hardness import instance_losses
 from lightning_modules.gen2det.loss import Ignored, Normalizer, background_ignored, check_heads
 from lightning_modules.gen2det.masks import check_masks, masks_left_out
 from visionscapes.checks import PositiveInt, Share, check_options
@@ -76,6 +77,10 @@ class Gen2Det(Detector):
         with masks_left_out(self.detector) as untrained:
             losses = self._ignoring(batch)
         return losses if untrained is None else losses | {"loss_mask": untrained}
+
+    def annotated_losses(self, batch: dict[str, Any]) -> list[Tensor]:
+        """Return what each annotated object of a batch costs the detector as it is, B x (N,), see `instance_losses`."""
+        return instance_losses(self.detector, batch["image"], batch["boxes"], batch["labels"])
 
     def _ignoring(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         if self.tau_i is None:

@@ -43,6 +43,20 @@ def test_the_naive_combination(tmp_path):
     assert run.trainer.global_step == (4 + 9) // 2
 
 
+def test_the_detector_in_training_chooses_among_copies(tmp_path, capsys):
+    words = [CONFIG, f"--data.synthetic.annotations={write_generated(tmp_path / 'generated', copies=3)}", *SCENES]
+    words += ["--trainer.max_epochs=2", "--test_after_fit=false", "--trainer.callbacks+=callbacks.HardestCopies"]
+    run = fit(tmp_path, *words, "--data.synthetic.probability=1", "--data.synthetic.copies=one")
+    assert len(run.datamodule.shown) == 3
+    with (run.run_folder / "metrics.csv").open(newline="") as file:
+        changed = [row["feedback/changed_copies"] for row in csv.DictReader(file) if row["feedback/changed_copies"]]
+    assert [0 <= float(each) <= 1 for each in changed] == [True]
+    with pytest.raises(SystemExit) as ended:
+        fit(tmp_path, *words)
+    assert ended.value.code == 2
+    assert "give --data.synthetic.annotations=<file> and --data.synthetic.copies=one" in capsys.readouterr().err
+
+
 def test_generated_pictures_that_are_missing_end_it_with_the_commands_that_make_them(tmp_path, capsys):
     words = ["fit", CONFIG, f"--data.synthetic.annotations={tmp_path / 'none.json'}", f"--runs_dir={tmp_path}"]
     with pytest.raises(SystemExit) as ended:

@@ -186,6 +186,79 @@ def test_a_detector_that_sees_nothing_is_told_early_and_at_the_end(folder, capsy
     assert (folder / "out" / "filter.jsonl").is_file()
 
 
+LOSSES = ["--model.image_score=null", "--model.tau_s=0.05", "--model.tau_iou=0.01"]
+
+
+@pytest.fixture(scope="module")
+def copies(folder, tmp_path_factory):
+    """Two copies of each of four pictures, and the same detector."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        there = tmp_path_factory.mktemp("copies")
+        generate(there, *FEW[:2], "--data.copies=2", "--data.limit=4")
+        (there / "detector").symlink_to(folder / "detector")
+    return there
+
+
+def test_losses_are_measured_once_and_classes_are_drawn_by_them(copies, looked_at, capsys):
+    words = [f"--model.detector={copies / 'detector'}", *LOSSES]
+    filtered(copies, *words, "--model.instances=false", "--model.feedback.losses=true")
+    assert "seen by the detector, by quartile of the loss from easy to hard: " in capsys.readouterr().out
+    pictures = manifest(copies)
+    assert sorted(looked_at) == sorted(each["name"] for each in pictures)
+    _, _, lines = filtered(copies, *words, "--model.feedback.losses=true")
+    assert len(looked_at) == len(pictures), "it goes on with what it knows"
+    weights = json.loads((copies / "out" / "class_losses.json").read_text())
+    names = {each["id"]: each["name"] for each in COCO(str(copies / "out" / "annotations.json")).cats.values()}
+    passed, unseen = {}, {}
+    for line in lines:
+        for each in line["annotations"]:
+            (passed if each["verdict"] == "kept" else unseen).setdefault(names[each["category_id"]], []).append(
+                each["loss"]
+            )
+    assert passed
+    assert unseen.keys() - passed.keys(), "none of a class passes, of a detector that has hardly learnt anything"
+    expected = unseen | passed
+    assert weights == {name: pytest.approx(sum(each) / len(each), rel=1e-6) for name, each in expected.items()}
+    drawn = ["--data.drawn.classes=weights", f"--data.drawn.weights={copies / 'out' / 'class_losses.json'}"]
+    _, entries = generate(copies / "again", *FEW, *drawn)
+    assert {each["name"] for entry in entries for each in entry["source"]["objects"]} <= weights.keys()
+
+
+def test_the_hardest_copies_are_kept(copies, looked_at, capsys):
+    words = [f"--model.detector={copies / 'detector'}", *LOSSES, "--model.instances=false", "--model.feedback.keep=1"]
+    chosen = {}
+    for choose in ("hardest", "easiest", "random"):
+        _, coco, lines = filtered(copies, *words, f"--model.feedback.choose={choose}")
+        assert "4 of them are chosen among the copies of their real pictures" in capsys.readouterr().out
+        chosen[choose] = {image["file_name"].removesuffix(".png") for image in coco.imgs.values()}
+        assert {each["name"] for each in lines if each["kept"]} == chosen[choose]
+        assert {name.split("-")[0] for name in chosen[choose]} == set("0123")
+        assert len(coco.anns) == sum(len(each["annotations"]) for each in lines if each["kept"])
+        lost = {one["verdict"] for each in lines if not each["kept"] for one in each["annotations"]}
+        assert lost == {"copy"}
+        if choose != "random":
+            means = {each["name"]: sum(one["loss"] for one in each["annotations"]) / len(each["annotations"])
+                     for each in lines}  # fmt: skip
+            for number in "0123":
+                best = (max if choose == "hardest" else min)((f"{number}-0", f"{number}-1"), key=means.get)
+                assert best in chosen[choose]
+    assert chosen["hardest"].isdisjoint(chosen["easiest"])
+    summary = json.loads((copies / "out" / "filter.json").read_text())
+    assert summary["pictures"] == {"all": 8, "kept": 4}
+    assert list(summary["annotations"]) == [
+        "all",
+        "picture",
+        "small",
+        "long",
+        "full frame",
+        "unseen",
+        "twice",
+        "copy",
+        "many",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -198,6 +271,14 @@ def test_a_detector_that_sees_nothing_is_told_early_and_at_the_end(folder, capsy
         (["--model.instances=false", "--data.real=null"], "nothing says how good a picture has to be"),
         (["--model.instances=false", "--data.generated=nowhere"], "configs/gen2det_generate.yaml"),
         (["--model.instances=false", "--model.tau_s=2"], "GeneratedPictureFilter.tau_s is 2"),
+        (
+            ["--model.instances=false", "--model.feedback.losses=true"],
+            "there is no detector to look for the generated objects: give --model.detector=",
+        ),
+        (["--model.instances=false", "--model.feedback.keep=1"], "give --model.feedback.keep=<pictures of each"),
+        (["--model.instances=false", "--model.feedback.choose=random"], "keep and choose belong together"),
+        (["--model.instances=false", "--model.feedback.choose=best"], "model.feedback.choose"),
+        (["--model.instances=false", "--model.feedback.keep=0"], "GeneratedPictureFilter.feedback.keep is 0"),
     ],
 )
 def test_what_cannot_be_is_told(folder, capsys, words, message):

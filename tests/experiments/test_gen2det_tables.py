@@ -19,14 +19,15 @@ GRIDS = {
     for scale in ("embedded", "paper")
     if scale in table.grids
 }
+EMBEDDED_ALONE = {"section_7_2_3", "section_7_2_4", "section_9_1_1"}
 PAPER_ALONE = {"section_7_5_2", "table_7_2", "table_7_4", "table_7_8", "table_7_9"}
 
 
 def test_every_table_is_there():
-    sections = ["section_7_2_3", "section_7_2_4", "section_7_5_2", "section_7_5_3"]
+    sections = ["section_7_2_3", "section_7_2_4", "section_7_5_2", "section_7_5_3", "section_9_1_1"]
     assert list(TABLES) == [*(f"table_7_{number}" for number in range(1, 13)), *sections]
     assert {name for name, scale in GRIDS if scale == "embedded"} == TABLES.keys() - PAPER_ALONE
-    assert {name for name, scale in GRIDS if scale == "paper"} == TABLES.keys() - {"section_7_2_3", "section_7_2_4"}
+    assert {name for name, scale in GRIDS if scale == "paper"} == TABLES.keys() - EMBEDDED_ALONE
 
 
 # Typed from the printed pages a second time: (table, row, column, number).
@@ -108,6 +109,7 @@ SUPPORT = {
     "section_7_2_4": [None] * 5,
     "section_7_5_2": [(1, 1)],
     "section_7_5_3": [(2, 2)],
+    "section_9_1_1": [None] * 8,
 }
 
 
@@ -152,6 +154,23 @@ def test_rows_of_table_7_6_have_the_ticks_of_the_thesis(scale):
         if file != "null" and "model.init_args.tau_i" not in words:
             found.add(ignore)
         assert found == wanted, row
+
+
+def test_rows_of_section_9_1_1_choose_from_as_many_pictures():
+    """200, or 100 of half of the layouts, and what is random takes the seed."""
+    grid = GRIDS["section_9_1_1", "embedded"]
+    for row in grid.rows:
+        found = words_of(grid.runs[f"{row}, filtered"], "embedded")
+        ((made, _),) = ((source, path) for name, source, path in grid.runs[row].files if name.endswith("images"))
+        assert words_of(made, "embedded")["data.init_args.copies"] == "4"
+        assert (words_of(made, "embedded").get("data.init_args.limit") == "25") == row.endswith("of 25 layouts")
+        keep, choose = (found.get(f"model.init_args.feedback.{name}") for name in ("keep", "choose"))
+        expected = {"All four": None, "Online": None}.get(row, "2" if row.endswith("2 of 4") else "1")
+        assert keep == expected, row
+        assert (choose == "random") == (found.get("model.init_args.feedback.seed") == "7")
+        if choose in ("hardest", "easiest"):
+            assert row.startswith({"hardest": "Hard", "easiest": "Easy"}[choose])
+        assert found["model.init_args.feedback.losses"] == "true", "so that all share what was found out"
 
 
 @pytest.mark.parametrize(("name", "scale"), GRIDS)

@@ -12,12 +12,22 @@ from datamodules.detection.scenes import NAMES
 SIZE = 64
 
 
-def write_generated(folder: Path, count: int = 9, names: Sequence[str] = NAMES, first: int = 1) -> Path:
-    """Write generated pictures of one grey each, with an object of every third class in turn."""
+def write_generated(
+    folder: Path, count: int = 9, names: Sequence[str] = NAMES, first: int = 1, copies: int | None = None
+) -> Path:
+    """Write generated pictures of one grey each, with an object of every third class in turn.
+
+    Args:
+        folder: gets them.
+        count: of them.
+        names: of the classes.
+        first: number of the first class.
+        copies: of each real picture, which those that were generated are called by then.
+    """
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
     for k in range(count):
-        name = f"{k:03d}.png"
+        name = f"{k:03d}.png" if copies is None else f"{k // copies}-{k % copies}.png"
         Image.fromarray(np.full((SIZE, SIZE, 3), 10 * k, np.uint8)).save(folder / "images" / name)
         images.append({"id": k, "file_name": name, "height": SIZE, "width": SIZE})
         category = first + 3 * (k % max(len(names) // 3, 1))

@@ -1,41 +1,18 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from callbacks.detection.filter_writer import STEP_WORDS, FilterWriter, results_of, truth_of, verdict_of
+from callbacks.detection.filter_writer import STEP_WORDS, FilterWriter, verdict_of
 from datamodules.detection.generated_pictures import GeneratedPictures
-from lightning_modules.gen2det.filtering import STEPS, PictureEvidence
+from lightning_modules.gen2det.filtering import STEPS_WITH_COPIES, PictureEvidence
 from lightning_modules.gen2det.filtering_module import GeneratedPictureFilter
 from networks.image_scores import Contrast
 from tests.callbacks.detection.test_generated_picture_writer import generate, scenes
 from tests.helpers.processes import two_processes
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
-
-
-def entry(verdicts, low_quality=False):
-    return {"truth": {"verdicts": verdicts, "low_quality": low_quality, "extra": []}}
-
-
-def test_precision_and_recall_by_hand():
-    entries = [
-        entry(["right", "missing", "right"]),
-        entry(["wrong class", "right"]),
-        entry(["right"], low_quality=True),
-        entry([], low_quality=True),
-    ]
-    found = [["kept", "unseen", "kept"], ["kept", "small"], None, []]
-    assert truth_of(entries, found) == {
-        "pictures": {"there": {"good": 2, "bad": 2}, "kept": {"good": 2, "bad": 1}, "precision": 2 / 3, "recall": 1.0},
-        "annotations": {
-            "there": {"right": 3, "wrong class": 1, "missing": 1},
-            "kept": {"right": 2, "wrong class": 1, "missing": 0},
-            "precision": 2 / 3,
-            "recall": 2 / 3,
-        },
-    }
-    assert truth_of([{"truth": None}], [["kept"]]) is None
 
 
 def test_the_line_about_a_picture_leaves_crowds_alone():
@@ -49,37 +26,14 @@ def test_the_line_about_a_picture_leaves_crowds_alone():
         (2, 0.9, "kept"),
     ]
     assert {each["verdict"] for each in verdict_of(picture, None, annotations)["annotations"]} == {"picture"}
-
-
-def test_what_is_kept_becomes_figures():
-    truth = {
-        "pictures": {"there": {"good": 3, "bad": 1}, "kept": {"good": 3, "bad": 0}, "precision": 1.0, "recall": 1.0},
-        "annotations": {"there": {"right": 4, "missing": 0}, "kept": {"right": 2, "missing": 0}, "precision": 1.0,
-                        "recall": 0.5},
-    }  # fmt: skip
-    summary = {
-        "pictures": {"all": 4, "kept": 3},
-        "annotations": {"all": {"a": 4, "b": 1}, "many": {"a": 2, "b": 0}},
-        "truth": truth,
-    }
-    rows = {(row.method, row.metric): (row.value, row.count) for row in results_of(summary)}
-    assert rows == {
-        ("pictures", "kept"): (0.75, 4),
-        ("pictures", "precision"): (1, 4),
-        ("pictures", "recall"): (1, 4),
-        ("pictures", "good kept"): (1, 4),
-        ("pictures", "bad kept"): (0, 4),
-        ("annotations", "kept"): (0.4, 5),
-        ("annotations", "precision"): (1, 5),
-        ("annotations", "recall"): (0.5, 5),
-        ("annotations", "right kept"): (0.5, 5),
-    }
-    rows = results_of(summary | {"truth": None})
-    assert [(row.method, row.metric) for row in rows] == [("pictures", "kept"), ("annotations", "kept")]
+    assert all("loss" not in each for each in line["annotations"])
+    measured = replace(picture, losses=np.array([1.25, 0.1], np.float32))
+    line = verdict_of(measured, ["copy", "copy"], annotations)
+    assert [(each["loss"], each["verdict"]) for each in line["annotations"]] == [(1.25, "copy"), (0.1, "copy")]
 
 
 def test_every_step_has_words():
-    assert tuple(STEP_WORDS) == STEPS
+    assert tuple(STEP_WORDS) == STEPS_WITH_COPIES
 
 
 def filtered(folder, devices=1):

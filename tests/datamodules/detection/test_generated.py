@@ -1,4 +1,4 @@
-from datamodules.detection.generated import GeneratedFolder
+from datamodules.detection.generated import GeneratedFolder, layout_of
 from visionscapes.json_lines import as_line
 
 
@@ -13,3 +13,8 @@ def test_entries_are_of_pictures_that_are_there(tmp_path):
     folder.part(1).write_bytes(as_line({"name": "b/c"}) + b'{"name": "to')
     assert [entry["name"] for entry in folder.entries()] == ["a", "b/c"]
     assert folder.files_of_lines() == [folder.manifest, folder.part(1)]
+
+
+def test_copies_of_a_picture_have_their_layout_in_common():
+    assert [layout_of(name) for name in ("7-0", "7-12", "a-b/c-3")] == ["7", "7", "a-b/c"]
+    assert layout_of("photograph") == "photograph"  # of another tool

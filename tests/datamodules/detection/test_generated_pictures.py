@@ -49,6 +49,7 @@ def test_real_pictures_come_first_and_generated_ones_have_no_crowds(tmp_path):
     assert found == ["real"] * 3 + ["filter"] * 3 + ["end"]
     sample = samples[1]
     assert sample["name"] == "1-0"
+    assert sample["layout"] == "1"
     assert sample["size"] == (SIZE, SIZE + 8)
     assert sample["boxes"].tolist() == [[0, 2, 8, 11], [1, 2, 9, 11]]
     assert sample["image"].shape == (3, SIZE, SIZE + 8)

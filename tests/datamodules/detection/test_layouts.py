@@ -152,3 +152,17 @@ def test_options_that_cannot_be_right(options, message):
 def test_for_prediction_alone():
     with pytest.raises(UserError, match=r"cli\.py predict"):
         Layouts(real=scenes()).setup("fit")
+
+
+def test_weights_of_classes_that_have_changed_are_told_apart(tmp_path):
+    """Whose file is written anew by every filter."""
+    path, found = tmp_path / "weights.json", []
+    for weights in ({"tree": 1, "house": 3}, {"house": 6, "tree": 2}, {"tree": 1, "house": 4}):
+        path.write_text(json.dumps({name: weights.get(name, 1) for name in scenes().classes} | weights))
+        found.append(layouts(tmp_path, drawn={"classes": "weights", "weights": str(path)}).identity)
+    path.write_text(json.dumps(dict.fromkeys(scenes().classes, 2.0)))
+    found.append(layouts(tmp_path, drawn={"classes": "weights", "weights": str(path)}).identity)
+    assert len({each["class weights"] for each in found}) == 4
+    path.write_text(json.dumps(dict.fromkeys(scenes().classes, 4.0)))
+    assert layouts(tmp_path, drawn={"classes": "weights", "weights": str(path)}).identity == found[-1]
+    assert "class weights" not in layouts(tmp_path, drawn={"classes": "balanced"}).identity
