@@ -90,6 +90,7 @@ def measuring(names=("cat", "dog"), **options):
     return module
 
 
+@torch.no_grad()
 def test_losses_are_those_of_the_boxes_in_the_picture_that_the_detector_sees():
     module = measuring()
     module._labels = module._matched(["dog", "cat"])
@@ -100,7 +101,7 @@ def test_losses_are_those_of_the_boxes_in_the_picture_that_the_detector_sees():
     (found,) = module.predict_step(given, 0)
     boxes = torch.tensor([[0.0, 0, 40, 18], [0, 0, 40, 18]])
     (expected,) = instance_losses(module.judge.detector, [image], [boxes], [torch.tensor([7, 3])])
-    assert found.losses == pytest.approx(expected.detach().numpy(), rel=1e-5)
+    assert found.losses == pytest.approx(expected.numpy(), rel=1e-5)
     assert found.layout == "a"
     recalled = module.recalled(
         {"name": "a", "layout": "a", "size": (32, 16), "boxes": found.boxes, "labels": found.labels},
