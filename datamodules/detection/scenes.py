@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
+from datamodules.common.evaluation import known_tasks
 from datamodules.common.inputs import Inputs
 from datamodules.common.loading import check_global_batch
 from datamodules.detection.annotations import AnnotatedImage
@@ -24,6 +25,8 @@ from datamodules.detection.synthetic import SyntheticPictures
 from datamodules.procedural.scenes.crowds import Crowd, recognisable, render_crowd
 from datamodules.procedural.scenes.object_classes import CLASSES
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
+from datamodules.procedural.scenes.scenes import generator
+from datamodules.procedural.scenes.styles import STYLES, in_style
 from visionscapes.checks import (
     Among,
     Bounds,
@@ -41,6 +44,7 @@ from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write, write_text
 
 NAMES = tuple(each.name for each in CLASSES)
+STYLE = 8  # stream of random numbers, apart from that of the scene itself
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,13 @@ class DetectionScenes(DetectionDataModule):
             evaluated if None.
         skip_unreadable: leave out pictures to predict that cannot be read, and say which.
         synthetic: generated pictures to train on too, see `SyntheticPictures`.
+        styles: in which the scenes to evaluate on are shown, each in all of them, as "sketch", "grey", "weather" or
+            "cartoon": what COCO-O is to COCO. Pictures are then called "<style>/<number of the scene>", and ``domains``
+            and ``domain_of`` tell styles apart for ``callbacks.DomainEvaluation``. In their own alone if empty.
 
     Raises:
-        UserError: a number below its least, or a split without its percent or level, or the other way round.
+        UserError: a number below its least, an unknown style, or a split without its percent or level, or the other
+            way round.
     """
 
     classes = NAMES
@@ -114,6 +122,7 @@ class DetectionScenes(DetectionDataModule):
         pictures: Inputs | None = None,
         skip_unreadable: bool = False,
         synthetic: SyntheticPictures = SyntheticPictures(),
+        styles: list[str] = [],  # noqa: B006
     ):
         check_options(DetectionScenes, locals())
         sizes = [image_size] if train_sizes is None else train_sizes
@@ -140,6 +149,9 @@ class DetectionScenes(DetectionDataModule):
         self.image_size, self.crowd = image_size, Crowd((objects[0], objects[1]), tail=tail)
         self.split, self.percent, self.level = split, percent, level
         self.known = None if labelled_classes is None else list(range(labelled_classes))
+        if styles:
+            self.domains, self.domain_of = tuple(known_tasks(styles, tuple(STYLES), "styles")), _style_of
+        self.styles = list(styles)
         self.train: Sequence[AnnotatedImage] = []
         self.test: Sequence[AnnotatedImage] = []
 
@@ -154,7 +166,7 @@ class DetectionScenes(DetectionDataModule):
             records = [self._record(self.seed, k) for k in range(scenes + unlabelled)]
             self.train = self._sparse(records[:scenes]) + [without_labels(each) for each in records[scenes:]]
         if not self.test:
-            self.test = [self._record(self.seed + HELD_OUT_WORLD, k) for k in range(test_scenes)]
+            self.test = self._evaluated(test_scenes)
 
     @override
     def training_images(self) -> Sequence[AnnotatedImage]:
@@ -164,8 +176,18 @@ class DetectionScenes(DetectionDataModule):
     def evaluation_images(self) -> Sequence[AnnotatedImage]:
         return self.test
 
-    def _record(self, world: int, index: int) -> AnnotatedImage:
-        return scene_record(world, index, self.image_size, self.crowd, self.with_masks)
+    def _evaluated(self, count: int) -> list[AnnotatedImage]:
+        world = self.seed + HELD_OUT_WORLD
+        if not self.styles:
+            return [self._record(world, k) for k in range(count)]
+        return [
+            replace(self._record(world, k, style), image_id=f"{style}/{k}")
+            for style in self.domains
+            for k in range(count)
+        ]
+
+    def _record(self, world: int, index: int, style: str | None = None) -> AnnotatedImage:
+        return scene_record(world, index, self.image_size, self.crowd, self.with_masks, style)
 
     def _sparse(self, records: list[AnnotatedImage]) -> list[AnnotatedImage]:
         labels = np.concatenate([each.labels for each in records])
@@ -178,7 +200,13 @@ class DetectionScenes(DetectionDataModule):
         return [replace(each, removed=removed[images == k]) for k, each in enumerate(records)]
 
 
-def scene_record(world: int, index: int, size: int, crowd: Crowd, with_masks: bool = True) -> AnnotatedImage:
+def _style_of(image_id: int | str) -> str:
+    return str(image_id).partition("/")[0]
+
+
+def scene_record(
+    world: int, index: int, size: int, crowd: Crowd, with_masks: bool = True, style: str | None = None
+) -> AnnotatedImage:
     """Render a scene with the annotations of what can be recognised in it.
 
     Args:
@@ -187,14 +215,16 @@ def scene_record(world: int, index: int, size: int, crowd: Crowd, with_masks: bo
         size: side in pixels.
         crowd: how many objects and which.
         with_masks: whether to keep their masks.
+        style: to show it in, see ``datamodules.procedural.scenes.styles``; its own if None.
     """
     scene = render_crowd(world, index, size, crowd)
+    image = scene.image if style is None else in_style(scene, style, generator(world, index, STYLE))
     kept = np.nonzero(recognisable(scene))[0]
     masks = [scene.instances == n + 1 for n in kept]
     none = np.zeros(len(kept), bool)
     return AnnotatedImage(
         image_id=index,
-        read=Picture(scene.image),
+        read=Picture(image),
         size=(size, size),
         boxes=scene.boxes[kept],
         labels=scene.labels[kept],

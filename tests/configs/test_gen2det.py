@@ -116,3 +116,17 @@ def test_coco(fragment, mixing, tmp_path, monkeypatch):
     run = fit(tmp_path, *words, f"--data.synthetic.mixing={mixing}")
     assert run.trainer.global_step == 2
     assert "AP" in figures(run, "coco")
+
+
+def test_scenes_in_other_styles(tmp_path):
+    words = [CONFIG, *SCENES, "--data.synthetic.annotations=null"]
+    trained = fit(tmp_path, *words, "--test_after_fit=false")
+    run = cli.main(
+        [
+            *("test", CONFIG, "--config=experiments/gen2det/configs/styles.yaml", f"--runs_dir={tmp_path / 'runs'}"),
+            *(*SCENES, f"--ckpt_path={trained.run_folder / 'checkpoints' / 'last.ckpt'}"),
+        ]
+    )
+    with (run.run_folder / "results" / "domains.csv").open(newline="") as file:
+        methods = [row["method"] for row in csv.DictReader(file) if row["metric"] == "AP"]
+    assert methods == ["sketch", "grey", "weather", "cartoon", "mean"]

@@ -315,3 +315,22 @@ def test_the_command_line_names_mistakes(tmp_path, capsys, option):
     error = capsys.readouterr().err
     assert error.startswith(f"error: {option[2:].partition('=')[0]} is ")
     assert not (tmp_path / "new").exists()
+
+
+# ------------------------------------------------------------------------------------------- styles
+
+
+def test_scenes_in_other_styles_are_evaluated_and_not_trained_on():
+    plain, styled = ready(), ready(styles=["cartoon", "sketch"])
+    assert styled.domains == ("sketch", "cartoon")
+    assert [each.image_id for each in styled.test] == [f"{style}/{k}" for style in styled.domains for k in range(3)]
+    assert [styled.domain_of(each.image_id) for each in styled.test] == ["sketch"] * 3 + ["cartoon"] * 3
+    for own, shown in zip([*plain.test, *plain.test], styled.test, strict=True):
+        assert np.array_equal(own.boxes, shown.boxes)
+        assert np.array_equal(own.labels, shown.labels)
+        assert not np.array_equal(own.read(), shown.read())
+    for own, same in zip(plain.train, styled.train, strict=True):
+        assert np.array_equal(own.read(), same.read())
+    assert not hasattr(plain, "domain_of")
+    with pytest.raises(UserError, match=r"styles is .'tattoo'.; it has to name one or more of sketch, grey"):
+        DetectionScenes(styles=["tattoo"])
