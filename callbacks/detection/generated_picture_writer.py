@@ -22,6 +22,7 @@ from callbacks.results.prediction_writer import PredictionWriter
 from networks.inpainting import GroundedInpainter, Inpainted
 from visionscapes.errors import UserError
 from visionscapes.files import atomic_write, write_bytes, write_json
+from visionscapes.folder_lock import FolderLock, InUseError
 from visionscapes.json_lines import append_line, as_line, open_to_append, read_lines
 from visionscapes.processes import from_first, gather_objects, rank_and_world_size
 
@@ -52,10 +53,11 @@ class GeneratedPictureWriter(PredictionWriter):
 
     A picture is there whole or not at all, and one that is there is not made again: a run that was ended at any moment
     goes on when it is started with the same words, and leaves the same bytes. Pictures of another seed, of other
-    layouts or of another inpainter are not mixed with them.
+    layouts or of another inpainter are not mixed with them, and no second command writes there at the same time.
 
     Raises:
-        UserError: a module that gives something else, data without an output folder, or a folder with other things.
+        UserError: a module that gives something else, data without an output folder, a folder with other things, or
+            one that another command writes to.
     """
 
     needed = "generated pictures"
@@ -66,6 +68,7 @@ class GeneratedPictureWriter(PredictionWriter):
     def __init__(self) -> None:
         super().__init__()
         self._lines: IO[bytes] | None = None
+        self._lock: FolderLock | None = None
         self._began = 0.0
         self._inpainter: dict[str, Any] = {}
 
@@ -88,10 +91,19 @@ class GeneratedPictureWriter(PredictionWriter):
         self._inpainter = {"class": f"{type(inpainter).__module__}.{type(inpainter).__qualname__}"}
         self._inpainter["options"] = inpainter.options
         wanted = json.loads(json.dumps(data.identity | {"inpainter": self._inpainter}))
-        problem = from_first(_claim(data, wanted) if trainer.is_global_zero else None)
+        problem = from_first(self._claim(data, wanted) if trainer.is_global_zero else None)
         if problem is not None:
             raise UserError(problem)
         self._began = time.monotonic()
+
+    def _claim(self, data: Any, wanted: dict[str, Any]) -> str | None:
+        """Lock the folder and make it that of these pictures; return what speaks against it."""
+        data.folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = FolderLock(data.folder.path, remedy="name another folder as --data.output")
+        except InUseError as error:
+            return str(error)
+        return claim(data.folder, data.title, wanted)
 
     @override
     def accepts(self, outputs: Any) -> bool:
@@ -115,6 +127,7 @@ class GeneratedPictureWriter(PredictionWriter):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
+        self._release()
         super().on_exception(trainer, pl_module, exception)
 
     @override
@@ -123,6 +136,7 @@ class GeneratedPictureWriter(PredictionWriter):
         # Of the slowest process: the others wait for it.
         self._seconds = max(gather_objects(time.monotonic() - self._began))
         super().on_predict_end(trainer, pl_module)
+        self._release()
 
     @override
     def conclude(self, trainer: Trainer, records: Mapping[str, str]) -> str | None:
@@ -152,6 +166,11 @@ class GeneratedPictureWriter(PredictionWriter):
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def entry_of(batch: Mapping[str, Any], made: Inpainted, digest: str) -> dict[str, Any]:
@@ -295,9 +314,14 @@ def compared(records: Mapping[str, str], earlier: Any) -> str:
     return words
 
 
-def _claim(data: Any, wanted: dict[str, Any]) -> str | None:
-    """Make a folder that of these pictures, and return what speaks against it; called on the first process."""
-    folder = data.folder
+def claim(folder: Any, title: str, wanted: dict[str, Any]) -> str | None:
+    """Make a folder that of certain pictures, and return what speaks against it, in words; None if nothing does.
+
+    Args:
+        folder: of the pictures.
+        title: of the layouts' source.
+        wanted: what all pictures have in common.
+    """
     for unfinished in [*folder.path.glob(".*.partial"), *folder.images.rglob(".*.partial")]:
         unfinished.unlink()  # of a run that was killed
     if not folder.settings.is_file():
@@ -310,7 +334,7 @@ def _claim(data: Any, wanted: dict[str, Any]) -> str | None:
         versions = {name: _version(name) for name in LIBRARIES}
         settings = {
             **wanted,
-            "annotations": data.title,
+            "annotations": title,
             "versions": {name: version for name, version in versions.items() if version},
         }
         write_json(folder.settings, settings)

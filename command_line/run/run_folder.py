@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from command_line.run.job import Session, is_rank_zero, restarts, shared_name
-from command_line.run.run_lock import LOCK, InUseError, RunLock
 from visionscapes.errors import UserError
+from visionscapes.folder_lock import LOCK, FolderLock, InUseError
 
 # Set by the process that starts the other ranks of this machine, which are started with its environment.
 INHERITED = "VISIONSCAPES_RUN_FOLDER"
@@ -53,7 +53,7 @@ class ClaimedFolder:
 
     folder: Path
     resume: bool = False
-    lock: RunLock | None = None
+    lock: FolderLock | None = None
     temporary: bool = False
 
 
@@ -173,11 +173,11 @@ def _folder_of(session: Session, folder: Path, resume: bool) -> Path:
     return next(each for each in _numbered(folder) if _is_empty(each) or mine(each))
 
 
-def _locked(session: Session, folder: Path) -> RunLock:
+def _locked(session: Session, folder: Path) -> FolderLock:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # another command has just removed it, empty
-            return RunLock(folder, session.job, session.restart)
+            return FolderLock(folder, session.job, session.restart, remedy="take another --name")
 
 
 def _numbered(folder: Path) -> Iterator[Path]:

@@ -21,6 +21,7 @@ from tests.helpers.processes import two_processes
 from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.replicas_detection import make_coco_detection, make_lvis
 from visionscapes.errors import UserError
+from visionscapes.folder_lock import LOCK, FolderLock
 
 FAULTS = Faults(wrong_class=0.3, missing=0.3, extra=1.0, low_quality=0.5)
 
@@ -296,3 +297,18 @@ def test_other_modules_and_data_are_told_apart(tmp_path):
 
 def test_boxes_are_written_with_the_digits_that_they_have():
     assert xywh([0.1, 0.2, 10.1, 20.5]) == [0.1, 0.2, 10.0, 20.3]
+
+
+def test_one_command_at_a_time_in_a_folder(tmp_path):
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    unfinished = tmp_path / "out" / "images" / ".0-0.png.partial"
+    unfinished.write_bytes(b"of the other command, which is writing it")
+    other = FolderLock(tmp_path / "out")
+    with pytest.raises(UserError, match=r"out is in use by process \d+ .*: wait for its end, or name another folder"):
+        generate(tmp_path / "out")
+    assert unfinished.is_file()
+    other.release()
+    unfinished.unlink()
+    (tmp_path / "out" / "images").rmdir()
+    generate(tmp_path / "out")
+    assert not (tmp_path / "out" / LOCK).exists()  # and free for the next

@@ -1,4 +1,4 @@
-"""One command at a time in a run folder: who writes there holds a lock, and the next one is told who that is."""
+"""One command at a time in a folder: who writes there holds a lock, and the next one is told who that is."""
 
 import errno
 import fcntl
@@ -21,11 +21,11 @@ _guard = threading.Lock()
 
 
 class InUseError(UserError):
-    """Another command writes into the run folder."""
+    """Another command writes into the folder."""
 
 
-class RunLock:
-    """The lock of a run folder; held until `release` or the end of the process.
+class FolderLock:
+    """The lock of a folder that one command writes to; held until `release` or the end of the process.
 
     It is a record lock of POSIX on ``.lock``. The kernel takes it back when the process ends, however it ends, and
     hands it to no child, so that a loader's worker that outlives a killed run keeps nobody out. Network file systems
@@ -33,22 +33,23 @@ class RunLock:
     message alone, and is removed with the lock.
 
     Args:
-        folder: the run folder, which exists.
+        folder: that exists.
         job: name of the SLURM or torchrun job, None outside of one.
         restart: how often the job was requeued.
+        remedy: what the next one is told to do instead of waiting.
 
     Raises:
         InUseError: another command holds it.
         OSError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, job: str | None = None, restart: int = 0):
-        self._path = folder / LOCK
+    def __init__(self, folder: Path, job: str | None = None, restart: int = 0, *, remedy: str = "take another folder"):
+        self._path, self._remedy = folder / LOCK, remedy
         self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "restart": restart}
         self._holder["since"] = datetime.now().astimezone().isoformat(timespec="seconds")
         with _guard:
             if self._path in _held_here:
-                raise _in_use(folder, self._holder)
+                raise _in_use(folder, self._holder, remedy)
             _held_here.add(self._path)
         try:
             self._descriptor: int | None = self._take(folder)
@@ -92,10 +93,10 @@ class RunLock:
             holder = _holder_of(descriptor)
             if error.errno in HELD:
                 if not self._is_over(holder):
-                    raise _in_use(folder, holder) from None
+                    raise _in_use(folder, holder, self._remedy) from None
                 self._path.unlink(missing_ok=True)  # a new file, on which nobody has a lock
             elif holder.get("host") == self._holder["host"] and _lives(holder.get("pid")):
-                raise _in_use(folder, holder) from None
+                raise _in_use(folder, holder, self._remedy) from None
             else:
                 print(f"note: {folder} cannot be locked ({error.strerror}): see to it that no other command uses it")
 
@@ -123,9 +124,9 @@ def _lives(pid: Any) -> bool:
     return int(pid) != os.getpid()
 
 
-def _in_use(folder: Path, holder: Mapping[str, Any]) -> InUseError:
+def _in_use(folder: Path, holder: Mapping[str, Any], remedy: str) -> InUseError:
     who = "another command"
     if holder:
         job = f"{holder['job']}, " if holder.get("job") else ""
         who = f"{job}process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
-    return InUseError(f"{folder} is in use by {who}: wait for its end, or take another --name")
+    return InUseError(f"{folder} is in use by {who}: wait for its end, or {remedy}")

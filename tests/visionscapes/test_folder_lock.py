@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from command_line.run.run_lock import LOCK, InUseError, RunLock
+from visionscapes.folder_lock import LOCK, FolderLock, InUseError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from command_line.run.run_lock import RunLock
-lock = RunLock(Path(sys.argv[1]), *([sys.argv[2], int(sys.argv[3])] if sys.argv[2:] else []))
+from visionscapes.folder_lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]), *([sys.argv[2], int(sys.argv[3])] if sys.argv[2:] else []))
 if os.fork() == 0:
     time.sleep(60)  # a loader's worker, which outlives the run
     os._exit(0)
@@ -53,9 +53,11 @@ def holder(tmp_path):
 def test_the_second_is_told_who_is_first(tmp_path, holder):
     process = holder("job-42", "0")
     with pytest.raises(InUseError, match=rf"in use by job-42, process {process.pid} on \S+, since 20\S+: wait"):
-        RunLock(tmp_path)
+        FolderLock(tmp_path)
     with pytest.raises(InUseError):
-        RunLock(tmp_path, "job-42", 0)
+        FolderLock(tmp_path, "job-42", 0)
+    with pytest.raises(InUseError, match="or call yours another name"):
+        FolderLock(tmp_path, remedy="call yours another name")
 
 
 def test_a_crash_leaves_no_lock_even_while_its_children_live(tmp_path, holder):
@@ -64,42 +66,42 @@ def test_a_crash_leaves_no_lock_even_while_its_children_live(tmp_path, holder):
     process.wait()
     os.killpg(process.pid, 0)  # raises if the child is gone
     assert (tmp_path / LOCK).exists()
-    RunLock(tmp_path).release()
+    FolderLock(tmp_path).release()
     assert not (tmp_path / LOCK).exists()
 
 
 def test_a_requeued_job_takes_the_lock_that_a_dead_node_has_left(tmp_path, holder):
     """Some network file systems keep the locks of a node that has died; here its process stands for them."""
     holder("job-42", "0")
-    lock = RunLock(tmp_path, "job-42", 1)
+    lock = FolderLock(tmp_path, "job-42", 1)
     with pytest.raises(InUseError):
-        RunLock(tmp_path, "job-43", 1)
+        FolderLock(tmp_path, "job-43", 1)
     lock.release()
 
 
 def test_a_process_does_not_lock_twice_and_releases_once(tmp_path):
-    lock = RunLock(tmp_path)
+    lock = FolderLock(tmp_path)
     with pytest.raises(InUseError):
-        RunLock(tmp_path)
+        FolderLock(tmp_path)
     lock.release()
-    other = RunLock(tmp_path)
+    other = FolderLock(tmp_path)
     lock.release()
     with pytest.raises(InUseError):
-        RunLock(tmp_path)
+        FolderLock(tmp_path)
     other.release()
 
 
 def test_release_in_a_deleted_folder(tmp_path):
-    lock = RunLock(tmp_path)
+    lock = FolderLock(tmp_path)
     (tmp_path / LOCK).unlink()
     lock.release()
-    RunLock(tmp_path).release()  # the folder is free for the next command, and nothing is left in it
+    FolderLock(tmp_path).release()  # the folder is free for the next command, and nothing is left in it
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_without_a_holder_is_nobodys(tmp_path):
     (tmp_path / LOCK).write_text("{half")
-    lock = RunLock(tmp_path)
+    lock = FolderLock(tmp_path)
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
     lock.release()
     assert not (tmp_path / LOCK).exists()
@@ -116,10 +118,10 @@ def test_a_file_system_without_locks_is_told_and_a_living_process_respected(tmp_
     process = holder()
     refuse(monkeypatch)
     with pytest.raises(InUseError, match=f"process {process.pid}"):
-        RunLock(tmp_path)
+        FolderLock(tmp_path)
     process.kill()
     process.wait()
-    RunLock(tmp_path).release()
+    FolderLock(tmp_path).release()
     assert "cannot be locked (No locks available)" in capsys.readouterr().out
 
 
@@ -127,7 +129,7 @@ def take_and_count(folder: str, counted: str) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         try:
-            lock = RunLock(Path(folder))
+            lock = FolderLock(Path(folder))
         except InUseError:
             continue
         number = Path(counted).read_text()
