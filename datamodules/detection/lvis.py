@@ -11,9 +11,10 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.inputs import Inputs
 from datamodules.common.reports import compare_count, first_names
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.coco_files import annotation_file
+from datamodules.detection.coco_files import annotation_file, without_size
 from datamodules.detection.coco_json import read_annotations
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
+from datamodules.detection.orientations import check_orientations
 from datamodules.detection.picture_places import locate_pictures, refuse_outside, usual_folders, without_missing
 from datamodules.detection.prediction import categories_in
 from datamodules.detection.records import CocoRecords, records
@@ -182,7 +183,12 @@ class LVISDetection(DetectionDataModule):
         elif absent.any():
             refuse_outside(coco, absent)
             raise self._not_found(first_names([Path(each) for each in np.array(paths)[absent].tolist()], self.root))
-        return records(coco, paths, f"LVIS v1 {part}", evaluated=part == "val")
+        found = records(coco, paths, f"LVIS v1 {part}", evaluated=part == "val")
+        if len(coco.image_ids) != PUBLISHED_IMAGES[part]:  # whose annotations are of the stored pixels
+            check_orientations(
+                paths, found.coco.sizes, f"LVIS v1 {part}", upright=False, unstated=without_size(coco), option=""
+            )
+        return found
 
     def _not_found(self, missing: str | Path) -> DatasetNotFoundError:
         return DatasetNotFoundError(

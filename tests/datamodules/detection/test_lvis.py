@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.detection.lvis import LVISDetection, repeat_factors
@@ -175,3 +176,21 @@ def test_what_is_missing_is_left_out_on_request_and_counted(root, caplog):
     assert [each.image_id for each in data.training_images()] == [25, 30, 34]
     assert [len(each.labels) for each in data.training_images()] == [0, 0, 2]
     assert "LVIS v1 train: left out 1 of 4 pictures: they are not there" in caplog.text
+
+
+def test_turned_pictures_are_told_at_setup(root, caplog):
+    path = root / "train2017" / "000000000009.jpg"
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 3
+        image.save(path, exif=exif)
+    ready(root)
+    assert "LVIS v1 train: of 1 of 4 pictures, such as 000000000009.jpg, EXIF says to turn them" in caplog.text
+
+
+def test_a_picture_of_another_size_than_its_annotations_is_found_before_training(root):
+    path = root / "train2017" / "000000000009.jpg"
+    with Image.open(path) as image:
+        image.resize((image.width // 2, image.height // 2)).save(path)
+    with pytest.raises(UserError, match=r"000000000009\.jpg"):
+        ready(root)
