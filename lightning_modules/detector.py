@@ -185,7 +185,7 @@ class Detector(Method):
 
     def exportable(self) -> list[Exportable]:
         """Return what of the detector is exported, see ``lightning_modules.detector_exporting``."""
-        return exported_detector(self.detector, self.export_size, [str(each["name"]) for each in self.categories])
+        return exported_detector(self.detector, self.export_size, self.categories)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Return the detector's own losses by name, those of the same name over its levels summed.

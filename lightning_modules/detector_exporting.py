@@ -1,7 +1,7 @@
 """Detectors as networks of their own: to the raw outputs of their heads, which Python decodes, and end to end."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -195,13 +195,15 @@ def _by_exported(box_heads: Sequence[Call]) -> Callable[..., dict[str, Any]]:
     return forward
 
 
-def exported_detector(detector: Any, size: tuple[int, int], classes: Sequence[str]) -> list[Exportable]:
+def exported_detector(
+    detector: Any, size: tuple[int, int], categories: Sequence[Mapping[str, Any]]
+) -> list[Exportable]:
     """Return what of a detector is exported: raw heads, the second stage where there is one, and the whole.
 
     Args:
         detector: of mmdet, on the CPU, in evaluation mode.
         size: height and width in pixels of pictures where they cannot vary.
-        classes: names of the classes, empty if they are not known.
+        categories: "id" and "name" of the classes, by label; empty if they are not known.
 
     Raises:
         UserError: a detector without boxes of its own, such as Mask2Former, or one that has learned its proposals.
@@ -222,7 +224,8 @@ def exported_detector(detector: Any, size: tuple[int, int], classes: Sequence[st
         if isinstance(each, Tensor)
     ]
     about = {
-        **({"classes": list(classes)} if classes else {}),
+        **({"classes": [str(each["name"]) for each in categories]} if categories else {}),
+        **({"category_ids": [each["id"] for each in categories]} if categories else {}),
         "detector": type(detector).__name__,
         "padding": f"to the right and below, to multiples of {multiple}, with the mean colour",
         "mean_colour": mean_colour(network),

@@ -103,7 +103,7 @@ class PredictedFilm:
         """Return what every JSON says of a video, and of the module that made it."""
         return {
             "output": self.path.name,
-            "size": list(self.size),
+            "size": [side + side % 2 for side in self.size],  # as `VideoWriter` makes them even
             "rate": round(batch["rate"], 4),
             "steady_rate": bool(batch["steady"]),
             **batch["counts"],

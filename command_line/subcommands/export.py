@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ def export(
         "code": git_state(ROOT),
         "versions": versions(),
         **classes_of(built.datamodule),
+        **preparation_of(built.datamodule),
     }
     formats = FORMATS if format == "both" else (format,)
     written = export_networks(module, folder, formats=formats, opset=opset, about=about)
@@ -75,3 +77,19 @@ def classes_of(data: Any) -> dict[str, Any]:
     names = getattr(data, "classes", None)
     known = isinstance(names, Sequence) and not isinstance(names, str) and all(isinstance(name, str) for name in names)
     return {"classes": list(names)} if known and names else {}
+
+
+def preparation_of(data: Any) -> dict[str, Any]:
+    """Return how pictures were prepared for the module, under "prepared"; nothing where the data do not tell.
+
+    Args:
+        data: whose options, such as the shorter side in pixels, ``predict`` prepares pictures by.
+    """
+    try:
+        inputs = getattr(data, "inputs", None)
+    except UserError:  # of files that are not here
+        return {}
+    if not is_dataclass(inputs) or isinstance(inputs, type):
+        return {}
+    options = {name: value for name, value in vars(inputs).items() if value is not None and name != "classes"}
+    return {"prepared": {"as": type(inputs).__name__, **options}}

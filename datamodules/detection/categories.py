@@ -87,9 +87,10 @@ def aligned(coco: CocoAnnotations, reference: CocoAnnotations) -> CocoAnnotation
             f"{coco.path} has annotations of {_some(unknown)}, which {reference.path} does not define{reason}: give "
             "files of the same classes, or take these annotations out"
         )
-    report("%s and %s define other categories (%d and %d, %d of them by the same name and id); they are matched by "
-           "name%s", reference.path, coco.path, len(others), len(ids), len(set(pairs[0]) & set(pairs[1])),
-           " and id" if repeated else "")  # fmt: skip
+    if coco.path != reference.path:  # one file, some of whose categories were left out
+        report("%s and %s define other categories (%d and %d, %d of them by the same name and id); they are matched by "
+               "name%s", reference.path, coco.path, len(others), len(ids), len(set(pairs[0]) & set(pairs[1])),
+               " and id" if repeated else "")  # fmt: skip
     return _relabelled(
         coco,
         places,

@@ -138,6 +138,18 @@ def read_with_content(
         raise file.error(problem) from problem
 
 
+def categories_of(coco: CocoAnnotations, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all that a file says of its categories, by label, with the ids as they were read.
+
+    Args:
+        coco: annotations of the file, with all of its categories.
+        content: of the file.
+    """
+    order = _by_number(_ids("categories", content["categories"])).tolist()
+    ids = coco.category_ids.tolist()
+    return [content["categories"][place] | {"id": number} for place, number in zip(order, ids, strict=True)]
+
+
 def _content(file: JsonFile, columns: AnnotationColumns) -> dict[str, Any]:
     """Return what stands in the file beside the annotations, which go into ``columns``.
 

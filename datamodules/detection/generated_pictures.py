@@ -30,7 +30,7 @@ from datamodules.common.inputs import Inputs, find_inputs
 from datamodules.common.loading import as_it_is
 from datamodules.common.reports import report
 from datamodules.detection.annotations import AnnotatedImage
-from datamodules.detection.coco_json import read_with_content
+from datamodules.detection.coco_json import categories_of, read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.evidence import EvidenceStore
 from datamodules.detection.generated import GeneratedFolder, layout_of
@@ -113,11 +113,15 @@ class GeneratedPictures(LightningDataModule):
         paths, absent = locate_pictures(coco, [self.folder.images])
         if absent.any():
             raise self._not_found(paths[int(np.flatnonzero(absent)[0])])
-        by_id = {each["id"]: each for each in content["categories"]}
-        self.categories = [by_id[number] for number in coco.category_ids.tolist()]
+        self.categories = categories_of(coco, content)
         self.records = records(coco, paths, str(self.folder.annotations), evaluated=True)
         self.digests = {entry["name"]: entry["sha256"] for entry in read_entries(self.folder.manifest)}
         self.real_pictures = evenly(self._real(), self.most_real)
+
+    @property
+    def used_labels(self) -> list[int]:
+        """The labels that annotations are of, ascending; none before ``setup``."""
+        return [] if self.records is None else np.unique(self.records.coco.labels).tolist()
 
     @override
     def predict_dataloader(self) -> DataLoader:

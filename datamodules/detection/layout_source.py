@@ -16,7 +16,7 @@ from datamodules.common.reports import first_names
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.categories import tell_categories
 from datamodules.detection.coco_files import without_size
-from datamodules.detection.coco_json import read_with_content
+from datamodules.detection.coco_json import categories_of, read_with_content
 from datamodules.detection.datamodule import DetectionDataModule
 from datamodules.detection.orientations import check_orientations
 from datamodules.detection.picture_places import locate_pictures, refuse_outside, without_missing
@@ -89,8 +89,7 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
         skip = "Leave out what is missing with --data.init_args.skip_missing=true"
         raise not_found(folder, first_names(missing, folder), skip)
     coco, paths = without_missing(coco, paths, absent, str(path), folder)
-    by_id = {str(each["id"]): each for each in content["categories"]}
-    categories = [by_id[str(number)] for number in coco.category_ids.tolist()]
+    categories = categories_of(coco, content)
     found = records(coco, paths, str(path), evaluated=False)
     unstated = without_size(coco)
     check_orientations(paths, found.coco.sizes, str(path), upright=False, unstated=unstated, option="")

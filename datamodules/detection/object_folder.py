@@ -36,7 +36,7 @@ class ObjectFolder(ObjectPictures):
     @override
     def draw(self, name: str, size: tuple[int, int], rng: np.random.Generator) -> ObjectPicture:
         if name not in self._paths:
-            known = ", ".join(sorted(self._paths)[:5])
+            known = ", ".join(sorted(each for each in self._paths if "/" not in each)[:5])
             raise UserError(f"{self.folder} has no pictures of {name!r} ({known}): put some into {self.folder}/{name}")
         path = self._paths[name][int(rng.integers(len(self._paths[name])))]
         whole = read_image(path, upright=True, remedy="Replace or remove the file")
@@ -49,7 +49,9 @@ class ObjectFolder(ObjectPictures):
         found: dict[str, list[Path]] = defaultdict(list)
         root = Path(self.folder).expanduser()
         for path in find_images(root, name="The folder of objects", expected=TREE):
-            found[path.relative_to(root).parts[0]].append(path)
+            folders = path.relative_to(root).parts[:-1]
+            for depth in range(1, len(folders) + 1):  # names of classes may have slashes
+                found["/".join(folders[:depth])].append(path)
         return dict(found)
 
 

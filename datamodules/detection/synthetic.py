@@ -80,15 +80,16 @@ def with_labels_of(coco: CocoAnnotations, classes: Sequence[str]) -> CocoAnnotat
     """Return annotations with the labels that their classes have among those of the real pictures.
 
     Raises:
-        UserError: there are others.
+        UserError: annotations are of others.
     """
     places = {name: label for label, name in enumerate(classes)}
-    if unknown := [name for name in coco.classes if name not in places]:
+    labels = np.array([places.get(name, -1) for name in coco.classes], np.int64)
+    if unknown := [coco.classes[label] for label in np.unique(coco.labels).tolist() if labels[label] < 0]:
         raise UserError(
-            f"{coco.path} has the class {unknown[0]!r}, which the real pictures do not have ({', '.join(classes[:5])}"
-            f"{', ...' if len(classes) > 5 else ''}): generate from the annotations that you train on"
+            f"{coco.path} has objects of the class {unknown[0]!r}, which the real pictures do not have "
+            f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): generate from the annotations that you "
+            "train on"
         )
-    labels = np.array([places[name] for name in coco.classes], np.int64)
     return replace(coco, labels=labels[coco.labels], classes=tuple(classes))
 
 

@@ -121,7 +121,7 @@ class GeneratedPictureFilter(LightningModule):
                 "compare with, --data.images=<folder>"
             )
         if self.judge is not None:
-            self._labels = self._matched([str(each["name"]) for each in data.categories])
+            self._labels = self._matched([str(each["name"]) for each in data.categories], data.used_labels)
 
     @override
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -257,8 +257,13 @@ class GeneratedPictureFilter(LightningModule):
             "kept": float(np.mean(hard)) if hard else None,
         }
 
-    def _matched(self, names: Sequence[str]) -> dict[int, int]:
-        """Return the detector's label of every label of the generated pictures, by name where names are known."""
+    def _matched(self, names: Sequence[str], used: Sequence[int]) -> dict[int, int]:
+        """Return the detector's label of every label of the generated pictures, by name where names are known.
+
+        Args:
+            names: of the classes of the generated pictures, by label.
+            used: labels that annotations are of; of others the detector need not know.
+        """
         assert self.judge is not None
         known = [str(each["name"]) for each in self.judge.categories] or list(
             getattr(self.inputs, "classes", None) or []
@@ -267,7 +272,7 @@ class GeneratedPictureFilter(LightningModule):
             return {}
         if not known and self.judge.num_classes == len(names):
             return {label: label for label in range(len(names))}
-        unknown = [name for name in names if name not in known]
+        unknown = [names[label] for label in used if names[label] not in known]
         if unknown or not known:
             told = (
                 f"{len(unknown)} of them, such as {unknown[0]!r}, are not among its own" if known else "it has others"
@@ -277,4 +282,4 @@ class GeneratedPictureFilter(LightningModule):
                 "one that was trained on the real pictures, or compare places alone, --model.class_aware=false"
                 f"{WITHOUT_LOSSES if self.feedback.measures else ''}"
             )
-        return {label: known.index(name) for label, name in enumerate(names)}
+        return {label: known.index(name) for label, name in enumerate(names) if name in known}

@@ -113,7 +113,12 @@ def exported_grit(module: PairedTranslation) -> list[Exportable]:
         for place, shape in enumerate(generator.noise_shapes() if getattr(module, "noise", False) else ())
     }
     parts = (
-        {"reconstruction": "I_rec of Eq. 5.1 in [-1, 1]", "residual": "I_res of Eq. 5.1"} if generator.residual else {}
+        {
+            "reconstruction": "I_rec of Eq. 5.1; [-1, 1] is black to white, and it may go beyond",
+            "residual": "I_res of Eq. 5.1",
+        }
+        if generator.residual
+        else {}
     )
     return translation(module, GRITTranslator(generator, module.classes), noise, parts)
 

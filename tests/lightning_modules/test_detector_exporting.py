@@ -23,7 +23,9 @@ FAMILIES = ["RetinaNet", "FCOS", "YOLOX", "Faster R-CNN", "Cascade R-CNN", "Cent
 
 def parts_of(family: str) -> tuple:
     detector = DETECTORS[family]()
-    return detector, {part.name: part for part in exported_detector(detector, SIZE, ["a", "b"])}
+    return detector, {
+        part.name: part for part in exported_detector(detector, SIZE, [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}])
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,6 +67,7 @@ def test_the_module_offers_its_detector_with_names_and_size():
     assert list(parts) == ["detector_heads", "detector_boxes", "detector"]
     assert parts["detector"].inputs["images"].shape == (1, 3, 128, 224), "the next multiples of 32"
     assert parts["detector"].about["classes"] == ["cat", "dog"]
+    assert parts["detector_heads"].about["category_ids"] == [each["id"] for each in module.categories]
     assert parts["detector"].optional
     assert isinstance(parts["detector_heads"].network, RawHeads)
 

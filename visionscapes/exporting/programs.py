@@ -199,11 +199,10 @@ def _renamed(size: Any, names: Mapping[str, str]) -> Any:
     text = size if isinstance(size, str) else getattr(size, "value", size)
     if not isinstance(text, str):
         return text
-    for name in names.values():
+    for symbol, name in names.items():
         if name.startswith("("):
-            text = re.sub(
-                rf"\b{name[name.index('//') + 2 : -1]}\*({'|'.join(names)})\b", name[1 : name.index("//")], text
-            )
+            known, multiple = name[1:-1].split("//")
+            text = re.sub(rf"\b{multiple}\*{symbol}\b", known, text)
     return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), text)
 
 

@@ -52,6 +52,12 @@ class Damage:
         return bool(self.packets or self.stamps or self.silence)
 
 
+def frames_missing(packets: int, of: str) -> str:
+    """Return in words that some packets, one or more, of a file could not be read."""
+    pieces = "1 packet" if packets == 1 else f"{packets} packets"
+    return f"{pieces} of {of} could not be read: frames are missing there; copy or convert it again"
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open a file of video or sound; errors of PyAV within the block become those of a clip.

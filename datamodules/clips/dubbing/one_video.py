@@ -18,7 +18,7 @@ from datamodules.clips.faces.face_options import FaceOptions
 from datamodules.clips.faces.tracks import track_faces
 from datamodules.clips.video_chunks import Batch, PassingTimes, added, in_order
 from visionscapes.checks import Bounds, ImageSize, NonNegativeFloat, check_options
-from visionscapes.media.containers import Damage
+from visionscapes.media.containers import Damage, frames_missing
 from visionscapes.media.errors import ClipError
 from visionscapes.media.video import VideoInfo, probe, timed_pictures
 from visionscapes.processes import is_first
@@ -114,6 +114,8 @@ class VideoToDub:
             sound = self.sound()
         with added(seconds, "faces"):
             faces, schedule, damage = self._first_pass(sound)
+        if damage.packets:
+            print(f"warning: {frames_missing(damage.packets, str(self.path))}", flush=True)
         size = max(size, -(-len(schedule) // most))
         pictures = in_order(self.path, schedule.sources)
         for first in range(0, len(schedule), size):

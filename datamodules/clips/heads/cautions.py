@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from datamodules.clips.heads.motion import RATE, HeadMotion
 from networks.faces.landmarks import leaning_by, mouth_opening, turned_by
+from visionscapes.media.containers import frames_missing
 
 Float = NDArray[np.float32]
 MOST_TURNED = 45.0  # degrees to a side
@@ -83,10 +84,7 @@ def about_motion(motion: HeadMotion) -> list[str]:
             " else from there on; cut the driver to one shot"
         )
     if motion.damaged:
-        said.append(
-            f"{motion.damaged} {'packet' if motion.damaged == 1 else 'packets'} of the driver could not be read: frames"
-            " are missing there; copy or convert it again"
-        )
+        said.append(frames_missing(motion.damaged, "the driver"))
     if track.most_faces > 1:
         said.append(f"the driver shows up to {track.most_faces} faces at once: one is followed; {CHOOSE}")
     if motion.guessed_rate:

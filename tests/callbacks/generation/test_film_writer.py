@@ -41,6 +41,14 @@ def test_a_film_appears_when_it_is_finished_with_what_it_took(tmp_path):
     assert (written["frames"], written["who"], written["knows_drawn_faces_only"]) == (3, "me", True)
 
 
+def test_the_size_that_is_told_is_that_of_the_file(tmp_path):
+    one = PredictedFilm(tmp_path / "a.mp4", (31, 15), batch(), crf=14, preset="veryfast")
+    one.write((each[:15, :31] for each in pictures()), batch(), "painting")
+    written = one.finish(batch(), one.about(batch(), SimpleNamespace()))
+    info = probe(tmp_path / "a.mp4")
+    assert written["size"] == [info.width, info.height] == [32, 16]
+
+
 def test_a_film_that_is_given_up_leaves_nothing(tmp_path):
     one = film(tmp_path)
     one.write(pictures(), batch(), "painting")

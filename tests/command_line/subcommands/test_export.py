@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import cli
-from command_line.subcommands.export import choose_size, classes_of, export
+from command_line.subcommands.export import choose_size, classes_of, export, preparation_of
 from command_line.subcommands.table import OWN
+from datamodules.detection.scenes import DetectionScenes
 from tests.helpers.exported import Blurred, part
 from tests.helpers.tiny import TinyModule
 from tests.helpers.tiny_runs import ROOT, TINY, manifest, weights
@@ -107,3 +108,11 @@ def test_names_of_classes_are_those_that_the_data_know():
     assert classes_of(Data()) == {"classes": ["cat", "dog"]}
     Data.classes = 19
     assert classes_of(Data()) == classes_of(None) == {}
+
+
+def test_how_pictures_are_prepared_is_told():
+    data = DetectionScenes(scenes=2, test_scenes=1, image_size=48)
+    told = preparation_of(data)["prepared"]
+    assert (told["as"], told["size"], told["longest"]) == ("GivenScenes", data.inputs.size, data.inputs.longest)
+    assert "classes" not in told
+    assert preparation_of(None) == {}

@@ -43,6 +43,7 @@ def test_categories_are_matched_by_name_with_all_that_refers_to_them(lvis, caplo
     back = np.array([1, -1, 0, 2])
     other = replace(
         kept,
+        path=kept.path.with_name("other.json"),
         category_ids=np.array([5, 6, 7]),
         classes=tuple(lvis.classes[label] for label in order),
         frequencies=tuple(lvis.frequencies[label] for label in order),
@@ -59,6 +60,12 @@ def test_categories_are_matched_by_name_with_all_that_refers_to_them(lvis, caplo
         "define other categories (4 and 3, 0 of them by the same name and id); they are matched by name" in caplog.text
     )
     assert aligned(lvis, lvis) is lvis
+
+
+def test_nothing_is_told_of_a_file_beside_itself(lvis, caplog):
+    without = without_unused(lvis, used_categories(lvis))
+    assert names(aligned(lvis, without)) == names(lvis)
+    assert "define other categories" not in caplog.text
 
 
 def test_of_categories_of_one_name_the_ids_have_to_agree(lvis):

@@ -62,6 +62,22 @@ def test_categories_keep_what_the_file_says_of_them(tmp_path):
     assert [each["frequency"] for each in module.categories] == [each["frequency"] for each in source.categories]
 
 
+def test_ids_that_are_written_as_fractions_are_whole(coco):
+    whole = of_files(coco)
+
+    def change(content):
+        for each in content["categories"]:
+            each["id"] = float(each["id"])
+        for each in content["annotations"]:
+            each["category_id"] = float(each["category_id"])
+
+    edit_json(coco / "annotations" / "instances_train2017.json", change)
+    fractions = of_files(coco)
+    assert fractions.categories == whole.categories
+    assert all(isinstance(each["id"], int) for each in fractions.categories)
+    assert digest_of(fractions)[0] == digest_of(whole)[0]
+
+
 def test_scenes_need_no_files():
     source = source_of(DetectionScenes(scenes=3, test_scenes=1, image_size=48, batch_size=1))
     assert source.names == ["0", "1", "2"]

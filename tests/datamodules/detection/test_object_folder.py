@@ -69,3 +69,9 @@ def test_a_picture_that_cannot_be_read_is_named(folder):
     (folder / "empty" / "a.png").write_bytes(b"none")
     with pytest.raises(UserError, match=r"a\.png: its content is not an image"):
         draw(folder, "empty")
+
+
+def test_names_of_classes_may_have_slashes(folder):
+    assert draw(folder, "dog/more").background[0, 0].tolist() == pytest.approx([0, 150, 0], abs=2)
+    with pytest.raises(UserError, match="has no pictures of 'dog/less'"):
+        draw(folder, "dog/less")

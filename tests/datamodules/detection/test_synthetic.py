@@ -6,6 +6,7 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.detection.scenes import NAMES
 from datamodules.detection.synthetic import SyntheticPictures
 from tests.helpers.generated_pictures import SIZE, write_generated
+from tests.helpers.replicas_detection import edit_json
 from visionscapes.errors import UserError
 
 
@@ -61,8 +62,11 @@ def test_other_classes_and_missing_files_are_told(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r"gen2det_generate\.yaml"):
         scenes(tmp_path / "filtered.json").train_dataloader()
     path = write_generated(tmp_path / "one", names=("zebra", *NAMES[1:]))
-    with pytest.raises(UserError, match="has the class 'zebra', which the real pictures do not have"):
+    with pytest.raises(UserError, match="has objects of the class 'zebra', which the real pictures do not have"):
         scenes(path).train_dataloader()
+    ghost = {"id": 99, "name": "ghost"}
+    unused = edit_json(write_generated(tmp_path / "unused"), lambda content: content["categories"].append(ghost))
+    assert scenes(unused).train_dataloader()
     path = write_generated(tmp_path / "two")
     (tmp_path / "two" / "images" / "003.png").unlink()
     with pytest.raises(DatasetNotFoundError, match=r"003\.png"):

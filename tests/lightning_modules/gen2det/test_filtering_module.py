@@ -51,17 +51,24 @@ def batch():
 @pytest.mark.parametrize(("names", "seen"), [(["cat", "dog"], [0.0, 0.7]), (["dog", "cat"], [0.7, 0.0])])
 def test_classes_are_matched_by_name(names, seen):
     module = judged_by(Judge([{"id": 5, "name": "cat"}, {"id": 2, "name": "dog"}]))
-    module._labels = module._matched(names)
+    module._labels = module._matched(names, [0, 1])
     (found,) = module.predict_step(batch(), 0)
     assert found.seen.tolist() == pytest.approx(seen)
 
 
 def test_without_names_as_many_classes_are_enough_and_others_are_refused():
-    assert judged_by(Judge([]))._matched(["cat", "dog"]) == {0: 0, 1: 1}
+    assert judged_by(Judge([]))._matched(["cat", "dog"], [0, 1]) == {0: 0, 1: 1}
     for judge in (Judge([], num_classes=3), Judge([{"id": 1, "name": "cat"}])):
         with pytest.raises(UserError, match="other classes"):
-            judged_by(judge)._matched(["cat", "dog"])
-    assert judged_by(Judge([], num_classes=3), class_aware=False)._matched(["cat", "dog"]) == {}
+            judged_by(judge)._matched(["cat", "dog"], [0, 1])
+    assert judged_by(Judge([], num_classes=3), class_aware=False)._matched(["cat", "dog"], [0, 1]) == {}
+
+
+def test_a_class_that_no_annotation_is_of_need_not_be_known():
+    judge = judged_by(Judge([{"id": 1, "name": "dog"}]))
+    assert judge._matched(["ghost", "dog"], [1]) == {1: 0}
+    with pytest.raises(UserError, match="'ghost'"):
+        judge._matched(["ghost", "dog"], [0, 1])
 
 
 def test_scores_of_real_and_generated_pictures_are_the_same_ones():
@@ -93,7 +100,7 @@ def measuring(names=("cat", "dog"), **options):
 @torch.no_grad()
 def test_losses_are_those_of_the_boxes_in_the_picture_that_the_detector_sees():
     module = measuring()
-    module._labels = module._matched(["dog", "cat"])
+    module._labels = module._matched(["dog", "cat"], [0, 1])
     image = drawn_batch([TWO], (64, 64))["image"][0]
     given = batch() | {"layout": ["a"], "size": [(32, 16)]}
     given["detect"] = detect_batch([Image.fromarray(image.permute(1, 2, 0).numpy())], 64, 64)
@@ -181,9 +188,9 @@ def test_losses_need_a_detector_and_its_classes():
     with pytest.raises(UserError, match=r"--model\.instances=false, and no losses, --model\.feedback\.losses=false"):
         GeneratedPictureFilter(instances=False, feedback=Feedback(losses=True))
     module = measuring(class_aware=False)
-    assert module._matched(["dog", "cat"]) == {0: 7, 1: 3}
+    assert module._matched(["dog", "cat"], [0, 1]) == {0: 7, 1: 3}
     with pytest.raises(UserError, match=r"other classes .* and no losses, --model\.feedback\.losses=false"):
-        module._matched(["dog", "owl"])
+        module._matched(["dog", "owl"], [0, 1])
 
 
 def test_a_detector_that_cannot_be_asked_for_losses_is_refused_at_once(tmp_path):

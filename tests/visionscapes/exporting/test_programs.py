@@ -36,6 +36,20 @@ def test_what_is_a_multiple_is_named_as_it_is():
     assert "width" in programs.output_shapes(followed, offered)[0][3]
 
 
+def test_two_sides_that_are_multiples_of_one_number_keep_their_names(tmp_path):
+    import onnx
+
+    from tests.helpers.exported import SIZES
+    from visionscapes.exporting.parts import Size
+
+    sides = {"height": Size(8, (12, 4), multiple=4), "width": Size(12, (8, 16), multiple=4)}
+    offered = part(torch.nn.AvgPool2d(2), sizes={**SIZES, **sides})
+    programs.write_onnx(programs.to_program(offered), offered, tmp_path / "a.onnx", about={})
+    (given,) = onnx.load(tmp_path / "a.onnx").graph.input
+    sizes = [size.dim_param or size.dim_value for size in given.type.tensor_type.shape.dim]
+    assert sizes == ["batch", 3, "height", "width"]
+
+
 def test_a_program_is_written_and_read(program, tmp_path):
     offered, followed = program
     programs.write_program(followed, tmp_path / "a.pt2", {"method": "Blurred"})

@@ -150,3 +150,15 @@ def test_what_cannot_be_dubbed_is_told(tmp_path, talk):
         chunks(talk, most_turned=0.001)
     with pytest.raises(UserError, match=r"HowToDub\.fade is -1"):
         HowToDub(32, fade=-1)
+
+
+def test_frames_that_are_missing_are_told(tmp_path, capsys):
+    video = video_of(tmp_path / "a.mp4", person(1, 50))
+    content = bytearray(video.read_bytes())
+    middle = slice(len(content) // 3, len(content) // 2)
+    content[middle] = bytes(middle.stop - middle.start)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(content)
+    batches = chunks(damaged, video)
+    assert batches[-1]["counts"]["damaged_packets"] > 0
+    assert "damaged.mp4 could not be read: frames are missing there" in capsys.readouterr().out
