@@ -89,6 +89,7 @@ class DetectionScenes(DetectionDataModule):
         styles: in which the scenes to evaluate on are shown, each in all of them, as "sketch", "grey", "weather" or
             "cartoon": what COCO-O is to COCO. Pictures are then called "<style>/<number of the scene>", and ``domains``
             and ``domain_of`` tell styles apart for ``callbacks.DomainEvaluation``. In their own alone if empty.
+        test_size: side in pixels to which scenes to evaluate on are resized; their own if None.
 
     Raises:
         UserError: a number below its least, an unknown style, or a split without its percent or level, or the other
@@ -123,17 +124,19 @@ class DetectionScenes(DetectionDataModule):
         skip_unreadable: bool = False,
         synthetic: SyntheticPictures = SyntheticPictures(),
         styles: list[str] = [],  # noqa: B006
+        test_size: PictureSide | None = None,
     ):
         check_options(DetectionScenes, locals())
         sizes = [image_size] if train_sizes is None else train_sizes
-        longest = 2 * max([*sizes, image_size])
+        test_size = image_size if test_size is None else test_size
+        longest = 2 * max([*sizes, image_size, test_size])
         super().__init__(
             batch_size,
             num_workers,
             seed,
             train_sizes=sizes,
             longest=longest,
-            test_size=image_size,
+            test_size=test_size,
             with_masks=with_masks,
             second_view=second_view,
             pictures=pictures,

@@ -334,3 +334,15 @@ def test_scenes_in_other_styles_are_evaluated_and_not_trained_on():
     assert not hasattr(plain, "domain_of")
     with pytest.raises(UserError, match=r"styles is .'tattoo'.; it has to name one or more of sketch, grey"):
         DetectionScenes(styles=["tattoo"])
+
+
+def test_scenes_to_evaluate_on_can_be_enlarged():
+    """What is found is compared in pixels of the scene itself."""
+    data = ready(batch_size=3, test_size=96)
+    (batch,) = data.val_dataloader()
+    assert [each.shape for each in batch["image"]] == [(3, 96, 96)] * 3
+    assert [each.tolist() for each in batch["size"]] == [[64, 64]] * 3
+    for boxes, truth, own in zip(batch["boxes"], batch["truth"], data.test, strict=True):
+        assert torch.equal(boxes, 1.5 * truth["boxes"])
+        assert np.array_equal(truth["boxes"].numpy(), own.boxes)
+    assert data.test_size == 96
