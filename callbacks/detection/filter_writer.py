@@ -60,11 +60,12 @@ class FilterWriter(PredictionWriter):
       where none passes, of those that the detector does not see; for ``--data.drawn.weights`` of another generation.
 
     In the run folder pictures/dropped_pictures.png and pictures/dropped_annotations.png, sorted by score (Figures 7.4
-    and 7.5), and results/filter.csv: shares that are kept, and precision and recall where they are known.
+    and 7.5), and results/filter.csv: shares that are kept, and precision and recall where they are known. Where losses
+    are measured, pictures/kept_by_loss.png shows annotations that are kept from the hardest to the easiest.
 
     Args:
         early: pictures after which counts are printed, with a hint where little passes.
-        shown: dropped ones that are drawn at most.
+        shown: annotations or pictures that are drawn at most.
 
     Raises:
         UserError: an option is out of its bounds; a module that gives something else; nothing is left at all.
@@ -216,7 +217,8 @@ class FilterWriter(PredictionWriter):
                 f"  {good} of {amount(len(pictures), 'picture')} have a {score} of {decided['tau_a']:.4g} or more"
             )
         if COPY in counts:
-            lines.append(f"  {sum(decided['kept'])} of them are chosen among the copies of their real pictures")
+            chosen = sum(decided["kept"])
+            lines.append(f"  {chosen} of {amount(good, 'picture')} are chosen among the copies of their real ones")
         steps, last = [], before
         for step, words in STEP_WORDS.items():
             now = sum(counts.get(step, [last]))
@@ -250,18 +252,22 @@ class FilterWriter(PredictionWriter):
         found: Sequence[list[str] | None],
     ) -> None:
         folder, out = trainer.datamodule.folder, Path(trainer.default_root_dir) / "pictures"  # type: ignore[attr-defined]
-        dropped, single = [], []
+        dropped, single, by_loss = [], [], []
         for entry, each, reasons in zip(entries, pictures, found, strict=True):
             path = folder.picture(each.name)
             if reasons is None:
                 dropped.append(Dropped(path, each.score, f"{each.name}: {each.score:.3g}"))
             for row, reason in enumerate(reasons or ()):
+                name, box = entry["source"]["objects"][row]["name"], tuple(each.boxes[row].tolist())
                 if reason not in (KEPT, COPY):
-                    name = entry["source"]["objects"][row]["name"]
                     text = f"{name}: {reason}, {each.seen[row]:.2f}"
-                    single.append(Dropped(path, float(each.seen[row]), text, box=tuple(each.boxes[row].tolist())))
+                    single.append(Dropped(path, float(each.seen[row]), text, box=box))
+                elif reason == KEPT and each.losses is not None:
+                    loss = float(each.losses[row])
+                    by_loss.append(Dropped(path, -loss, f"{name}: loss {loss:.2f}", box=box))
         save_dropped(dropped, out / "dropped_pictures.png", most=self.shown)
         save_dropped(single, out / "dropped_annotations.png", most=self.shown)
+        save_dropped(by_loss, out / "kept_by_loss.png", most=self.shown)
 
 
 def write_filtered(folder: Any, path: Path, reasons: Mapping[str, Sequence[str] | None]) -> None:

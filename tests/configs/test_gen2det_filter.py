@@ -202,6 +202,7 @@ def copies(folder, tmp_path_factory):
 
 def test_losses_are_measured_once_and_classes_are_drawn_by_them(copies, looked_at, capsys):
     words = [f"--model.detector={copies / 'detector'}", *LOSSES]
+    shutil.rmtree(copies / "out" / "evidence", ignore_errors=True)  # of another test
     filtered(copies, *words, "--model.instances=false", "--model.feedback.losses=true")
     assert "seen by the detector, by quartile of the loss from easy to hard: " in capsys.readouterr().out
     pictures = manifest(copies)
@@ -229,14 +230,15 @@ def test_the_hardest_copies_are_kept(copies, looked_at, capsys):
     words = [f"--model.detector={copies / 'detector'}", *LOSSES, "--model.instances=false", "--model.feedback.keep=1"]
     chosen = {}
     for choose in ("hardest", "easiest", "random"):
-        _, coco, lines = filtered(copies, *words, f"--model.feedback.choose={choose}")
-        assert "4 of them are chosen among the copies of their real pictures" in capsys.readouterr().out
+        run, coco, lines = filtered(copies, *words, f"--model.feedback.choose={choose}")
+        assert "4 of 8 pictures are chosen among the copies of their real ones" in capsys.readouterr().out
         chosen[choose] = {image["file_name"].removesuffix(".png") for image in coco.imgs.values()}
         assert {each["name"] for each in lines if each["kept"]} == chosen[choose]
         assert {name.split("-")[0] for name in chosen[choose]} == set("0123")
         assert len(coco.anns) == sum(len(each["annotations"]) for each in lines if each["kept"])
         lost = {one["verdict"] for each in lines if not each["kept"] for one in each["annotations"]}
         assert lost == {"copy"}
+        assert (run.run_folder / "pictures" / "kept_by_loss.png").is_file() == (choose != "random")
         if choose != "random":
             means = {each["name"]: sum(one["loss"] for one in each["annotations"]) / len(each["annotations"])
                      for each in lines}  # fmt: skip
