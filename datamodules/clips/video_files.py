@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.inputs import find_inputs
+from datamodules.common.inputs import find_inputs, tell_left_out
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
@@ -12,8 +12,10 @@ VIDEO_SUFFIXES = (
 )
 
 
-def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequence[str]) -> tuple[Path, list[Path]]:
-    """List the videos that a path is, holds or matches.
+def find_videos(
+    place: str | Path, *, name: str, expected: str, remedies: Sequence[str], tell: bool = True
+) -> tuple[Path, list[Path]]:
+    """List the videos that a path is, holds or matches, and tell how many files of other kinds are left out.
 
     Args:
         place: a file of any suffix; a folder, which is searched with its sub-folders for files whose suffix is that of
@@ -21,6 +23,7 @@ def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequen
         name: what is looked for, as the error names it.
         expected: the tree that should be there, as the error shows it.
         remedies: the ways out that the error names.
+        tell: whether it is told.
 
     Returns:
         The folder that all of them lie in or below, and the videos, sorted.
@@ -34,4 +37,6 @@ def find_videos(place: str | Path, *, name: str, expected: str, remedies: Sequen
         raise DatasetNotFoundError(name=name, looked_in=path, expected=expected, remedies=remedies, missing=missing)
     found = find_inputs(str(place), VIDEO_SUFFIXES, name=name, expected=expected, remedies=remedies)
     assert found.root is not None, "a single place has a folder"
+    if tell:
+        tell_left_out(place, found.left_out, "video")
     return found.root, found.paths

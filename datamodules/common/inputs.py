@@ -141,10 +141,10 @@ def files_below(folder: str | Path, suffixes: Sequence[str] | None = None) -> Fo
     return FoundFiles([Path(path) for path in sorted(paths)], Path(folder), left_out)
 
 
-def tell_left_out(place: str | Path, left_out: Counter[str]) -> None:
+def tell_left_out(place: str | Path, left_out: Counter[str], what: str = "image") -> None:
     """Say once, on the first process, how many files of other kinds a place holds, by suffix; nothing if none."""
     if left_out and is_first():
-        _tell_once(str(place), os.path.abspath(place), tuple(sorted(left_out.items())))
+        _tell_once(str(place), os.path.abspath(place), what, tuple(sorted(left_out.items())))
 
 
 def described(left_out: Counter[str]) -> str:
@@ -179,15 +179,16 @@ def printable(name: object) -> str:
 
 
 @cache
-def _tell_once(place: str, _absolute: str, counts: tuple[tuple[str, int], ...]) -> None:
-    phones = Counter({suffix: count for suffix, count in counts if suffix in PHONE_SUFFIXES})
-    others = Counter({suffix: count for suffix, count in counts if suffix not in PHONE_SUFFIXES})
+def _tell_once(place: str, _absolute: str, what: str, counts: tuple[tuple[str, int], ...]) -> None:
+    readable = PHONE_SUFFIXES if what == "image" else ()  # with the package that the remedy names
+    phones = Counter({suffix: count for suffix, count in counts if suffix in readable})
+    others = Counter({suffix: count for suffix, count in counts if suffix not in readable})
     if others:
-        plural = "s that are no images" if others.total() != 1 else " that is no image"
+        plural = f"s that are no {what}s" if others.total() != 1 else f" that is no {what}"
         log.warning("%s: left out %d file%s: %s", printable(place), others.total(), plural, by_suffix(others))
     if phones:
-        what = f"{phones.total()} photograph{'s' * (phones.total() != 1)} of phones"
-        log.warning("%s: left out %s: %s. %s", printable(place), what, by_suffix(phones), PHONE_REMEDY)
+        photographs = f"{phones.total()} photograph{'s' * (phones.total() != 1)} of phones"
+        log.warning("%s: left out %s: %s. %s", printable(place), photographs, by_suffix(phones), PHONE_REMEDY)
 
 
 def _kinds(suffixes: Sequence[str] | None) -> frozenset[str]:

@@ -193,7 +193,7 @@ def _shots_of_pictures(
     count = len(heads)
     notes.append(f"{count} {'picture' if count == 1 else 'pictures'} of the source")
     if len(chosen) < len(files):
-        notes[0] += f", spread over {len(files)}"
+        notes[0] += f", of {len(chosen)} that were looked at, spread over {len(files)}"
     for path, head in heads.items():
         number, taken = (1, "the largest") if faces.number is None else (faces.number + 1, "counted from the left")
         chosen_face = f"face {number} of {head.faces}, {taken}" if head.faces > 1 else "a face"

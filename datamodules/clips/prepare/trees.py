@@ -207,5 +207,7 @@ def _lrw(root: Path) -> list[ClipSource]:
 
 
 def _any(place: str) -> list[ClipSource]:
-    folder, videos = find_videos(place, name=NAMES["folder"], expected=LAYOUTS["folder"], remedies=_remedies("folder"))
+    folder, videos = find_videos(
+        place, name=NAMES["folder"], expected=LAYOUTS["folder"], remedies=_remedies("folder"), tell=False
+    )
     return [ClipSource(video, clean(video.relative_to(folder).with_suffix("").as_posix())) for video in videos]

@@ -29,6 +29,15 @@ def test_a_file_a_folder_and_a_pattern_name_videos(videos, monkeypatch):
     assert found("~/a.mp4") == (videos, [a])
 
 
+def test_files_of_other_kinds_are_told(videos, caplog):
+    (videos / "photo.heic").touch()
+    found(videos)
+    assert "my videos: left out 2 files that are no videos: 1 .heic, 1 .txt" in caplog.text
+    caplog.clear()
+    find_videos(videos / "sub", name="", expected="", remedies=[])
+    assert not caplog.text
+
+
 def test_a_name_that_looks_like_a_pattern_is_a_name_if_it_is_there(tmp_path):
     path = tmp_path / "talk [1]" / "talk [2].mp4"
     path.parent.mkdir()

@@ -80,7 +80,7 @@ def test_several_photographs_of_which_some_are_none(tmp_path):
     assert any("nobody.png shows no face" in each for each in shots.warnings)
     assert any("broken.jpg" in each and "skip_unreadable" not in each for each in shots.warnings)
     spread = shots_of(str(tmp_path / "me" / "[0-2].png"), 32, most=2, margin=MARGIN)
-    assert (len(spread), spread.notes[0]) == (2, "2 pictures of the source, spread over 3")
+    assert (len(spread), spread.notes[0]) == (2, "2 pictures of the source, of 2 that were looked at, spread over 3")
     assert len(shots_of([str(tmp_path / "me" / f"{k}.png") for k in (0, 0, 2)], 32, **HOW)) == 2
 
 
