@@ -48,7 +48,7 @@ class BoxDiffusionTraining(LightningModule):
     def __init__(
         self,
         classes: list[str],
-        channels: list[Annotated[int, Bounds(least=8), Among(1)]] = [32, 64, 80],  # noqa: B006 (read only, and the help shows it)
+        channels: list[Annotated[int, Bounds(least=8), Among(1)]] = [64, 80],  # noqa: B006 (read only, and the help shows it)
         blocks: PositiveInt = 1,
         lr: PositiveFloat = 2e-3,
         weight_decay: NonNegativeFloat = 0.01,
