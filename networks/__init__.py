@@ -6,6 +6,7 @@ EXPORTS = {
     "AestheticPredictor": "networks.image_scores",
     "AtLargerImage": "networks.dense",
     "Contrast": "networks.image_scores",
+    "DiffusionInpainter": "networks.diffusion_inpainter",
     "GLIGENInpainter": "networks.gligen",
     "ObjectPasting": "networks.object_pasting",
     "SmallIdentity": "networks.identity",

@@ -123,8 +123,8 @@ class BoxDiffusion(nn.Module):
             asked: what is to be drawn.
         """
         alphas = self.alphas[step].reshape(-1, 1, 1, 1)
-        # After Karras et al., "Elucidating the design space of diffusion models" (NeurIPS 2022): what the noised picture
-        # alone says of the picture is not left to the network, which adds the rest, of the same size at every step.
+        # After Karras et al., "Elucidating the design space of diffusion models" (NeurIPS 2022): what the noised
+        # picture alone says is not left to the network, which adds the rest, of the same size at every step.
         variance = alphas * SPREAD**2 + 1 - alphas
         share, rest = alphas.sqrt() * SPREAD**2 / variance, SPREAD * ((1 - alphas) / variance).sqrt()
         within = torch.where(asked.mask > 0, noised / variance.sqrt(), asked.kept)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from visionscapes.errors import UserError
 from visionscapes.options import plain
 
 Verdict = Literal["right", "wrong class", "missing"]
@@ -85,6 +86,17 @@ class GroundedInpainter(nn.Module, ABC):
     @abstractmethod
     def ignores_boxes(self, layout: PictureLayout, seed: int) -> bool:
         """Return whether the boxes of a layout change nothing, as in a pipeline whose parts for boxes were lost."""
+
+    def guided_by(self, guide: Any) -> None:
+        """Draw pictures towards what a guide finds hard from now on, see ``networks.guidance.Guide``.
+
+        Raises:
+            UserError: it cannot; of those here ``networks.DiffusionInpainter`` can.
+        """
+        raise UserError(
+            f"{type(self).__name__} cannot be guided, for nothing tells it which way is harder: take "
+            "--model.inpainter=networks.DiffusionInpainter, or leave out --model.guide"
+        )
 
 
 def options_of(thing: Any) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from lightning_modules.vit_analysis.module import AnalysedViT
 from networks.perceptual import FeatureDistance
 from networks.vggface import VGGFaceNetwork
 from tests.helpers.left_behind import left_behind
+from tests.helpers.quiet_trainer import quiet_trainer
 from tests.helpers.runs import ROOT
 from tests.helpers.small_detectors import C4, CASCADE, FCOS, FCOS_RPN, FPN, MASKS, RETINA, SMALL
+from tests.helpers.tiny_diffusion import write_diffusion
 from tests.helpers.tiny_gligen import write_gligen
 from tests.helpers.tiny_vit import MODEL, TINY, TINY_64
 from tests.lightning_modules.gan_discovery import worlds
@@ -87,6 +89,15 @@ def aesthetic(folder: Path, cls: Any) -> nn.Module:
 
 def gligen(folder: Path) -> nn.Module:
     return export("GLIGENInpainter")(str(write_gligen(folder / "gligen")))
+
+
+def guided(folder: Path, cls: Any) -> nn.Module:
+    trained = export("Detector")(FPN, num_classes=12, overrides=SMALL[FPN])
+    trainer = quiet_trainer(folder, [])
+    trainer.strategy.connect(trained)
+    trainer.save_checkpoint(folder / "detector.ckpt")
+    inpainter = export("DiffusionInpainter")(str(write_diffusion(folder / "a.safetensors")))
+    return cls(inpainter, guide=str(folder / "detector.ckpt"))
 
 
 def vggface(folder: Path, cls: Any) -> nn.Module:
@@ -150,11 +161,12 @@ CASES: dict[str, list[Make]] = {
     "Detector": [detector(config) for config in EVERY_DETECTOR],
     "Gen2Det": [detector(config) for config in EVERY_DETECTOR],
     "BoxDiffusionTraining": [plain(classes=["a", "b"], channels=[8, 16])],
-    "LayoutInpainting": [lambda folder, cls: cls(gligen(folder))],
+    "LayoutInpainting": [lambda folder, cls: cls(gligen(folder)), guided],
     "GeneratedPictureFilter": [lambda folder, cls: cls(instances=False, image_score=export("Contrast")())],
     "AestheticPredictor": [aesthetic],
     "Contrast": [plain()],
     "ObjectPasting": [lambda folder, cls: cls(import_module("datamodules").SceneObjects())],
+    "DiffusionInpainter": [lambda folder, cls: cls(str(write_diffusion(folder / "a.safetensors")))],
     "GLIGENInpainter": [lambda folder, cls: gligen(folder)],
     "SparseDet": [detector(config) for config in TWO_STAGES],
     "CoMining": [detector(config) for config in TWO_STAGES],

@@ -6,8 +6,12 @@ from typing import Any
 from pytorch_lightning import LightningModule
 from typing_extensions import override
 
+from lightning_modules.gen2det.guiding import DetectorGuide
+from networks.guidance import Guidance
 from networks.inpainting import GroundedInpainter, Inpainted, PictureLayout
+from visionscapes.checks import check_options
 from visionscapes.errors import UserError
+from visionscapes.options import group_of
 
 
 class LayoutInpainting(LightningModule):
@@ -19,16 +23,23 @@ class LayoutInpainting(LightningModule):
 
     Args:
         inpainter: that draws, such as ``networks.GLIGENInpainter``.
+        guide: run folder or checkpoint of a detector that was trained on the real pictures: objects are drawn towards
+            what it finds hard (9.1.1), which takes an inpainter that can be guided, ``networks.DiffusionInpainter``.
+        guidance: how they are drawn towards it.
 
     Raises:
-        UserError: in prediction, an inpainter that ignores boxes; data that are no layouts.
+        UserError: there is no such detector, or the inpainter cannot be guided; in prediction, an inpainter that
+            ignores boxes; data that are no layouts.
     """
 
     cannot_fit = "generating pictures learns nothing: run it by python cli.py predict"
 
-    def __init__(self, inpainter: GroundedInpainter):
+    def __init__(self, inpainter: GroundedInpainter, guide: str | None = None, guidance: Guidance = Guidance()):
+        check_options(LayoutInpainting, locals())
         super().__init__()
         self.inpainter = inpainter
+        if guide is not None:
+            inpainter.guided_by(DetectorGuide(guide, group_of(LayoutInpainting, "guidance", guidance)))
         self._checked = False
 
     @override
