@@ -110,12 +110,12 @@ class DiffusionInpainter(GroundedInpainter):
                 drafted = self.draft.inpaint(layout, seed).image[None].to(device).float() / 127.5 - 1
                 first = torch.tensor(timesteps[:1], device=device)
                 noise = self.network.noised(F.pad(drafted, padding, mode="replicate"), noise, first)
-            sampled = self._sampled(noise, asked, layout, guide, Steps(self.steps, timesteps, fresh))
+            sampled = self._sampled(noise, asked, layout, guide, SamplingSteps(self.steps, timesteps, fresh))
             made = ((sampled[0, :, :height, :width] + 1) * 127.5).round().to("cpu", torch.uint8)
         return torch.where(planes[0] > 0, made, layout.image)
 
     def _sampled(
-        self, noise: Tensor, asked: AskedBoxes, layout: PictureLayout, guide: Guide | None, steps: "Steps"
+        self, noise: Tensor, asked: AskedBoxes, layout: PictureLayout, guide: Guide | None, steps: "SamplingSteps"
     ) -> Tensor:
         """Return the picture (1, 3, H, W) in [-1, 1] that noise, perhaps with a draft in it, leads to."""
         unguided = estimates(self.network, noise, asked, steps)
@@ -130,16 +130,16 @@ class DiffusionInpainter(GroundedInpainter):
         return every[-kept:]
 
 
-class Steps(NamedTuple):
+class SamplingSteps(NamedTuple):
     """The steps of a sampling.
 
     Attributes:
-        count: of a sampling from noise alone, which says how far apart they are.
+        total: of a sampling from noise alone, which says how far apart they are.
         timesteps: t of those that are gone, falling.
         fresh: noise (B, 3, H, W) for each.
     """
 
-    count: int
+    total: int
     timesteps: Sequence[int]
     fresh: Sequence[Tensor]
 
@@ -185,7 +185,7 @@ class Climb:
 
 
 def estimates(
-    network: BoxDiffusion, noised: Tensor, asked: AskedBoxes, steps: Steps, climb: Climb | None = None
+    network: BoxDiffusion, noised: Tensor, asked: AskedBoxes, steps: SamplingSteps, climb: Climb | None = None
 ) -> list[Tensor]:
     """Return what is estimated of pictures (B, 3, H, W) in [-1, 1] at each step; the last estimate is what is made.
 
@@ -199,7 +199,7 @@ def estimates(
         steps: to go.
         climb: draws one picture towards what is hard; B is 1 then.
     """
-    scheduler = network.scheduler(steps.count)
+    scheduler = network.scheduler(steps.total)
     found: list[Tensor] = []
     for number, (step, fresh) in enumerate(zip(steps.timesteps, steps.fresh, strict=True)):
         guided = climb is not None and climb.wants(number)

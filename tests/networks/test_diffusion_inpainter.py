@@ -5,7 +5,7 @@ from safetensors.torch import load_file, save_file
 from datamodules.detection.scenes import NAMES
 from datamodules.procedural.scenes.repainting import SceneInpainter
 from networks.box_diffusion import CELL, BoxDiffusion, emptied, painted_boxes
-from networks.diffusion_inpainter import DiffusionInpainter, estimates
+from networks.diffusion_inpainter import DiffusionInpainter, SamplingSteps, estimates
 from networks.gligen import inside
 from networks.guidance import Guidance, Guide
 from networks.inpainting import PictureLayout
@@ -80,14 +80,15 @@ def test_the_sampling_is_ddim_of_the_library(inpainter):
     image = given.image[None].float() / 255
     asked = emptied(image, painted_boxes(BOXES, [0, 5], len(NAMES), (40, 48))[None])
     scheduler, network = BoxDiffusion.scheduler(STEPS), inpainter.network
-    noised = torch.randn(image.shape, generator=torch.Generator().manual_seed(2))
+    noised, *fresh = torch.randn(STEPS + 1, *image.shape, generator=torch.Generator().manual_seed(2))
     assert scheduler.timesteps[0] == 999
     with torch.no_grad():
-        found = estimates(network, noised, asked, STEPS, scheduler.timesteps.tolist())
-        for step, known in zip(scheduler.timesteps, found, strict=True):
+        found = estimates(network, noised, asked, SamplingSteps(STEPS, scheduler.timesteps.tolist(), fresh))
+        for step, known, noise in zip(scheduler.timesteps, found, fresh, strict=True):
             estimate = network(noised, step, asked).clamp(-1, 1)
             assert torch.equal(estimate, known)
-            noised = scheduler.step(estimate, step, noised, use_clipped_model_output=True).prev_sample
+            clipped = {"use_clipped_model_output": True, "variance_noise": noise}
+            noised = scheduler.step(estimate, step, noised, eta=1.0, **clipped).prev_sample
     expected = ((noised[0] + 1) * 127.5).round().to(torch.uint8)
     covered = inside(BOXES, (40, 48))
     made = inpainter.inpaint(PictureLayout(given.image, BOXES, (NAMES[0], NAMES[5])), 2).image
