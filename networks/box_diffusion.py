@@ -135,7 +135,7 @@ class BoxDiffusion(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | Path) -> "BoxDiffusion":
-        """Return the frozen network of a file that knows its own options, such as weights/detection/scene_inpainter.
+        """Return the frozen network of a file that knows its own options, as its training leaves it.
 
         Raises:
             UserError: the file cannot be read, or holds another network.

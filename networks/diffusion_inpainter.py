@@ -1,7 +1,6 @@
 """Objects in the boxes of a layout, by a small diffusion model, drawn towards what a detector finds hard if asked."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -16,18 +15,16 @@ from visionscapes.checks import Bounds, PositiveShare, check_options
 from visionscapes.errors import UserError
 
 ETA = 1.0  # of DDIM: as much fresh noise as in DDPM
-_WEIGHTS = Path(__file__).parents[1] / "weights" / "detection" / "scene_inpainter.safetensors"
 
 
 class DiffusionInpainter(GroundedInpainter):
     """Draws objects with a small diffusion model, by DDIM; pixels outside of all boxes stay the picture's own.
 
-    Its own weights are those that ``configs/gen2det_inpainter.yaml`` leaves (weights/README.md has the figures): of
-    crowded procedural scenes of 128 pixels, objects of 18 to 51 pixels. They say nothing about photographs. What is
-    drawn is a function of layout, seed and guide.
+    What it draws is what it was trained on, by ``configs/gen2det_inpainter.yaml`` crowded procedural scenes of 128
+    pixels, objects of 18 to 51 pixels. It is a function of layout, seed and guide.
 
     Args:
-        weights: a file that such a run has left; "this repository's" for its own one.
+        weights: backbone.safetensors of such a run.
         steps: of DDIM, from noise alone.
         draft: inpainter whose objects are noised and drawn over, such as ``datamodules.SceneInpainter``, in place of
             noise alone (Meng et al., "SDEdit", 2022): shapes are the draft's, colours and texture the network's own.
@@ -41,7 +38,7 @@ class DiffusionInpainter(GroundedInpainter):
 
     def __init__(
         self,
-        weights: str = "this repository's",
+        weights: str,
         steps: Annotated[int, Bounds(least=1, most=1000)] = 10,
         draft: GroundedInpainter | None = None,
         strength: PositiveShare = 0.5,
@@ -49,7 +46,7 @@ class DiffusionInpainter(GroundedInpainter):
         check_options(DiffusionInpainter, locals())
         super().__init__()
         self.weights, self.steps, self.draft, self.strength = weights, steps, draft, strength
-        self.network = BoxDiffusion.from_file(_WEIGHTS if weights == "this repository's" else weights)
+        self.network = BoxDiffusion.from_file(weights)
         self.guide: Guide | None = None
 
     @property

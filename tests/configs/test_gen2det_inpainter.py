@@ -1,9 +1,6 @@
 """configs/gen2det_inpainter.yaml through the real entry point, and what its file draws, with a guide and without."""
 
-import json
-
 import pytest
-import torch
 from safetensors import safe_open
 
 import cli
@@ -94,14 +91,3 @@ def test_what_cannot_be_is_told(trained, tmp_path, capsys, words, message):
                  *(word.format(trained[1]) for word in words))  # fmt: skip
     assert end.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_weights_of_this_repository_draw_what_they_are_asked_for(tmp_path):
-    """A look at the colours: what is drawn into a box differs from class to class."""
-    _, entries = generate(tmp_path, *FEW[:2], "--data.copies=1", "--data.limit=1",
-                          "--model.inpainter=networks.DiffusionInpainter", "--model.inpainter.steps=4")  # fmt: skip
-    assert json.dumps(entries[0]["inpainter"]["options"]) == '{"weights": "this repository\'s", "steps": 4}'
-    network = BoxDiffusion.from_file(ROOT / "weights" / "detection" / "scene_inpainter.safetensors")
-    assert all(each.isfinite().all() for each in network.state_dict().values())
-    assert len(network.classes) == 12
-    assert isinstance(network.alphas, torch.Tensor)
