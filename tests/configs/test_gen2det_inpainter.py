@@ -49,7 +49,9 @@ def draw(folder, trained, *words):
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_scenes_are_drawn_and_drawn_again_alike(trained, tmp_path, capsys, guided):
-    guide = [f"--model.guide={trained[1]}", "--model.guidance.scale=0.2"] if guided else []
+    guide = (
+        [f"--model.guide={trained[1]}", "--model.guidance.scale=0.2", "--model.guidance.ceiling=null"] if guided else []
+    )
     run, entries = draw(tmp_path, trained, *guide)
     assert type(run.model).__name__ == "LayoutInpainting"
     assert [each["name"] for each in entries] == ["0-0", "1-0", "2-0", "3-0"]
@@ -66,7 +68,9 @@ def test_scenes_are_drawn_and_drawn_again_alike(trained, tmp_path, capsys, guide
 
 def test_guided_and_unguided_pictures_are_not_mixed(trained, tmp_path, capsys):
     _, plain = draw(tmp_path / "a", trained)
-    _, guided = draw(tmp_path / "b", trained, f"--model.guide={trained[1]}", "--model.guidance.scale=0.2")
+    # All of this detector's losses are above the usual ceiling.
+    words = [f"--model.guide={trained[1]}", "--model.guidance.scale=0.2", "--model.guidance.ceiling=null"]
+    _, guided = draw(tmp_path / "b", trained, *words)
     assert all(one["sha256"] != other["sha256"] for one, other in zip(plain, guided, strict=True))
     _, still = draw(tmp_path / "c", trained, f"--model.guide={trained[1]}", "--model.guidance.scale=0")
     assert [each["sha256"] for each in still] == [each["sha256"] for each in plain]
@@ -79,15 +83,15 @@ def test_guided_and_unguided_pictures_are_not_mixed(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model.guide=nowhere"], "there is nothing at nowhere"),
-        (["--model.guidance.scale=-1"], "Guidance.scale"),
-        (["--model.inpainter=datamodules.SceneInpainter", "--model.guide={}"], "SceneInpainter cannot be guided"),
+        (["--model.inpainter.weights={0}", "--model.guide=nowhere"], "there is nothing at nowhere"),
+        (["--model.inpainter.weights={0}", "--model.guidance.scale=-1"], "Guidance.scale"),
+        (["--model.inpainter=datamodules.SceneInpainter", "--model.guide={1}"], "SceneInpainter cannot be guided"),
         (["--model.inpainter.weights=none.safetensors"], "no weights at"),
     ],
 )
 def test_what_cannot_be_is_told(trained, tmp_path, capsys, words, message):
     with pytest.raises(SystemExit) as end:
         generate(tmp_path, *FEW, "--model.inpainter=networks.DiffusionInpainter",
-                 *(word.format(trained[1]) for word in words))  # fmt: skip
+                 *(word.format(trained[0] / "backbone.safetensors", trained[1]) for word in words))  # fmt: skip
     assert end.value.code == 2
     assert message in capsys.readouterr().err

@@ -200,7 +200,7 @@ def test_nearness_holds_it_back(inpainter):
     for near in (0.0, 1e6):
         inpainter.guided_by(Bright(scale=0.3, near=near))
         moved.append((inpainter.inpaint(layout(), 0).image.int() - plain).square().float().mean().item())
-    assert moved[1] < 0.5 * moved[0]
+    assert moved[1] < 0.8 * moved[0]
 
 
 def test_what_it_was_made_with_is_told(inpainter, path):
