@@ -84,7 +84,7 @@ def test_guided_and_unguided_pictures_are_not_mixed(trained, tmp_path, capsys):
     ("words", "message"),
     [
         (["--model.inpainter.weights={0}", "--model.guide=nowhere"], "there is nothing at nowhere"),
-        (["--model.inpainter.weights={0}", "--model.guidance.scale=-1"], "Guidance.scale"),
+        (["--model.inpainter.weights={0}", "--model.guidance.scale=-1"], "guidance.scale is -1"),
         (["--model.inpainter=datamodules.SceneInpainter", "--model.guide={1}"], "SceneInpainter cannot be guided"),
         (["--model.inpainter.weights=none.safetensors"], "no weights at"),
     ],
