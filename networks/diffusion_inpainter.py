@@ -118,7 +118,7 @@ class DiffusionInpainter(GroundedInpainter):
         unguided = estimates(self.network, noise, asked, steps)
         if guide is None or not guide.guidance.scale:
             return unguided[-1]
-        return estimates(self.network, noise, asked, steps, Climb(guide, layout, asked, unguided))[-1]
+        return estimates(self.network, noise, asked, steps, Climb(guide, layout, asked, unguided=unguided))[-1]
 
     def _timesteps(self) -> list[int]:
         """Return the steps t that are sampled at, falling; with a draft the first is the one that it is noised at."""
@@ -151,7 +151,7 @@ class Climb:
         unguided: (1, 3, H, W) in [-1, 1] for every step, what is estimated without a guide.
     """
 
-    def __init__(self, guide: Guide, layout: PictureLayout, asked: AskedBoxes, unguided: Sequence[Tensor]):
+    def __init__(self, guide: Guide, layout: PictureLayout, asked: AskedBoxes, *, unguided: Sequence[Tensor]):
         self.guide, self.layout, self.unguided = guide, layout, unguided
         self.mask = asked.mask[0, 0] > 0
         self.boxes = layout.boxes.clone().to(asked.kept.device)
