@@ -95,7 +95,7 @@ class GroundedInpainter(nn.Module, ABC):
         """
         raise UserError(
             f"{type(self).__name__} cannot be guided, for nothing tells it which way is harder: take "
-            "--model.inpainter=networks.DiffusionInpainter, or leave out --model.guide"
+            "networks.DiffusionInpainter, or no guide"
         )
 
 
