@@ -22,6 +22,7 @@ CHAPTERS = {
     "gen2det": "7",
     "lift": "8",
 }
+OUTLOOK = {"gen2det": "9"}  # what chapter 9 proposes for a method
 
 
 def test_every_table_of_chapter_8_is_there_in_order():
@@ -43,7 +44,8 @@ def test_table_is_complete(name):
         assert set(table.thesis) == (set(table.grids["paper"].rows) if "paper" in table.grids else set())
     for claim in table.claims:
         assert claim.text.endswith(".")
-        assert claim.section.startswith((f"{CHAPTERS[table.method]}.", f"{CHAPTERS[table.method]},", "ours"))
+        chapters = [CHAPTERS[table.method], OUTLOOK.get(table.method, CHAPTERS[table.method])]
+        assert claim.section.startswith((*(f"{each}{mark}" for each in chapters for mark in ".,"), "ours"))
         assert claim.contrasts
         assert all(contrasts for contrasts in claim.contrasts.values())
 
