@@ -62,6 +62,14 @@ ELSEWHERE = {
     "configs/gen2det_inpainter.yaml": (
         "tests/configs/test_gen2det_inpainter.py::test_the_file_knows_how_it_was_made_and_is_a_network"
     ),
+    **dict.fromkeys(
+        ("configs/vitdet.yaml", "configs/vitdet_lift.yaml", "configs/lift_vitdet.yaml"),
+        "tests/configs/test_vitdet.py::test_on_scenes",
+    ),
+    **dict.fromkeys(
+        ("configs/paper/vitdet.yaml", "configs/paper/vitdet_lift.yaml", "configs/paper/lift_vitdet.yaml"),
+        "tests/configs/test_vitdet.py::test_on_coco",
+    ),
     "configs/reports/detection.yaml": "tests/configs/test_detection.py::test_the_report_on_a_detector",
     "configs/sparsedet.yaml": f"{SPARSEDET}[SparseDet]",
     "configs/sparsedet_backbone.yaml": "tests/configs/test_detection.py::test_the_backbone_fits_the_detector",

@@ -21,12 +21,26 @@ def recipe_batch(files: Iterable[str]) -> tuple[int | None, str]:
     Args:
         files: the configurations of a command, in order; the last of ours that chooses a datamodule counts.
     """
-    found: tuple[int | None, str] = (None, "")
+    recipe: dict[str, Any] = {}
+    source = ""
     for file in files:
         content = yaml.safe_load(Path(file).read_text()) if is_bundled(file) else {}
-        if "data" in content:
-            found = _batch(content), os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file
-    return found if found[0] is not None else (None, "")
+        if _chosen(content.get("data"))[0]:
+            recipe, source = content, os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file
+        elif "data" in content:  # stacked on a recipe, of which it changes a part
+            recipe = _changed(recipe, content)
+    batch = _batch(recipe) if source else None
+    return (None, "") if batch is None else (batch, source)
+
+
+def _changed(recipe: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    changes = {
+        name: _changed(recipe[name], value)
+        if isinstance(value, Mapping) and isinstance(recipe.get(name), Mapping)
+        else value
+        for name, value in content.items()
+    }
+    return {**recipe, **changes}
 
 
 def _batch(content: Mapping[str, Any]) -> int | None:

@@ -17,7 +17,8 @@ from tests.helpers.trained_runs import QUICK, trained
 from visionscapes.errors import UserError
 
 OF_SETS = {"LayoutInpainting", "GeneratedPictureFilter"}  # which work through sets of training pictures in files
-NAMES = [name for name in import_module("lightning_modules").EXPORTS if name not in OF_SETS]
+PARTS = {"BoxDiffusionTraining"}  # which leave a network that others use
+NAMES = [name for name in import_module("lightning_modules").EXPORTS if name not in OF_SETS | PARTS]
 UNTRAINED = {"ViTAnalysis", "Copying"}  # which learn nothing, and have no checkpoints
 TRAINED = [
     pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES if name not in UNTRAINED

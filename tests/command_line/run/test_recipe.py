@@ -32,11 +32,22 @@ def test_every_configuration_that_trains_has_a_recipe():
     for path in sorted(ROOT.glob("configs/**/*.yaml")):
         content = yaml.safe_load(path.read_text())
         trainer = content.get("trainer") or {}
-        if content.get("data") and content.get("model") and {"max_epochs", "max_steps"} & trainer.keys():
+        stacked = not isinstance(content.get("data"), str) and "class_path" not in (content.get("data") or {})
+        if content.get("model") and {"max_epochs", "max_steps"} & trainer.keys() and not stacked:
             batch, source = recipe_batch([str(path)])
             assert source == str(path.relative_to(ROOT))
             assert batch is not None
             assert batch > 0
+
+
+def test_what_is_stacked_on_a_recipe_changes_a_part_of_it(monkeypatch, tmp_path):
+    lift, vitdet = recipe_batch(["configs/lift.yaml"]), recipe_batch(["configs/vitdet.yaml"])
+    assert recipe_batch(["configs/lift.yaml", "configs/lift_vitdet.yaml"]) == lift
+    assert recipe_batch(["configs/vitdet.yaml", "configs/vitdet_lift.yaml"]) == vitdet
+    assert recipe_batch(["configs/lift_vitdet.yaml"]) == (None, "")
+    monkeypatch.setattr("command_line.run.recipe.is_bundled", lambda file: True)
+    (tmp_path / "part.yaml").write_text("data: {init_args: {batch_size: 3}}")
+    assert recipe_batch(["configs/lift.yaml", str(tmp_path / "part.yaml")]) == (3, "configs/lift.yaml")
 
 
 def test_a_users_own_configuration_is_no_recipe(tmp_path):

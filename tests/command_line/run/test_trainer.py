@@ -78,4 +78,8 @@ def test_configs_that_run_anywhere_ask_for_no_bfloat16():
     paths = [path for path in root.rglob("*.yaml") if path.relative_to(root).parts[0] not in ("paper", "hardware")]
     precisions = {path.stem: (yaml.safe_load(path.read_text()).get("trainer") or {}).get("precision") for path in paths}
     assert set(precisions.values()) == {None, "32-true", "auto"}
-    assert sorted(name for name, precision in precisions.items() if precision == "auto") == ["gan_discovery", "grit"]
+    assert sorted(name for name, precision in precisions.items() if precision == "auto") == [
+        "gan_discovery",
+        "gen2det_inpainter",
+        "grit",
+    ]
