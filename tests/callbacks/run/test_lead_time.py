@@ -59,6 +59,19 @@ def test_work_that_ends_in_time_is_left_alone():
     assert not acted
 
 
+def test_one_that_began_first_may_end_first():
+    acted = []
+    first = LeadTime(signal.SIGUSR2, 0.1, lambda: acted.append("first"))
+    second = LeadTime(signal.SIGUSR2, 0.1, lambda: acted.append("second"))
+    first.cancel()
+    signal.raise_signal(signal.SIGUSR2)
+    time.sleep(0.5)
+    assert acted == ["second"]
+    second.cancel()
+    second.cancel()
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_the_interpreter_is_left_as_it_was():
     lead = LeadTime(signal.SIGUSR2, 1, lambda: None)
     lead.cancel()
