@@ -154,7 +154,7 @@ class AdversarialModule(GroupedOptions):
             batch_size: for the log.
         """
         # Neither network's loss reaches the other, so one backward pass serves both; DDP allows for no second one.
-        self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
+        self.manual_backward(torch.stack(list(losses.values())).sum() / self._together(batch_idx))
         if self.trainer.is_last_batch or (batch_idx + 1) % self.accumulate == 0:
             self.step()
         known = self._penalties | {name: losses[name].detach() for name in PENALTIES if name in losses}
@@ -221,6 +221,11 @@ class AdversarialModule(GroupedOptions):
             return rising * decay(step, steps, decaying, floor=options.decay_floor)
 
         return share
+
+    def _together(self, batch_idx: int) -> int:
+        """Return how many batches a step is the mean of, that of this batch: of the last in an epoch often fewer."""
+        first = batch_idx - batch_idx % self.accumulate
+        return int(min(self.accumulate, self.trainer.num_training_batches - first))
 
     def _batches(self) -> int:
         """Return how many training batches came before this one, over all epochs."""

@@ -54,7 +54,7 @@ class OptimizerOptions:
         decay: how it falls: "linear", or "hyperbolic", to the share 1 / k after the part k ``decay_floor`` of the way,
             which is what LSR's code does where it says linear.
         clip: largest absolute value of an element of a gradient; None for no limit.
-        accumulate: batches whose gradients are added up for a step.
+        accumulate: batches whose mean gradient a step takes; the last step of an epoch that of those that are left.
         ema: decay of the moving average of the generator, which then generates; None for none.
 
     Raises:

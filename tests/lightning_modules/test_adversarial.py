@@ -135,8 +135,8 @@ def test_neither_network_learns_from_the_other_ones_loss():
     assert any(each.grad is not None for each in module.generator.parameters())
 
 
-def gradients_of(module, loader):
-    """Return the gradients of the first step of either network."""
+def gradients_of(module, loader, step=0):
+    """Return the gradients of one step of either network."""
     found = []
 
     def watch(optimizer):
@@ -145,7 +145,8 @@ def gradients_of(module, loader):
     true = module.on_before_optimizer_step
     module.on_before_optimizer_step = lambda optimizer: (true(optimizer), watch(optimizer))
     fit(module, loader)
-    return [gradient for gradients in found[:2] for gradient in gradients]
+    pairs = [found[at : at + 2] for at in range(0, len(found), 2)]
+    return [gradient for gradients in pairs[step] for gradient in gradients]
 
 
 def test_accumulated_batches_are_one_large_batch():
@@ -161,6 +162,22 @@ def test_the_last_batches_of_an_epoch_are_stepped_too():
     module = grit(accumulate=4, **PLAIN)
     fit(module, loader_of(6, 1))
     assert module.trainer.global_step == 2 * 2
+
+
+@pytest.mark.parametrize(("count", "accumulate"), [(6, 4), (3, 8), (5, 2)])
+def test_a_short_last_group_is_divided_by_its_own_length(count, accumulate):
+    """The gradient is the mean of those of the group's batches, each taken alone."""
+    rest = count % accumulate
+    module = grit(accumulate=accumulate, lr=1e-12, decay_epochs=0, **PLAIN)
+    whole = gradients_of(module, loader_of(count, 1), step=-1)
+    alone = [
+        gradients_of(grit(lr=1e-12, decay_epochs=0, **PLAIN), loader_of(count, 1), step=place)
+        for place in range(count - rest, count)
+    ]
+    assert len(alone) == rest
+    assert max(float(each.abs().max()) for each in whole) > 0.01
+    for ours, theirs in zip(whole, zip(*alone, strict=True), strict=True):
+        assert torch.allclose(ours, torch.stack(theirs).mean(0), atol=1e-5)
 
 
 def test_final_decay():
