@@ -1,4 +1,4 @@
-"""How well scores tell samples of the training distribution from others (thesis 4.5.5.2, Table 4.12)."""
+"""How well scores tell samples of the training distribution from others (thesis 4.5.5.2, Table 4.12; open sets)."""
 
 from dataclasses import dataclass
 
@@ -57,6 +57,35 @@ def separation(inside: np.ndarray, outside: np.ndarray) -> Separation:
         aupr_in=float(average_precision_score(positive, ranks)),
         aupr_out=float(average_precision_score(~positive, -ranks)),
     )
+
+
+def open_set_classification_rate(inside: np.ndarray, right: np.ndarray, outside: np.ndarray) -> float:
+    """Return OSCR, how well known samples are classified while unknown ones are refused.
+
+    The area under the curve of the correct classification rate, the share of the known samples that are classified
+    rightly and score above a threshold, over the share of the unknown ones that do (Dhamija et al., "Reducing Network
+    Agnostophobia", NeurIPS 2018). Equal to the share of the pairs of a known and an unknown sample in which the known
+    one is classified rightly and scores higher, equal scores counting half, as the trapezoids of the curve do: at most
+    the AUROC, which it equals where every known sample is classified rightly.
+
+    Args:
+        inside: (N,) scores of known samples, higher the more a sample looks known; infinite ones are allowed.
+        right: (N,) bool, whether each is classified rightly among the known classes.
+        outside: (M,) scores of unknown samples.
+
+    Returns:
+        In [0, 1]; NaN where one of the groups is empty.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    inside, outside = np.asarray(inside), np.sort(outside)
+    if np.isnan(inside).any() or np.isnan(outside).any():
+        raise ValueError("a score of open-set recognition is NaN")
+    if not len(inside) or not len(outside):
+        return float("nan")
+    below, up_to = (np.searchsorted(outside, inside, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    return float((right * (below + up_to)).mean() / (2 * len(outside)))
 
 
 def _taken(ranks: np.ndarray, thresholds: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from metrics.clustering import purity
@@ -47,6 +48,21 @@ class AttributionAccuracy:
     inside: float
     outside: float
     net: float
+
+
+@dataclass(frozen=True)
+class ClusteringAccuracy:
+    """Share of the samples whose cluster is the one that stands for their source; NaN where there are none.
+
+    Attributes:
+        all: of all samples.
+        known: of the samples of known sources ("old" in generalised category discovery).
+        novel: of the samples of unknown sources ("new").
+    """
+
+    all: float
+    known: float
+    novel: float
 
 
 def scores_of_clustered(labels: np.ndarray, truth: np.ndarray) -> SourceDiscoveryScores:
@@ -158,6 +174,45 @@ def attribution_accuracy(labels: np.ndarray, truth: np.ndarray, known: int) -> A
     inside, taken_for_inside = truth < known, (labels >= 0) & (labels < known)
     right = inside == taken_for_inside
     return AttributionAccuracy(*(_share(right[part]) for part in (inside, ~inside, np.ones_like(inside))))
+
+
+def clustering_accuracy(labels: np.ndarray, truth: np.ndarray, known: int) -> ClusteringAccuracy:
+    """Return the accuracy when clusters stand for sources, one for one, so that most samples are right.
+
+    One assignment over all samples, by the Hungarian algorithm, of which the shares of known and novel samples follow
+    (Vaze et al., "Generalized Category Discovery", CVPR 2022, section 4.1). A cluster too many stands for nothing and
+    all its samples are wrong, whatever its purity; so are samples that are not clustered. That a label below ``known``
+    is the number of a source does not matter.
+
+    Args:
+        labels: (N,) integers, -1 for samples that are not clustered.
+        truth: (N,) integers, the source of each sample.
+        known: number of known sources, which are 0 to ``known`` - 1.
+    """
+    clustered = labels != UNCLUSTERED
+    right = np.zeros(len(labels), bool)
+    names, cluster = np.unique(labels[clustered], return_inverse=True)
+    sources, source = np.unique(truth[clustered], return_inverse=True)
+    counts = np.zeros((len(names), len(sources)), np.int64)
+    np.add.at(counts, (cluster, source), 1)
+    stands_for = np.full(len(names), -1)
+    assigned, to = linear_sum_assignment(counts, maximize=True)
+    stands_for[assigned] = to
+    right[clustered] = stands_for[cluster] == source
+    inside = truth < known
+    return ClusteringAccuracy(*(_share(right[part]) for part in (np.ones_like(inside), inside, ~inside)))
+
+
+def source_count_error(clusters: int, sources: int) -> float:
+    """Return by which share of the number of sources their estimate, the number of clusters, is off; 0 is exact.
+
+    The error of the estimated number of classes of Vaze et al. (see `clustering_accuracy`), who print it in per cent.
+
+    Args:
+        clusters: number of clusters, known sources included.
+        sources: number of sources, known ones included; at least 1.
+    """
+    return abs(clusters - sources) / sources
 
 
 def _share(right: np.ndarray) -> float:

@@ -14,18 +14,18 @@ from callbacks.results.presentation import COUNT, SHARE, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
-from metrics.source_discovery import scores_of_clustered
+from metrics.source_discovery import clustering_accuracy, scores_of_clustered
 from visionscapes.checks import NumpySeed, PositiveInt, check_options
 
 
 class ClusteringBaseline(RoundResults):
     """Clusters all discovery images by k-means on the features of round 1, the baseline of thesis 4.3.2.
 
-    Protocol "k_means", metrics purity, NMI and ARI. Rows of method "k=<k>" have that many clusters. Those of method
-    "round <n> k-means" have as many as the round found, because purity grows and NMI falls with their number: only at
-    an equal number they can be compared. The last round stands once more under "last k-means". Images that arrived
-    later than round 1 are left out, as the features of round 1 do not know them. The features lie in
-    rounds/features.npz of the run folder, so that a resumed run has them.
+    Protocol "k_means", metrics purity, NMI, ARI and ACC (see `DiscoveryEvaluation`). Rows of method "k=<k>" have
+    that many clusters. Those of method "round <n> k-means" have as many as the round found, because purity grows
+    and NMI falls with their number: only at an equal number they can be compared. The last round stands once more
+    under "last k-means". Images that arrived later than round 1 are left out, as the features of round 1 do not
+    know them. The features lie in rounds/features.npz of the run folder, so that a resumed run has them.
 
     Args:
         k: numbers of clusters to try beside those found; the true number of sources if empty.
@@ -68,7 +68,14 @@ class ClusteringBaseline(RoundResults):
         with threadpool_limits(1, user_api="openmp"):  # else sums depend on which thread is first
             clusters = KMeans(n_clusters=k, n_init=1, random_state=self.seed).fit_predict(features)
         scores = scores_of_clustered(clusters.astype(np.int64), truth)
-        figures = {"purity": scores.purity, "NMI": scores.nmi, "ARI": scores.ari, "clusters": scores.clusters}
+        matched = clustering_accuracy(clusters, truth, known=0)  # of all images: k-means knows no source
+        figures = {
+            "purity": scores.purity,
+            "NMI": scores.nmi,
+            "ARI": scores.ari,
+            "clusters": scores.clusters,
+            "ACC": matched.all,
+        }
         return [
             Result(
                 "k_means",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
@@ -15,13 +15,17 @@ from callbacks.results.table import MISSING, Table
 from callbacks.results.terminal import print_tables
 from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults, of_round
+from metrics.out_of_distribution import open_set_classification_rate, separation
 from metrics.source_discovery import (
     UNCLUSTERED,
     SourceDiscoveryScores,
     attribution_accuracy,
+    clustering_accuracy,
     majorities,
+    nearest_centroids,
     scores_of_all,
     scores_of_clustered,
+    source_count_error,
 )
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_entries
@@ -37,11 +41,16 @@ class DiscoveryEvaluation(RoundResults):
     of the attribution to known sources, which no later stage of the round changes. The last round stands once more
     under "last" and "last <stage>". Without true sources there are clusters and clustered alone.
 
+    Rows of method "round <n>" have what the literature reports besides: ACC, ACC known and ACC novel, the accuracy of
+    clusters that stand for sources one for one (``metrics.source_discovery.clustering_accuracy``); count error, by
+    which share of their number the sources are miscounted; AUROC and OSCR, how well the detectors of known sources
+    tell them from unknown ones by margin, and that with the classifier's choice among them.
+
     A table of the rounds is printed when training ends.
 
     In ``test`` the method is "attributed": what a finished module says of the discovery images, which it need not have
     seen, one by one. Beside the metrics above there is named, the share of the images of known sources that are
-    attributed to their own; purity, NMI and ARI are of the images that are attributed to anything.
+    attributed to their own; purity, NMI and ARI are of the images that are attributed to anything, ACC of all.
 
     Raises:
         UserError: a test without the true sources of the images.
@@ -55,13 +64,14 @@ class DiscoveryEvaluation(RoundResults):
             "sources": MetricKind("higher", digits=".0f"),
             "unknown sources": MetricKind("higher", digits=".0f"),
             "clusters": COUNT,
+            "count error": MetricKind("lower", share=True, digits=".1f"),
         },
         ranked=False,
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self._attributed: dict[int, str] = {}
+        self._attributed: dict[int, AttributedImage] = {}
 
     @override
     def rows(self, trainer: Trainer, pl_module: LightningModule, round: RoundOutcome) -> list[Result]:
@@ -85,7 +95,13 @@ class DiscoveryEvaluation(RoundResults):
         scores = scores_of_all(round.labels, truth, round.features)
         rows += _scores(method, scores, len(truth), len(truth), images.image_size)
         rows.append(_unknown_sources(method, round.labels, truth, round.known, images.image_size))
-        return rows + (_accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else [])
+        rows += _accuracies(method, round.labels, truth, round.known, images.image_size) if attributes else []
+        everywhere = nearest_centroids(round.labels, round.features)
+        rows += _matched(method, everywhere, truth, round.known, images.image_size)
+        rows.append(_count_error(method, scores, images.image_size))
+        chosen = round.logits[:, : round.known].argmax(1)
+        margins = pl_module.attributor.known_margins(round.features)  # type: ignore[operator, union-attr]
+        return rows + _open_set(method, margins, chosen == truth, truth < round.known, images.image_size)
 
     @override
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,7 +123,7 @@ class DiscoveryEvaluation(RoundResults):
         dataloader_idx: int = 0,
     ) -> None:
         if isinstance(batch, Mapping) and batch.get("task") == "discovery" and isinstance(outputs, Mapping):
-            self._attributed |= zip(batch["index"].tolist(), outputs["name"], strict=True)
+            self._attributed |= attributed_images(batch, outputs)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,39 +132,75 @@ class DiscoveryEvaluation(RoundResults):
             return
         images = images_of(trainer, self)
         tested = sorted(attributed)  # not all of them under --trainer.limit_test_batches
-        labels = labels_of([attributed[number] for number in tested], images.sources)
-        truth, known, size = images.truth[tested], len(images.classes), images.image_size
-        scores, clustered = scores_of_clustered(labels, truth), int((labels != UNCLUSTERED).sum())
-        self.results = _scores("attributed", scores, clustered, len(truth), size)
-        self.results.append(_unknown_sources("attributed", labels, truth, known, size))
-        self.results += _accuracies("attributed", labels, truth, known, size)
-        inside = truth < known
-        named = float((labels == truth)[inside].mean()) if inside.any() else math.nan
-        self.results.append(
-            Result(
-                self.protocol,
-                "named",
-                "attributed",
-                image_size=size,
-                value=named,
-                standard_error=math.nan,
-                count=int(inside.sum()),
-            )
-        )
+        self.results = attributed_results([attributed[number] for number in tested], images.truth[tested], images)
         for logger in trainer.loggers:
             logged = {f"sources/{row.metric}/attributed": row.value for row in self.results}
             logger.log_metrics(logged, step=trainer.global_step)
         if trainer.is_global_zero:
             write_results(self.results, Path(trainer.default_root_dir) / "results" / f"{self.protocol}.csv")
-            shown = [row for row in self.results if row.metric in ("named", "in", "out", "purity", "NMI")]
+            metrics = ("named", "in", "out", "purity", "NMI", "ACC", "AUROC", "OSCR")
+            shown = [row for row in self.results if row.metric in metrics]
             of = "" if len(tested) == len(images.truth) else f" of {len(images.truth)}"
             figures = ", ".join(f"{row.metric} {_percent(row.value)} %" for row in shown)
-            print(f"{len(truth)}{of} images attributed: {figures}")
+            print(f"{len(tested)}{of} images attributed: {figures}")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.results and trainer.is_global_zero:
             show(self.results)
+
+
+class AttributedImage(NamedTuple):
+    """What a finished module says of an image.
+
+    Attributes:
+        name: of the source or cluster that it is attributed to, or "unknown".
+        known: number of the known source that the classifier prefers.
+        known_margin: of the known source that accepts the image most readily.
+    """
+
+    name: str
+    known: int
+    known_margin: float
+
+
+def attributed_images(batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[int, AttributedImage]:
+    """Return what the outputs of ``test_step`` say of a batch of task "discovery", by the numbers of its images."""
+    said = zip(outputs["name"], outputs["known"].tolist(), outputs["known_margin"].tolist(), strict=True)
+    return {number: AttributedImage(*each) for number, each in zip(batch["index"].tolist(), said, strict=True)}
+
+
+def attributed_results(attributed: Sequence[AttributedImage], truth: np.ndarray, images: Any) -> list[Result]:
+    """Return the rows of method "attributed".
+
+    Args:
+        attributed: what is said of N images.
+        truth: (N,) their true sources.
+        images: the datamodule.
+    """
+    method, known, size = "attributed", len(images.classes), images.image_size
+    labels = labels_of([each.name for each in attributed], images.sources)
+    scores, clustered = scores_of_clustered(labels, truth), int((labels != UNCLUSTERED).sum())
+    rows = _scores(method, scores, clustered, len(truth), size)
+    rows.append(_unknown_sources(method, labels, truth, known, size))
+    rows += _accuracies(method, labels, truth, known, size)
+    inside = truth < known
+    named = float((labels == truth)[inside].mean()) if inside.any() else math.nan
+    rows.append(
+        Result(
+            "sources",
+            "named",
+            method,
+            image_size=size,
+            value=named,
+            standard_error=math.nan,
+            count=int(inside.sum()),
+        )
+    )
+    rows += _matched(method, labels, truth, known, size)
+    rows.append(_count_error(method, scores, size))
+    margins, chosen = (np.array([getattr(each, name) for each in attributed]) for name in ("known_margin", "known"))
+    return rows + _open_set(method, margins, chosen == truth, inside, size)
 
 
 def labels_of(names: Sequence[str], sources: Sequence[str]) -> np.ndarray:
@@ -235,6 +287,44 @@ def _accuracies(method: str, labels: np.ndarray, truth: np.ndarray, known: int, 
     ]
 
 
+def _matched(method: str, labels: np.ndarray, truth: np.ndarray, known: int, size: int) -> list[Result]:
+    accuracy, inside = clustering_accuracy(labels, truth, known), int((truth < known).sum())
+    figures = {
+        "ACC": (accuracy.all, len(truth)),
+        "ACC known": (accuracy.known, inside),
+        "ACC novel": (accuracy.novel, len(truth) - inside),
+    }
+    return [
+        Result("sources", name, method, image_size=size, value=value, standard_error=math.nan, count=n)
+        for name, (value, n) in figures.items()
+    ]
+
+
+def _count_error(method: str, scores: SourceDiscoveryScores, size: int) -> Result:
+    """Return by which share of their number the sources are miscounted; the count is how many there are."""
+    return Result(
+        "sources",
+        "count error",
+        method,
+        image_size=size,
+        value=source_count_error(scores.clusters, scores.sources),
+        standard_error=math.nan,
+        count=scores.sources,
+    )
+
+
+def _open_set(method: str, margins: np.ndarray, right: np.ndarray, inside: np.ndarray, size: int) -> list[Result]:
+    """Return AUROC and OSCR of margins (N,) of known sources, the classifier's choice among them being ``right``."""
+    figures = {
+        "AUROC": separation(margins[inside], margins[~inside]).auroc,
+        "OSCR": open_set_classification_rate(margins[inside], right[inside], margins[~inside]),
+    }
+    return [
+        Result("sources", name, method, image_size=size, value=value, standard_error=math.nan, count=len(inside))
+        for name, value in figures.items()
+    ]
+
+
 def show(results: list[Result], console: Any = None) -> None:
     """Print a table with a row for every round.
 
@@ -247,16 +337,17 @@ def show(results: list[Result], console: Any = None) -> None:
         if result.method.removeprefix("round ").isdigit():
             rounds.setdefault(result.method, {})[result.metric] = result
     judged = any("purity" in row for row in rounds.values())
-    scores = ("purity", "NMI", "ARI") if judged else ()
+    matched = any("ACC" in row for row in rounds.values())  # not of a run that an older version has begun
+    scores = ("purity", "NMI", "ARI", *["ACC"] * matched) if judged else ()
     header = ["round", "images", *scores, "clustered", *(["sources"] if judged else []), "clusters"]
     rows = []
     for method, row in rounds.items():
-        texts = [_percent(row[metric].value) for metric in (*scores, "clustered")]
+        texts = [_percent(row[metric].value) if metric in row else MISSING for metric in (*scores, "clustered")]
         if judged:
             texts.append(f"{row['sources'].value:.0f}/{row['sources'].count}")
         images = str(row["clustered"].count)
         rows.append([method.removeprefix("round "), images, *texts, f"{row['clusters'].value:.0f}"])
-    note = "purity, NMI, ARI (%): of all images, those not clustered in the nearest cluster; " if judged else ""
+    note = f"{', '.join(scores)} (%): of all images, those not clustered in the nearest cluster; " if judged else ""
     table = Table.of_texts(DiscoveryEvaluation.presentation.title, header, rows)
     print_tables([table], f"{note}clustered: % of the images", console)
 

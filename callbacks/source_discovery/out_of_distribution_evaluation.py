@@ -1,6 +1,7 @@
 """How well the detectors tell known from unknown sources, beside other scores (thesis 4.5.5.2)."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from callbacks.results.presentation import SHARE, MetricKind, Presentation
 from callbacks.results.result import Result
 from callbacks.source_discovery.round_outcome import RoundOutcome, images_of, truth_of
 from callbacks.source_discovery.round_results import RoundResults
-from metrics.out_of_distribution import Separation, separation
+from metrics.out_of_distribution import open_set_classification_rate, separation
 from networks.out_of_distribution_scores import energy, max_softmax, nearest_neighbours, odin
 from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.processes import gather_entries
@@ -30,11 +31,12 @@ METRICS = {
 class OutOfDistributionEvaluation(RoundResults):
     """Scores that tell images of known sources from others, compared on the features of the first round.
 
-    Protocol "ood". The methods are the largest margin of the detectors of known sources, max_j (t_j - d_j) ("WTA", or
-    "cosine" where they see no hash), the probability of the likeliest class ("max softmax"), the energy ("energy"), the
-    distance to the k-th nearest labelled image ("k-NN") and ODIN ("ODIN"); the metrics those of Table 4.12, with FPR95
-    for "FPR at 95 % TPR". The first round alone, because later ones have classes for what was unknown. Nothing is
-    measured where true sources are unknown, or where all of them are known ones.
+    Protocol "ood". The methods are the largest margin of the detectors of known sources, max_j (t_j - d_j) ("WTA",
+    or "cosine" where they see no hash), the probability of the likeliest class ("max softmax"), the energy
+    ("energy"), the distance to the k-th nearest labelled image ("k-NN") and ODIN ("ODIN"); the metrics those of
+    Table 4.12, with FPR95 for "FPR at 95 % TPR", and OSCR, for which images of known sources have to be classified
+    rightly too. The first round alone, because later ones have classes for what was unknown. Nothing is measured
+    where true sources are unknown, or where all of them are known ones.
 
     Args:
         neighbours: k of the k-NN.
@@ -81,24 +83,27 @@ class OutOfDistributionEvaluation(RoundResults):
         every = self.scores(pl_module, round)
         if self.odin:
             every["ODIN"] = odin_scores(trainer, pl_module, images.discovery_dataloader(round.number))
+        right = (round.logits[:, : round.known].argmax(1) == truth)[inside]
         for method, scores in every.items():
             found = separation(scores[inside], scores[~inside])
-            rows += _rows(method, found, images.image_size, len(truth))
+            figures = {metric: getattr(found, name) for metric, name in METRICS.items()}
+            figures["OSCR"] = open_set_classification_rate(scores[inside], right, scores[~inside])
+            rows += _rows(method, figures, images.image_size, len(truth))
         return rows
 
     def scores(self, pl_module: Any, round: RoundOutcome) -> dict[str, np.ndarray]:
         """Return the scores (n,) of the images by method, higher the more they look known."""
-        # Not round.margins, for which the clusters that were found count too.
-        transform, detectors = pl_module.attributor.transform, pl_module.attributor.detectors
-        margins = detectors.thresholds - detectors.distances(transform(round.features))
-        margins = margins[:, detectors.classes < round.known]
+        detectors = pl_module.attributor.detectors
         logits, features = torch.from_numpy(round.logits), torch.from_numpy(round.features)
         reference = round.labelled_features
         if self.reference is not None and len(reference) > self.reference:
             drawn = np.random.default_rng(self.seed).choice(len(reference), self.reference, replace=False)
             reference = reference[drawn]
         return {
-            "WTA" if detectors.distance == "hamming" else detectors.distance: margins.max(1),
+            # Not round.margins, for which the clusters that were found count too.
+            "WTA" if detectors.distance == "hamming" else detectors.distance: pl_module.attributor.known_margins(
+                round.features
+            ),
             "max softmax": max_softmax(logits).numpy(),
             "energy": energy(logits, self.temperature).numpy(),
             "k-NN": nearest_neighbours(features, torch.from_numpy(reference), self.neighbours).numpy(),
@@ -120,8 +125,8 @@ def odin_scores(trainer: Trainer, pl_module: Any, loader: DataLoader) -> np.ndar
     return np.array([everything[str(index)] for index in range(len(everything))])
 
 
-def _rows(method: str, found: Separation, size: int, count: int) -> list[Result]:
+def _rows(method: str, figures: Mapping[str, float], size: int, count: int) -> list[Result]:
     return [
-        Result("ood", metric, method, image_size=size, value=getattr(found, name), standard_error=math.nan, count=count)
-        for metric, name in METRICS.items()
+        Result("ood", metric, method, image_size=size, value=value, standard_error=math.nan, count=count)
+        for metric, value in figures.items()
     ]

@@ -1,6 +1,7 @@
 """Which source or cluster new images come from, once a round has ended."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -75,19 +76,22 @@ class Attributor:
         Returns:
             "name", a list; "distance" (B,) to the class that accepts most readily and "margin" (B,), its threshold
             less that distance, both float64 in differing hashes or cosine distances; "probability" (B,) that the
-            classifier gives to the known source it prefers.
+            classifier gives to the known source it prefers; "known" (B,) int64, that source; "known_margin" (B,), see
+            `known_margins`.
         """
         nearest, distances, margins = self.nearest(features)
         known = len(self.names)
         choice = logits.argmax(1)
         label = np.where(choice < known, choice, nearest)
         names = [self.name(one) if margin > 0 else "unknown" for one, margin in zip(label, margins, strict=True)]
-        shares = torch.from_numpy(logits).double().softmax(1)[:, :known].amax(1)
+        shares, preferred = torch.from_numpy(logits).double().softmax(1)[:, :known].max(1)
         return {
             "name": names,
             "distance": torch.from_numpy(distances),
             "margin": torch.from_numpy(margins),
             "probability": shares,
+            "known": preferred,
+            "known_margin": torch.from_numpy(self.known_margins(features)),
         }
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,6 +101,18 @@ class Attributor:
         best = margins.argmax(1)
         rows = np.arange(len(best))
         return self.detectors.classes[best], distances[rows, best], margins[rows, best]
+
+    def known_margins(self, features: np.ndarray) -> np.ndarray:
+        """Return the margin (N,) of the known source that accepts each image most readily, whatever clusters say."""
+        known = self.detectors.classes < len(self.names)
+        detectors = replace(
+            self.detectors,
+            classes=self.detectors.classes[known],
+            sums=self.detectors.sums[known],
+            counts=self.detectors.counts[known],
+            thresholds=self.detectors.thresholds[known],
+        )
+        return (detectors.thresholds - detectors.distances(self.transform(features))).max(1)
 
     def name(self, label: int) -> str:
         """Return the name of a label: of a known source its own, of a cluster its number."""

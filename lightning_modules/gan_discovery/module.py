@@ -292,7 +292,7 @@ class GANDiscovery(GroupedOptions):
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return for every image its "name", "distance" (B,), "margin" (B,) and "probability" (B,).
 
-        See ``attributor.Attributor``.
+        Of the known sources alone, "known" (B,) and "known_margin" (B,); see ``attributor.Attributor``.
         """
         assert self.attributor is not None
         features = self.network(batch["image"])

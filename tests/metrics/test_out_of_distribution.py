@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from metrics.out_of_distribution import separation
+from metrics.out_of_distribution import open_set_classification_rate, separation
 
 scores = st.lists(st.integers(0, 6), min_size=1, max_size=25)  # few values, so that there are many ties
 
@@ -74,3 +74,44 @@ def test_an_empty_group() -> None:
 def test_not_a_number() -> None:
     with pytest.raises(ValueError, match="NaN"):
         separation(np.array([1.0, np.nan]), np.ones(2))
+
+
+def naive_oscr(inside: list[int], right: list[bool], outside: list[int]) -> float:
+    """Return the area under the curve of Dhamija et al., drawn threshold by threshold."""
+    points = [(0.0, 0.0)]
+    for threshold in sorted({*inside, *outside}, reverse=True):
+        kept = sum(ok and score >= threshold for score, ok in zip(inside, right, strict=True)) / len(inside)
+        points.append((sum(score >= threshold for score in outside) / len(outside), kept))
+    (x, y) = zip(*points, strict=True)
+    return float(np.trapezoid(y, x))
+
+
+known_samples = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25)
+
+
+@given(known_samples, scores)
+def test_oscr_is_the_area_under_the_curve(known: list[tuple[int, bool]], outside: list[int]) -> None:
+    inside, right = [score for score, _ in known], [ok for _, ok in known]
+    found = open_set_classification_rate(np.array(inside), np.array(right), np.array(outside))
+    assert found == pytest.approx(naive_oscr(inside, right, outside))
+    auroc = separation(np.array(inside), np.array(outside)).auroc
+    assert found <= min(auroc, np.mean(right)) + 1e-12
+    everything = open_set_classification_rate(np.array(inside), np.ones(len(inside), bool), np.array(outside))
+    assert everything == pytest.approx(auroc)
+
+
+def test_oscr_by_hand() -> None:
+    """Of four known samples one is classified wrongly; above both unknown ones lie two, one of them wrong."""
+    inside, right = np.array([0.9, 0.8, 0.5, 0.1]), np.array([True, False, True, True])
+    assert open_set_classification_rate(inside, right, np.array([0.6, 0.3])) == pytest.approx((2 + 1) / 8)
+    assert open_set_classification_rate(inside, right, np.array([0.5])) == pytest.approx((1 + 0.5) / 4)
+
+
+def test_oscr_of_nothing_and_of_what_is_no_number() -> None:
+    one, true = np.ones(1), np.ones(1, bool)
+    assert np.isnan(open_set_classification_rate(one[:0], true[:0], one))
+    assert np.isnan(open_set_classification_rate(one, true, one[:0]))
+    assert open_set_classification_rate(np.array([np.inf]), true, np.array([-np.inf])) == 1
+    for pair in ((np.array([np.nan]), one), (one, np.array([np.nan]))):
+        with pytest.raises(ValueError, match="NaN"):
+            open_set_classification_rate(pair[0], true, pair[1])

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,10 +9,12 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from metrics import source_discovery
 from metrics.source_discovery import (
     attribution_accuracy,
+    clustering_accuracy,
     majorities,
     nearest_centroids,
     scores_of_all,
     scores_of_clustered,
+    source_count_error,
 )
 
 pairs = st.integers(1, 30).flatmap(
@@ -124,3 +128,59 @@ def test_attribution_without_unknown_sources() -> None:
     accuracy = attribution_accuracy(np.array([0, -1]), np.array([0, 0]), 1)
     assert (accuracy.inside, accuracy.net) == (0.5, 0.5)
     assert np.isnan(accuracy.outside)
+
+
+def best_assignments(labels: list[int], truth: list[int], known: int) -> set[tuple[float, ...]]:
+    """Return the accuracies (all, known, novel) of every assignment that has most samples right, by trying them all."""
+    clusters, sources = sorted(set(labels) - {-1}), sorted(set(truth))
+    wide = [*sources, *([None] * len(clusters))]  # a cluster may stand for nothing
+    best, found = -1, set()
+    for chosen in set(permutations(wide, len(clusters))):
+        stands_for = dict(zip(clusters, chosen, strict=True))
+        right = [label != -1 and stands_for[label] == t for label, t in zip(labels, truth, strict=True)]
+        if sum(right) > best:
+            best, found = sum(right), set()
+        if sum(right) == best:
+            parts = [[r for r, t in zip(right, truth, strict=True) if t in part] for part in halves(truth, known)]
+            found.add(tuple(np.mean(part) if part else -1.0 for part in parts))
+    return found
+
+
+def halves(truth: list[int], known: int) -> list[set[int]]:
+    return [set(truth), {t for t in truth if t < known}, {t for t in truth if t >= known}]
+
+
+@given(pairs)
+def test_the_accuracy_is_that_of_the_best_assignment(pair: tuple[list[int], list[int]]) -> None:
+    labels, truth = [min(label, 2) for label in pair[0]], [min(source, 2) for source in pair[1]]
+    found = clustering_accuracy(np.array(labels), np.array(truth), 1)
+    parts = tuple(np.nan_to_num([found.all, found.known, found.novel], nan=-1.0))
+    assert any(np.allclose(parts, each) for each in best_assignments(labels, truth, 1))
+
+
+def test_the_accuracy_by_hand() -> None:
+    """Cluster 7 stands for source 0, cluster 1 for 1, 4 for 2; cluster 9 is pure and stands for nothing."""
+    labels = np.array([7, 7, 7, 9, 9, 1, 1, 4, 4, -1])
+    truth = np.array([0, 0, 0, 0, 0, 1, 2, 2, 2, 2])
+    found = clustering_accuracy(labels, truth, 2)
+    assert (found.all, found.known, found.novel) == (6 / 10, 4 / 6, 2 / 4)
+    assert scores_of_clustered(labels, truth).purity == pytest.approx(8 / 9)
+
+
+def test_one_assignment_serves_known_and_novel_samples() -> None:
+    """Assigned apart, as the first version of Vaze et al. did it, both halves would use cluster 0 and be right."""
+    found = clustering_accuracy(np.zeros(5, int), np.array([0, 0, 0, 1, 1]), 1)
+    assert (found.all, found.known, found.novel) == (3 / 5, 1, 0)
+
+
+def test_the_names_of_clusters_do_not_matter() -> None:
+    truth = np.array([0, 0, 1, 1, 2])
+    found = clustering_accuracy(np.array([1, 1, 0, 0, 5]), truth, 2)
+    assert (found.all, found.known, found.novel) == (1, 1, 1)
+    assert np.isnan(clustering_accuracy(truth, truth, 3).novel)
+    nothing = clustering_accuracy(np.full(5, -1), truth, 2)
+    assert (nothing.all, nothing.known, nothing.novel) == (0, 0, 0)
+
+
+def test_the_error_of_the_number_of_sources() -> None:
+    assert [source_count_error(clusters, 20) for clusters in (20, 25, 15, 60)] == [0, 0.25, 0.25, 2]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_modules.gan_discovery.attributor import Attributor, FeatureTransform
+from lightning_modules.gan_discovery.detectors import fit_detectors
 from lightning_modules.gan_discovery.rounds import Round, Stage
 
 SIZE = 24
@@ -75,6 +77,22 @@ def round_of(*stages: tuple[str, np.ndarray], number: int = 1, known: int = 2) -
         np.linspace(100, 200, count),
         np.linspace(50, -50, count),
     )
+
+
+def module_of(ended, distance="cosine", clusters=False):
+    """Return a module with detectors of the known sources, and of the clusters that the round has found."""
+    features, labels = ended.labelled_features, ended.labelled_labels
+    if clusters:
+        found = ended.labels >= ended.known
+        features = np.concatenate([features, ended.features[found]])
+        labels = np.concatenate([labels, ended.labels[found]])
+    classes = range(int(labels.max()) + 1)
+    if distance == "cosine":
+        transform, window = FeatureTransform(None, None), 2
+    else:
+        transform, window = FeatureTransform(np.array([[0, 1], [0, 2], [1, 2], [1, 3], [2, 3], [0, 3]]), None), 2
+    detectors = fit_detectors(transform(features), labels, classes, distance=distance, window=window)
+    return SimpleNamespace(attributor=Attributor(transform, detectors, ["one", "two"]))
 
 
 def labels_of(count: int = 40, unclustered: int = 8) -> np.ndarray:

@@ -5,6 +5,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from callbacks.source_discovery.clustering_baseline import ClusteringBaseline
 from metrics.clustering import purity
+from metrics.source_discovery import clustering_accuracy
 from tests.callbacks.source_discovery.cases import Images, trainer_of, usual
 from visionscapes.errors import UserError
 
@@ -26,6 +27,7 @@ def test_rows_are_those_of_k_means_on_the_features_of_round_1(tmp_path):
         assert row["purity"] == pytest.approx(purity(truth, clusters))
         assert row["NMI"] == pytest.approx(normalized_mutual_info_score(truth, clusters))
         assert row["clusters"] == k
+        assert row["ACC"] == clustering_accuracy(clusters, truth, 0).all
 
 
 def test_a_resumed_run_finds_the_features_of_round_1(tmp_path):

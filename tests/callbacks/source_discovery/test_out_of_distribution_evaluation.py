@@ -6,27 +6,9 @@ import pytest
 import torch
 
 from callbacks.source_discovery.out_of_distribution_evaluation import METRICS, OutOfDistributionEvaluation
-from lightning_modules.gan_discovery.attributor import Attributor, FeatureTransform
-from lightning_modules.gan_discovery.detectors import fit_detectors
-from metrics.out_of_distribution import separation
-from tests.callbacks.source_discovery.cases import Images, round_of, trainer_of, usual
+from metrics.out_of_distribution import open_set_classification_rate, separation
+from tests.callbacks.source_discovery.cases import Images, module_of, round_of, trainer_of, usual
 from visionscapes.errors import UserError
-
-
-def module_of(ended, distance="cosine", clusters=False):
-    """Return a module with detectors of the known sources, and of the clusters that the round has found."""
-    features, labels = ended.labelled_features, ended.labelled_labels
-    if clusters:
-        found = ended.labels >= ended.known
-        features = np.concatenate([features, ended.features[found]])
-        labels = np.concatenate([labels, ended.labels[found]])
-    classes = range(int(labels.max()) + 1)
-    if distance == "cosine":
-        transform, window = FeatureTransform(None, None), 2
-    else:
-        transform, window = FeatureTransform(np.array([[0, 1], [0, 2], [1, 2], [1, 3], [2, 3], [0, 3]]), None), 2
-    detectors = fit_detectors(transform(features), labels, classes, distance=distance, window=window)
-    return SimpleNamespace(attributor=Attributor(transform, detectors, ["one", "two"]))
 
 
 def rows_of(tmp_path, ended, module=None, images=None, **settings):
@@ -39,12 +21,25 @@ def test_rows(tmp_path):
     ended, images = usual(), Images()
     rows = rows_of(tmp_path, ended, images=images)
     methods = ["cosine", "max softmax", "energy", "k-NN"]
-    assert [(row.method, row.metric) for row in rows] == [(method, name) for method in methods for name in METRICS]
+    metrics = [*METRICS, "OSCR"]
+    assert [(row.method, row.metric) for row in rows] == [(method, name) for method in methods for name in metrics]
     assert {row.protocol for row in rows} == {"ood"}
     assert {row.count for row in rows} == {40}
     assert (tmp_path / "results" / "ood.csv").is_file()
     figures = {(row.method, row.metric): row.value for row in rows}
     assert figures["cosine", "AUROC"] == 1  # features of sources lie apart
+
+
+def test_oscr_asks_for_the_right_source_too(tmp_path):
+    ended, images = usual(), Images()
+    ended.logits[:10, :2] = ended.logits[:10, 1::-1]  # of ten images the classifier confuses the known sources
+    found = {row.metric: row.value for row in rows_of(tmp_path, ended, images=images) if row.method == "cosine"}
+    inside = images.truth < 2
+    right = ended.logits.argmax(1)[inside] == images.truth[inside]
+    assert 0 < right.mean() < 1
+    scores = OutOfDistributionEvaluation().scores(module_of(ended), ended)["cosine"]
+    assert found["OSCR"] == open_set_classification_rate(scores[inside], right, scores[~inside])
+    assert (found["AUROC"], found["OSCR"]) == (1, right.mean())
 
 
 def test_nearest_neighbours(tmp_path):
