@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from networks.box_diffusion import AskedBoxes, BoxDiffusion, emptied, painted_boxes
+from networks.frozen import Frozen
 from networks.guidance import Guide, pushed
 from networks.inpainting import GroundedInpainter, Inpainted, PictureLayout, picture_prompt
 from visionscapes.checks import Bounds, PositiveShare, check_options
 from visionscapes.errors import UserError
 
+DIGITS = 16  # of a digest
 ETA = 1.0  # of DDIM: as much fresh noise as in DDPM
 
 
@@ -52,7 +54,8 @@ class DiffusionInpainter(GroundedInpainter):
     @property
     @override
     def options(self) -> dict[str, Any]:
-        plain: dict[str, Any] = {"weights": self.weights, "steps": self.steps}
+        digest = Frozen(self.network, (self.network,)).digest()[:DIGITS]  # the file can be written anew
+        plain: dict[str, Any] = {"weights": self.weights, "digest": digest, "steps": self.steps}
         if self.draft is not None:
             plain |= {"draft": _told(self.draft), "strength": self.strength}
         return plain if self.guide is None else plain | {"guide": _told(self.guide)}

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from networks.vit_features import ViTFeatures
-from visionscapes.errors import UserError
+from networks.weights import load_state, read_state_dict
 
 STEM = 32  # channels of the image, of the authors' network
 # Our names for the modules of the authors' released state dicts.
@@ -95,17 +95,19 @@ class LiFTBlock(nn.Module):
         biases = ("stem.0.bias", "stem.3.bias", "coarse.0.bias")
         return [parameter for name, parameter in self.named_parameters() if name not in biases]
 
-    def load_official(self, state_dict: Mapping[str, Tensor]) -> None:
+    def load_official(self, state_dict: Mapping[str, Tensor], source: str = "this state dict") -> None:
         """Load a state dict with the names of the authors' released network or with our own; strict.
+
+        Args:
+            state_dict: name to tensor.
+            source: what it comes from, for the message.
 
         Raises:
             UserError: names or shapes differ, for instance because the file belongs to another width.
         """
         renamed = {_own_name(key): value for key, value in state_dict.items()}
-        try:
-            self.load_state_dict(renamed)
-        except RuntimeError as error:
-            raise UserError(f"these are not official LiFT weights for {self.dim} channels: {error}") from error
+        remedy = f"Give weights of a LiFT block for {self.dim} channels, made with the same stem."
+        load_state(self, renamed, source, remedy)
 
     def _covered(self, image: Tensor, grid: torch.Size) -> Tensor:
         """Return the part of the image that the features stand for, at ``cell`` pixels a grid cell.
@@ -137,6 +139,17 @@ class LiFTBlock(nn.Module):
             coarse = features.new_zeros(b, self.stem_width, h, w)
         raised = self.up(torch.cat([features, coarse], 1))
         return self.out(self.fuse(torch.cat([raised, fine], 1)))
+
+
+def load_block(block: LiFTBlock, path: str) -> None:
+    """Load a block's weights from a checkpoint of ours, a bare state dict, or one of the authors' files.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
+    state = read_state_dict(path)
+    own = {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
+    block.load_official(own or state, f"'{path}'")
 
 
 class Lifted(nn.Module):

@@ -185,5 +185,11 @@ def load_state(
     module.load_state_dict(state)
 
 
+def weights_total(module: nn.Module) -> str:
+    """Return the sum of the absolute values of all parameters, to seven digits: it tells weights from others."""
+    with torch.no_grad():
+        return f"{sum(float(each.double().abs().sum()) for each in module.parameters()):.6e}"
+
+
 def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

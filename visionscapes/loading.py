@@ -106,7 +106,7 @@ def _checkpoint_at(place: Path) -> Path | None:
         run, checkpoints = newest.parents[1], [newest]
     if checkpoints:
         return best_of(run) if wanted == BEST else checkpoints[0]
-    if _needs_none(saved_part(run, "model")[0]):
+    if _needs_none(saved_part(run, "model")[0], run):
         return None
     raise UserError(f"{path} holds no checkpoint{_advice(path)}")
 
@@ -114,7 +114,7 @@ def _checkpoint_at(place: Path) -> Path | None:
 def _of_checkpoint(path: Path) -> tuple[Any, Any]:
     """Return the module of a checkpoint and how its inputs are prepared."""
     from callbacks.run.checkpoint_files import read_checkpoint
-    from lightning_modules.method import MADE_OF, Method, class_path_of
+    from lightning_modules.method import MADE_OF, class_path_of
 
     checkpoint = read_checkpoint(path)
     class_path = class_path_of(checkpoint, path)
@@ -123,7 +123,7 @@ def _of_checkpoint(path: Path) -> tuple[Any, Any]:
             f"{path} does not say which class it is of: it is of another program, or of an earlier version outside of "
             "its run folder; put it back, or call load_from_checkpoint of its class"
         )
-    cls: Any = named_class(class_path, Method)
+    cls = _method(class_path, path)
     known = (checkpoint.get(MADE_OF) or {}).get("inputs")
     del checkpoint
     module = cls.load_from_checkpoint(path, map_location="cpu", **cls.only_to_train)
@@ -136,14 +136,14 @@ def _without_checkpoint(place: Path, weights: Any) -> tuple[Any, Any]:
 
     class_path, options = saved_part(place, "model")
     if weights is not None:
-        cls = None if class_path is None else named_class(class_path, Method)
+        cls = None if class_path is None else _method(class_path, place)
         if cls is None or "weights" not in inspect.signature(cls).parameters:
             what = "no configuration of a method" if cls is None else f"of {cls.__name__}, which has no such option"
             raise UserError(f"weights go with a configuration, and {place} is {what}: give a checkpoint alone")
         if not isinstance(weights, str | os.PathLike):
             raise UserError(f"weights are named by their path, and {weights!r} is of class {type(weights).__name__}")
         options |= {"weights": str(checked_path(weights, "the file of weights"))}
-    elif not _needs_none(class_path):
+    elif not _needs_none(class_path, place):
         raise UserError(
             f"{place} is a configuration of what has to be trained: give a run folder, a checkpoint, or weights too"
         )
@@ -151,11 +151,22 @@ def _without_checkpoint(place: Path, weights: Any) -> tuple[Any, Any]:
     return module, _inputs_of(module, None, place)
 
 
-def _needs_none(class_path: str | None) -> bool:
+def _needs_none(class_path: str | None, place: Path) -> bool:
     """Return whether modules of a class need no checkpoint."""
+    return class_path is not None and bool(getattr(_method(class_path, place), "cannot_fit", ""))
+
+
+def _method(class_path: str, place: Path) -> Any:
+    """Return the class of a run, which has to be a method."""
     from lightning_modules.method import Method
 
-    return class_path is not None and bool(getattr(named_class(class_path, Method), "cannot_fit", ""))
+    found = named_class(class_path, object)
+    if not issubclass(found, Method):
+        raise UserError(
+            f"{place} is of {found.__name__}, which answers nothing by itself: give what a method such as "
+            "lightning_modules.LiFT has left"
+        )
+    return found
 
 
 def _inputs_of(module: Any, known: Any, place: Path | None) -> Any:

@@ -20,7 +20,7 @@ from typing_extensions import override
 from callbacks.detection.detection_writer import amount, place_of, write_list
 from callbacks.results.prediction_writer import PredictionWriter
 from networks.inpainting import GroundedInpainter, Inpainted
-from visionscapes.errors import UserError
+from visionscapes.errors import UserError, in_words
 from visionscapes.files import atomic_write, write_bytes, write_json
 from visionscapes.folder_lock import FolderLock, InUseError
 from visionscapes.json_lines import append_line, as_line, open_to_append, read_lines
@@ -98,11 +98,13 @@ class GeneratedPictureWriter(PredictionWriter):
 
     def _claim(self, data: Any, wanted: dict[str, Any]) -> str | None:
         """Lock the folder and make it that of these pictures; return what speaks against it."""
-        data.folder.path.mkdir(parents=True, exist_ok=True)
         try:
+            data.folder.path.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(data.folder.path, remedy="name another folder as --data.output")
         except InUseError as error:
             return str(error)
+        except OSError as error:
+            return f"{data.folder.path} cannot be written to ({in_words(error)}): name another folder as --data.output"
         return claim(data.folder, data.title, wanted)
 
     @override
@@ -303,6 +305,11 @@ def compared(records: Mapping[str, str], earlier: Any) -> str:
         earlier: the folder with the manifest.
     """
     known = {entry["name"]: entry["sha256"] for path in earlier.files_of_lines() for _, _, entry in read_lines(path)}
+    if not known:
+        return (
+            f"{earlier.path} holds no generated pictures to compare them with: say where the first ones are, "
+            "--data.output=<folder>"
+        )
     shared = [name for name in records if name in known]
     other = [name for name in shared if known[name] != records[name]]
     words = f"{len(shared) - len(other)} of {amount(len(records), 'picture')} are the same bytes as in {earlier.path}"
@@ -324,13 +331,15 @@ def claim(folder: Any, title: str, wanted: dict[str, Any]) -> str | None:
     """
     for unfinished in [*folder.path.glob(".*.partial"), *folder.images.rglob(".*.partial")]:
         unfinished.unlink()  # of a run that was killed
-    if not folder.settings.is_file():
+    if not folder.settings.is_file() or _without_pictures(folder):
         strange = [path for path in (folder.manifest, folder.annotations, folder.images) if path.exists()]
-        if strange:
+        if strange and not folder.settings.is_file():
             return (
                 f"{folder.path} holds {strange[0].name}, which was not generated here: name another folder as "
                 "--data.output"
             )
+        for stale in folder.parts.glob("*.jsonl"):
+            stale.unlink()
         versions = {name: _version(name) for name in LIBRARIES}
         settings = {
             **wanted,
@@ -351,6 +360,11 @@ def claim(folder: Any, title: str, wanted: dict[str, Any]) -> str | None:
                 "folder as --data.output, or delete this one"
             )
     return None
+
+
+def _without_pictures(folder: Any) -> bool:
+    """Return whether a command that began in the folder ended before its first picture."""
+    return not folder.manifest.exists() and next(folder.images.rglob("*.png"), None) is None
 
 
 def _version(name: str) -> str | None:

@@ -69,6 +69,16 @@ class HardestCopies(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what was chosen before a resume.
+
+        Raises:
+            UserError: every real picture has one copy, or others than before.
+        """
+        if all(len(rows) == 1 for rows in trainer.datamodule.shown.copies):  # type: ignore[attr-defined]
+            raise UserError(
+                "HardestCopies has nothing to choose from, for every real picture has a single copy: generate several, "
+                "python cli.py predict --config configs/gen2det_generate.yaml --data.copies=4, or leave it out"
+            )
         self._show(trainer)
 
     @override

@@ -12,6 +12,7 @@ from datamodules.common.inputs import FoundFiles, Inputs, find_inputs
 from datamodules.common.inspection.contents import PartContents
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
+from datamodules.common.reports import report
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.contents import detection_contents
 from datamodules.detection.copies import ShownCopies
@@ -161,6 +162,8 @@ class DetectionDataModule(PredictsFiles, ABC):
         sampler = None
         if generated is not None:
             self.shown = ShownCopies(generated) if self.synthetic.copies == "one" else None
+            if self.shown is not None and len(self.shown) < len(generated):
+                report("%d of %d generated pictures are shown, a copy of each", len(self.shown), len(generated))
             others = self._training_samples(generated if self.shown is None else self.shown, with_masks)
             if sampling:
                 sampler = mixed_order(

@@ -180,6 +180,7 @@ def read_weights(path: Path, names: Sequence[str]) -> dict[str, float]:
         raise UserError(f'{path} has to hold a weight of 0 or more for each class, as in {{"cat": 1.5, "dog": 0.2}}')
     if unknown := [name for name in content if name not in names]:
         raise UserError(
-            f"{path} has a weight for {unknown[0]!r}, which is no class ({', '.join(list(names)[:5])}, ...)"
+            f"{path} has a weight for {unknown[0]!r}, which is no class "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
         )
     return {name: float(each) for name, each in content.items()}

@@ -15,9 +15,9 @@ from lightning_modules.method import Method
 from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
 from networks.frozen import Frozen
-from networks.lift_block import STEM, LiFTBlock, Lifted
+from networks.lift_block import STEM, LiFTBlock, Lifted, load_block
 from networks.vit_features import ViTFeatures
-from networks.weights import read_state_dict
+from networks.weights import weights_total
 from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.exporting.parts import Exportable
@@ -193,13 +193,14 @@ class LiFT(Method):
             raise UserError(
                 "this checkpoint is of another method, it holds no LiFT block: give one that a LiFT run saved"
             )
-        if checkpoint["backbone"] != fingerprint(self.backbone):
+        own = fingerprint(self.backbone)
+        if any(own[key] != value for key, value in checkpoint["backbone"].items()):
             raise UserError(
                 "this checkpoint's LiFT block was trained on another backbone than the one configured; configure that "
                 "one, or to try the block on this one on purpose give the checkpoint as --model.weights"
             )
-        own = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
+        frozen = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **frozen}
 
     def _log_held_out(self, batch: dict[str, Any], stage: str) -> None:
         """Log the objective, and that of bilinear interpolation in LiFT's place, on images not trained on."""
@@ -211,25 +212,12 @@ class LiFT(Method):
             self.log(f"{stage}/{name}", mean, add_dataloader_idx=False, prog_bar=True)
 
 
-def load_block(block: LiFTBlock, path: str) -> None:
-    """Load a block's weights from a checkpoint of ours, a bare state dict, or one of the authors' files.
-
-    Raises:
-        UserError: the file cannot be read or does not fit.
-    """
-    state = read_state_dict(path)
-    if any(key.startswith("block.") for key in state):
-        state = {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
-    block.load_official(state)
-
-
 def fingerprint(backbone: ViTFeatures) -> dict[str, Any]:
     """Return plain values that tell one backbone's features from another's."""
-    with torch.no_grad():
-        total = sum(float(p.double().abs().sum()) for p in backbone.parameters())
     return {
         "parameters": sum(p.numel() for p in backbone.parameters()),
-        "weights": f"{total:.6e}",
+        "weights": weights_total(backbone),
+        "blocks": weights_total(backbone.vit.blocks),  # all that a detector keeps of it
         "layer": backbone.layer,
         "facet": backbone.facet,
     }

@@ -19,6 +19,7 @@ from networks.detection.devices import follow_devices
 from networks.detection.mask_pasting import mend_pasting
 from networks.detection.ops import ensure_ops
 from networks.detection.precision import keep_coordinates_exact
+from networks.weights import read_values, weights_total
 from visionscapes.errors import UserError
 
 # Modules that register what mmdet's collection lacks.
@@ -122,7 +123,9 @@ def build_detector(
         load_backbone(detector, backbone_weights, skip_mismatched)
     if weights is not None:
         load_detector(detector, weights, skip_mismatched)
-    if not (weights or backbone_weights or (model.get("backbone") or {}).get("weights")):
+    if weights or backbone_weights or (model.get("backbone") or {}).get("weights"):
+        _warn_of_other_lift(detector, model)
+    else:
         _warn_of_frozen(detector)
     return detector
 
@@ -148,6 +151,20 @@ def _build(model: dict[str, Any]) -> Any:
         logger.setLevel(level)
     _mend(detector)
     return detector
+
+
+def _warn_of_other_lift(detector: Any, model: Mapping[str, Any]) -> None:
+    """Warn if a checkpoint of LiFT says that its block learned from another ViT than the detector's."""
+    lift = (model.get("backbone") or {}).get("lift")
+    path = lift.get("weights") if isinstance(lift, Mapping) else None
+    trained_on = None if path is None else read_values(path).get("backbone")
+    told = trained_on.get("blocks") if isinstance(trained_on, Mapping) else None
+    if told is not None and told != weights_total(detector.backbone.vit.blocks):
+        warnings.warn(
+            f"the LiFT block in '{path}' learned from another ViT than that of this detector: train one on this ViT, "
+            "as the head of lift_vitdet.yaml says",
+            stacklevel=2,
+        )
 
 
 def _mend(detector: Any) -> None:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from networks.lift_block import LiFTBlock
+from networks.lift_block import LiFTBlock, load_block
 from networks.vit_features import create_vit, remove_final_norm
-from networks.weights import read_state_dict
 from visionscapes.errors import UserError
 
 
@@ -132,7 +131,5 @@ def _lift_block(
 ) -> tuple[LiFTBlock, bool]:
     block = LiFTBlock(dim, patch_size, **size)
     if weights is not None:
-        state = read_state_dict(weights)
-        own = {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
-        block.load_official(own or state)
+        load_block(block, weights)
     return block.requires_grad_(not frozen), frozen

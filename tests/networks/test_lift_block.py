@@ -156,9 +156,9 @@ def test_own_state_dict_loads_too():
 def test_official_weights_that_do_not_fit_are_a_user_error(change):
     state = official(16, 8).state_dict()
     change(state)
-    with pytest.raises(UserError, match="not official LiFT weights for 16 channels"):
+    with pytest.raises(UserError, match=r"does not fit LiFTBlock.* for 16 channels"):
         block(16, 8).load_official(state)
-    with pytest.raises(UserError, match="not official LiFT weights for 32 channels"):
+    with pytest.raises(UserError, match=r"does not fit LiFTBlock.* for 32 channels"):
         block(32, 8).load_official(official(16, 8).state_dict())
 
 

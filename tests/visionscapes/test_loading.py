@@ -223,7 +223,7 @@ class TestErrors:
         [
             ("lightning_modules.LIFT", "there is no class LIFT in lightning_modules: did you mean LiFT"),
             ("mine.Net", r"class mine\.Net is not to be found.*PYTHONPATH"),
-            ("pytorch_lightning.LightningModule", "is no Method"),
+            ("pytorch_lightning.LightningModule", "a.ckpt is of LightningModule, which answers nothing by itself"),
         ],
     )
     def test_an_unknown_class(self, class_path, said, tmp_path):

@@ -299,6 +299,35 @@ def test_boxes_are_written_with_the_digits_that_they_have():
     assert xywh([0.1, 0.2, 10.1, 20.5]) == [0.1, 0.2, 10.0, 20.3]
 
 
+def test_what_ended_before_its_first_picture_does_not_keep_a_folder(tmp_path):
+    class Failing(FirstOnly):
+        def inpaint(self, layout, seed):
+            raise RuntimeError("no memory left")
+
+    with pytest.raises(RuntimeError, match="no memory left"):
+        generate(tmp_path / "out", Failing())
+    stale = tmp_path / "out" / "parts" / "process-7.jsonl"
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_text(json.dumps({"name": "0-0", "seed": 7}) + "\n")
+    assert (tmp_path / "out" / "generation.json").is_file()
+    generate(tmp_path / "out", seed=1)
+    generate(tmp_path / "other", seed=1)
+    assert files_in(tmp_path / "out") == files_in(tmp_path / "other")
+
+
+def test_a_place_that_cannot_be_a_folder_is_told(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match=r"out cannot be written to .*: name another folder as --data\.output"):
+        generate(tmp_path / "out")
+    with pytest.raises(UserError, match=r"cannot be written to"):
+        generate(tmp_path / "out" / "below")
+
+
+def test_pictures_that_are_made_again_without_the_first_ones(tmp_path, capsys):
+    generate(tmp_path / "nowhere", only=["0-0"])
+    assert "nowhere holds no generated pictures to compare them with" in capsys.readouterr().out
+
+
 def test_one_command_at_a_time_in_a_folder(tmp_path):
     (tmp_path / "out" / "images").mkdir(parents=True)
     unfinished = tmp_path / "out" / "images" / ".0-0.png.partial"

@@ -78,6 +78,12 @@ def test_the_hardest_copies_for_the_detector_as_it_is_are_shown_next(tmp_path):
     assert last == pytest.approx(naive, rel=1e-4)
 
 
+def test_how_many_pictures_are_shown_is_told(tmp_path, caplog):
+    path = write_generated(tmp_path / "generated", count=9, copies=COPIES)
+    fit(tmp_path, path, HardestCopies(), epochs=1)
+    assert "3 of 9 generated pictures are shown, a copy of each" in caplog.text
+
+
 def test_other_epochs_keep_what_is_shown(tmp_path):
     path = write_generated(tmp_path / "generated", count=9, copies=COPIES)
     callback = Watched(every_epochs=2)
@@ -130,6 +136,9 @@ def test_what_does_not_go_together_is_told(tmp_path):
         trainer = quiet_trainer(tmp_path, [HardestCopies()], limit_val_batches=0)
         with pytest.raises(UserError, match=r"--data\.synthetic\.copies=one"):
             trainer.fit(detector(), datamodule=scenes(path, **synthetic))
+    single = write_generated(tmp_path / "single", count=3)
+    with pytest.raises(UserError, match=r"nothing to choose from, for every real picture has a single copy"):
+        fit(tmp_path, single, HardestCopies(), 1)
     with pytest.raises(UserError, match="Detector does not say what single objects cost it: take --model=Gen2Det"):
         fit(tmp_path, path, HardestCopies(), 1, detector(kind=Detector))
     with pytest.raises(UserError, match="RetinaNet has no head for the boxes of proposals"):

@@ -1,5 +1,6 @@
 import functools
 import random
+import warnings
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
+from lightning_modules import LiFT
 from networks.detection.build import build_detector, setup_mmdet
 from networks.detection.samples import preprocess, proposals_of, to_samples
 from networks.lift_block import LiFTBlock
@@ -194,8 +196,28 @@ def test_building_keeps_the_weights_of_vit_and_lift(module, tmp_path):
         assert own.state_dict().keys() == state.keys()
         assert all(torch.equal(value, state[key]) for key, value in own.state_dict().items())
     torch.save(LiFTBlock(16, 16).state_dict(), tmp_path / "other.pth")
-    with pytest.raises(UserError, match="not official LiFT weights for 32 channels"):
+    with pytest.raises(UserError, match=r"does not fit LiFTBlock.* for 32 channels"):
         build("halve_strides", backbone__lift={"weights": str(tmp_path / "other.pth")})
+
+
+def test_a_lift_block_of_another_vit_is_told(tmp_path):
+    one, other = (ViTFeatures(**VIT, weights=None) for _ in range(2))
+    torch.save(one.vit.state_dict(), tmp_path / "vit.pth")
+    for name, vit in (("own", one), ("foreign", other)):
+        lift = LiFT(vit)
+        checkpoint = {"state_dict": lift.state_dict()}
+        lift.on_save_checkpoint(checkpoint)
+        torch.save(checkpoint, tmp_path / f"{name}.ckpt")
+
+    def build_with(name):
+        lift = {"weights": str(tmp_path / f"{name}.ckpt")}
+        build("halve_strides", backbone__weights=str(tmp_path / "vit.pth"), backbone__lift=lift)
+
+    with pytest.warns(UserWarning, match=r"foreign\.ckpt' learned from another ViT than that of this detector"):
+        build_with("foreign")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*another ViT")
+        build_with("own")
 
 
 def test_a_detector_trained_without_lift_takes_it_without_fine_tuning():
@@ -316,7 +338,7 @@ def test_an_overfit_detector_with_lift_finds_what_was_drawn():
         train_cfg__rpn_proposal__max_per_img=100,
     )
     batch = drawn_batch([ONE, OTHER], SIZE)
-    train(lambda: total_of(losses_of(detector, batch)), detector.parameters(), 2e-3, steps=150)
+    train(lambda: total_of(losses_of(detector, batch)), detector.parameters(), 2e-3, steps=300)
     for found, boxes, labels in zip(predicted(detector, batch), batch["boxes"], batch["labels"], strict=True):
         assert found["scores"][0] > 0.5
         assert found["labels"][0] == labels[0]
