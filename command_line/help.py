@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from command_line.errors.messages import did_you_mean
+from command_line.quick.table import QUICK
 from command_line.reading.configurations import config_files
 from command_line.reading.yaml_files import check_file
 from command_line.subcommands.table import OWN
@@ -68,7 +69,7 @@ EXAMPLES = """\
 
 
 def answer(args: list[str]) -> str | None:
-    """Return what a request for help or the version prints, None for a command that has to run.
+    """Return what a request for help, the version or a quick command prints, None for a command that has to run.
 
     Raises:
         UserError: the subcommand is missing or unknown, or a configuration file does not exist.
@@ -78,8 +79,10 @@ def answer(args: list[str]) -> str | None:
     if args[0] == "--version":
         packages = ("visionscapes", "pytorch-lightning", "torch")
         return "\n".join(f"{package} {_version(package)}" for package in packages)
+    if args[0] in QUICK:
+        return QUICK[args[0]].load()(args[1:])
     if args[0] not in SUBCOMMANDS:
-        suggestion = did_you_mean(args[0], SUBCOMMANDS)
+        suggestion = did_you_mean(args[0], [*SUBCOMMANDS, *QUICK])
         raise UserError(f"{args[0]!r} is no subcommand{suggestion or ', which comes first: ' + ', '.join(SUBCOMMANDS)}")
     if {"-h", "--help"} & set(args):
         return options(args[0])
@@ -108,12 +111,14 @@ def check_config(path: str) -> None:
 
 def overview() -> str:
     """Return the help of the command itself: subcommands, configurations, examples."""
-    width = max(map(len, SUBCOMMANDS)) + 2
+    width = max(map(len, [*SUBCOMMANDS, *QUICK])) + 2
     commands = "\n".join(f"  {name:<{width}}{text}" for name, text in SUBCOMMANDS.items())
+    quick = "\n".join(f"  {name:<{width}}{command.meaning}" for name, command in QUICK.items())
     return "\n".join(
         [
             "usage: python cli.py SUBCOMMAND --config FILE [--config FRAGMENT ...] [--KEY VALUE ...]",
             f"\nSubcommands (each with --help)\n{commands}",
+            f"\nWithout a configuration\n{quick}",
             f"\nConfigurations\n{_config_table()}",
             f"\nExamples\n{EXAMPLES}",
             "\nEvery run writes into its own folder runs/<method>/<name>/. Exit status: 0 done, 2 your input, "

@@ -106,6 +106,25 @@ class FolderLock:
         return job is not None and holder.get("job") == job and holder.get("restart", restart) < restart
 
 
+def in_use(folder: Path) -> bool:
+    """Return whether a command holds the lock of a folder, without touching it."""
+    path = folder / LOCK
+    with _guard:
+        if path in _held_here:
+            return True
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in HELD or _lives(_holder_of(descriptor).get("pid"))
+        finally:
+            os.close(descriptor)  # which gives the lock back
+    return False
+
+
 def _holder_of(descriptor: int) -> dict[str, Any]:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from visionscapes.folder_lock import LOCK, FolderLock, InUseError
+from visionscapes.folder_lock import LOCK, FolderLock, InUseError, in_use
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -154,3 +154,19 @@ def test_of_many_that_wait_one_has_it_at_a_time(tmp_path):
         worker.join()
     assert json.loads(counted.read_text()) == 12
     assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_who_asks_whether_a_folder_is_in_use_takes_no_lock(tmp_path, holder):
+    assert not in_use(tmp_path)
+    assert not in_use(tmp_path / "nowhere")
+    lock = FolderLock(tmp_path)
+    assert in_use(tmp_path)
+    lock.release()
+    assert not in_use(tmp_path)
+    (tmp_path / LOCK).write_text("{}")  # of a command that was killed
+    assert not in_use(tmp_path)
+    process = holder()
+    assert in_use(tmp_path)
+    process.kill()
+    process.wait()
+    assert not in_use(tmp_path)
