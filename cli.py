@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from command_line import help as help_text
-from command_line import quick_imports
-from command_line.errors.refusals import explain_refusal
-from command_line.run.job import check_environment
-from command_line.run.termination import TERMINATED, ended_by_sigterm
-from visionscapes.errors import UserError
-from visionscapes.search_path import append_working_directory
+from visionscapes.missing_packages import told_if_missing
+
+with told_if_missing():
+    from command_line import help as help_text
+    from command_line import quick_imports
+    from command_line.errors.refusals import explain_refusal
+    from command_line.run.job import check_environment
+    from command_line.run.termination import TERMINATED, ended_by_sigterm
+    from visionscapes.errors import UserError
+    from visionscapes.search_path import append_working_directory
 
 if TYPE_CHECKING:
     from command_line.lightning_cli import CommandLine
@@ -49,7 +52,7 @@ def main(args: list[str] | None = None) -> "CommandLine":
             if text is not None:
                 print(text)
                 raise SystemExit(0)
-            with quick_imports.no_garbage_collection():
+            with quick_imports.no_garbage_collection(), told_if_missing():
                 quick_imports.import_lightning()
                 from command_line.own_command_line import command_line_of
 

@@ -6,16 +6,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from callbacks.results.terminal import print_tables
-from experiments.loading import load_tables, suggest
-from experiments.records import ROOT, Records
-from experiments.report import document, list_text, tables_to_print
-from experiments.runs import Runner
-from experiments.state import summary
-from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
-from visionscapes.checks import NumpySeed, check_value
-from visionscapes.errors import UserError, tell
-from visionscapes.files import write_text
+from visionscapes.missing_packages import told_if_missing
+
+with told_if_missing():
+    from callbacks.results.terminal import print_tables
+    from experiments.loading import load_tables, suggest
+    from experiments.records import ROOT, Records
+    from experiments.report import document, list_text, tables_to_print
+    from experiments.runs import Runner
+    from experiments.state import summary
+    from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
+    from visionscapes.checks import NumpySeed, check_value
+    from visionscapes.errors import UserError, tell
+    from visionscapes.files import write_text
 
 
 def records_of(table: ThesisTable) -> Records:
