@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.cells import Cells, covered_pixels, enlarge, lower_and_fraction
+
 MatchingRule = Literal["official", "normalised"]
 _KEYPOINTS_AT_ONCE = 32  # bounds the memory: each takes one float32 map of the image's size
 
@@ -21,66 +23,84 @@ def match_keypoints(
     keypoints: Tensor,
     size: tuple[int, int],
     rules: Sequence[MatchingRule] = ("official",),
+    *,
+    source_size: tuple[int, int] | None = None,
+    cells: Cells | None = None,
 ) -> Tensor:
     """Return the target pixel that is most similar to each keypoint of the source.
 
     Args:
         source: (C, h, w), dense features of the image with the keypoints.
         target: (C, h', w'), dense features of the image to be searched.
-        keypoints: (K, 2), xy in pixels of the source image.
-        size: height and width of both images in pixels; every target pixel is searched, padding included.
+        keypoints: (K, 2), xy in pixels of the source image; K may be 0.
+        size: height and width of the target image in pixels; every pixel that cells cover is searched, padding
+            included.
         rules: how a pixel scores. Features are scaled to unit length on the grid, then enlarged bilinearly.
             "official": inner product; enlarged vectors are shorter than 1 between cells, which favours their centres.
             "normalised": cosine, that is, enlarged vectors are scaled to unit length again.
+        source_size: height and width of the source image in pixels; those of the target if None.
+        cells: where the cells of both lie in their images; they tile these evenly if None, as the official code has it.
 
     Returns:
         (rules, K, 2) float32, xy of the best pixels.
 
     Thesis section 8.3.1; the official code implements "official" and enlarges both maps.
     """
+    rows, columns = (covered_pixels(cells, *side) for side in zip(target.shape[-2:], size, strict=True))
     lengths: dict[str, Tensor] = {}
     if "normalised" in rules:
-        lengths["normalised"] = enlarged_norm(F.normalize(target, dim=0), size).clamp(min=1e-12)
+        lengths["normalised"] = enlarged_norm(F.normalize(target, dim=0), size, cells).clamp(min=1e-12)
     best: list[list[Tensor]] = [[] for _ in rules]
     for part in keypoints.split(_KEYPOINTS_AT_ONCE):
-        maps = similarity_maps(source, target, part, size)
+        maps = similarity_maps(source, target, part, size, source_size=source_size, cells=cells)
         for rule, pixels in zip(rules, best, strict=True):
             scores = maps / lengths[rule] if rule in lengths else maps
-            pixels.append(scores.flatten(1).argmax(1))
-    index = torch.stack([torch.cat(pixels) for pixels in best])
-    return torch.stack([index % size[1], index // size[1]], dim=-1).float()
+            pixels.append(scores[:, rows, columns].flatten(1).argmax(1))
+    index, width = torch.stack([torch.cat(pixels) for pixels in best]), columns.stop - columns.start
+    return torch.stack([index % width + columns.start, index // width + rows.start], dim=-1).float()
 
 
-def similarity_maps(source: Tensor, target: Tensor, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
+def similarity_maps(
+    source: Tensor,
+    target: Tensor,
+    keypoints: Tensor,
+    size: tuple[int, int],
+    *,
+    source_size: tuple[int, int] | None = None,
+    cells: Cells | None = None,
+) -> Tensor:
     """Return the inner products of keypoints and target pixels, features of unit length on the grid then enlarged.
 
     Args:
         source: (C, h, w), dense features of the image with the keypoints.
         target: (C, h', w'), dense features of the image to be searched.
         keypoints: (K, 2), xy in pixels of the source image.
-        size: height and width of both images in pixels.
+        size: height and width of the target image in pixels.
+        source_size: see ``match_keypoints``.
+        cells: see ``match_keypoints``.
 
     Returns:
         (K, H, W), in [-1, 1].
     """
-    descriptors = sample_enlarged(F.normalize(source, dim=0), keypoints, size)
-    maps = torch.einsum("kc,chw->khw", descriptors, F.normalize(target, dim=0))
-    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+    descriptors = sample_enlarged(F.normalize(source, dim=0), keypoints, source_size or size, cells)
+    return enlarge(torch.einsum("kc,chw->khw", descriptors, F.normalize(target, dim=0)), size, cells)
 
 
-def sample_enlarged(features: Tensor, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
+def sample_enlarged(features: Tensor, keypoints: Tensor, size: tuple[int, int], cells: Cells | None = None) -> Tensor:
     """Return single pixels of bilinearly enlarged features without enlarging them.
 
     Args:
         features: (C, h, w).
         keypoints: (K, 2), xy in pixels of the enlarged map; rounded down (as the official code does) and clamped.
         size: height and width of the enlarged map.
+        cells: where those of ``features`` lie; evenly if None.
 
     Returns:
         (K, C), the enlarged map at those pixels.
     """
     (top, down), (left, right) = (
-        _lower_and_fraction(length, pixels, features) for length, pixels in zip(features.shape[-2:], size, strict=True)
+        lower_and_fraction(cells, length, pixels, features)
+        for length, pixels in zip(features.shape[-2:], size, strict=True)
     )
     pixel = keypoints.floor().long()
     column, row = pixel[:, 0].clamp(0, size[1] - 1), pixel[:, 1].clamp(0, size[0] - 1)
@@ -91,7 +111,7 @@ def sample_enlarged(features: Tensor, keypoints: Tensor, size: tuple[int, int]) 
     return upper.lerp(lower, down).T
 
 
-def enlarged_norm(features: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarged_norm(features: Tensor, size: tuple[int, int], cells: Cells | None = None) -> Tensor:
     """Return the length of every vector of bilinearly enlarged features without enlarging them.
 
     The squared length of a blend of four neighbours needs only their inner products. Written on a grid of twice the
@@ -100,6 +120,7 @@ def enlarged_norm(features: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         features: (C, h, w).
         size: height and width of the enlarged map.
+        cells: where those of ``features`` lie; evenly if None.
 
     Returns:
         (H, W).
@@ -112,21 +133,13 @@ def enlarged_norm(features: Tensor, size: tuple[int, int]) -> Tensor:
     falling = (features[:, :-1, :-1] * features[:, 1:, 1:]).sum(0)
     rising = (features[:, :-1, 1:] * features[:, 1:, :-1]).sum(0)
     products[1::2, 1::2] = (falling + rising) / 2
-    by_row = _blend_squares(products, height, size[0])
-    return _blend_squares(by_row.T, width, size[1]).T.clamp(min=0).sqrt()
+    by_row = _blend_squares(products, height, size[0], cells)
+    return _blend_squares(by_row.T, width, size[1], cells).T.clamp(min=0).sqrt()
 
 
-def _blend_squares(products: Tensor, length: int, pixels: int) -> Tensor:
+def _blend_squares(products: Tensor, length: int, pixels: int, cells: Cells | None) -> Tensor:
     """Enlarge the first axis (2 length - 1) to ``pixels`` with weights (1 - t)^2, 2 t (1 - t), t^2."""
-    lower, t = _lower_and_fraction(length, pixels, products)
+    lower, t = lower_and_fraction(cells, length, pixels, products)
     t = t[:, None]
     between, upper = ((2 * lower + step).clamp(max=2 * length - 2) for step in (1, 2))
     return (1 - t) ** 2 * products[2 * lower] + 2 * t * (1 - t) * products[between] + t**2 * products[upper]
-
-
-def _lower_and_fraction(length: int, pixels: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lower cell of each pixel and how far it is on the way to the next (``align_corners=False``)."""
-    centre = torch.arange(pixels, device=like.device) + 0.5
-    position = (centre * (length / pixels) - 0.5).clamp(0, length - 1)
-    lower = position.floor()
-    return lower.long(), (position - lower).to(like.dtype)

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.cells import Cells, cells_of
 from visionscapes.checks import PositiveInt, check_options
+from visionscapes.errors import UserError
 
 
 @runtime_checkable
@@ -17,6 +19,27 @@ class HasDenseFeatures(Protocol):
     def dense_features(self) -> Mapping[str, nn.Module]:
         """Return the dense features by the name under which results report them."""
         ...
+
+
+def check_finite(features: Tensor, name: str, precision: object = None) -> None:
+    """Check that features are numbers: what is not finite would get a score like any other.
+
+    Args:
+        features: (B, C, h, w).
+        name: what gave them, for the message.
+        precision: of the run, if it may be the reason.
+
+    Raises:
+        UserError: some of them are infinite or not a number.
+    """
+    finite = features.isfinite().flatten(1).all(1)
+    if bool(finite.all()):
+        return
+    lower = f", or try another precision than {precision}" if "16" in str(precision) else ""
+    raise UserError(
+        f"features of {name} are infinite or not a number for {int((~finite).sum())} of {len(finite)} images of a "
+        f"batch, the first being number {int((~finite).int().argmax())}: look at the weights and at the images{lower}"
+    )
 
 
 def by_layer(maps: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
@@ -44,6 +67,11 @@ class Upsampled(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return F.interpolate(self.features(images), scale_factor=self.factor, mode="bilinear", align_corners=False)
 
+    def cells(self) -> Cells | None:
+        """Return where the cells lie, ``factor`` in the place of one; see ``networks.cells.LocatesCells``."""
+        cells = cells_of(self.features)
+        return None if cells is None else cells.split(self.factor)
+
 
 class AtLargerImage(nn.Module):
     """Dense features of the image enlarged bilinearly: what an upsampler of features tries to reach cheaply.
@@ -65,3 +93,8 @@ class AtLargerImage(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         larger = F.interpolate(images, scale_factor=self.factor, mode="bilinear", align_corners=False)
         return self.features(larger)
+
+    def cells(self) -> Cells | None:
+        """Return where the cells lie in the image before it is enlarged; see ``networks.cells.LocatesCells``."""
+        cells = cells_of(self.features)
+        return None if cells is None else cells.at(1, self.factor)

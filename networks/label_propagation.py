@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.cells import Cells, enlarge, tile_evenly
+
 _TILE = 16  # cells; a tile sees only its surroundings, which bounds the memory and saves products far away
 
 
@@ -109,22 +111,47 @@ def _said_by_most_similar(similarity: Tensor, known: Tensor, temperature: float,
     return (known[:, place] * best.div(temperature).softmax(1)).sum(2)
 
 
-def labels_on_grid(mask: Tensor, grid: tuple[int, int], classes: int) -> Tensor:
+def labels_on_grid(
+    mask: Tensor,
+    grid: tuple[int, int],
+    classes: int,
+    *,
+    size: tuple[int, int] | None = None,
+    cells: Cells | None = None,
+) -> Tensor:
     """Return a mask of ids as one label map a class on the feature grid.
 
     Args:
         mask: (H, W) int64, ids; those that are no class (void) give no label.
         grid: height and width of the feature grid.
         classes: number of ids, background included.
+        size: height and width of the image that the features were computed from; those of the mask if None.
+        cells: where the cells lie in that image; they tile it evenly if None, as the official code has it.
 
     Returns:
         (classes, *grid) float32 in {0, 1}, by nearest neighbour at cell centres, as PIL's NEAREST does.
     """
-    small = F.interpolate(mask[None, None].float(), size=grid, mode="nearest-exact")[0, 0]
+    size = size or (mask.shape[0], mask.shape[1])
+    if cells is None or tile_evenly(cells, grid, size):
+        small = F.interpolate(mask[None, None].float(), size=grid, mode="nearest-exact")[0, 0]
+    else:
+        rows, columns = (
+            _pixels_at_centres(cells.at(length, pixels), count, length).to(mask.device)
+            for count, pixels, length in zip(grid, size, mask.shape, strict=True)
+        )
+        small = mask[rows[:, None], columns]
     return (small == torch.arange(classes, device=mask.device)[:, None, None]).float()
 
 
-def decode_labels(labels: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
+def _pixels_at_centres(cells: Cells, count: int, length: int) -> Tensor:
+    """Return the pixels (count,) int64 of a side of ``length`` in which the centres of cells lie."""
+    centres = torch.tensor([cells.centre(cell) for cell in range(count)], dtype=torch.float64)
+    return centres.floor().long().clamp(0, length - 1)
+
+
+def decode_labels(
+    labels: Tensor, size: tuple[int, int], original_size: tuple[int, int], cells: Cells | None = None
+) -> Tensor:
     """Return the mask of ids that soft labels stand for.
 
     Args:
@@ -133,11 +160,12 @@ def decode_labels(labels: Tensor, size: tuple[int, int], original_size: tuple[in
             bilinearly. The official code enlarges by the patch size instead, which overshoots to twice the image with
             LiFT's grid; the size of the image treats every grid alike.
         original_size: height and width of the mask returned, by nearest neighbour.
+        cells: where the cells lie in the image; they tile it evenly if None.
 
     Returns:
         (H, W) int64: the largest class after each class has been stretched to [0, 1], absent and constant ones aside.
     """
-    soft = F.interpolate(labels[None], size=size, mode="bilinear", align_corners=False)[0]
+    soft = enlarge(labels, size, cells)
     low, high = soft.amin((1, 2), keepdim=True), soft.amax((1, 2), keepdim=True)
     soft = torch.where(high > low, (soft - low) / (high - low), soft)
     mask = soft.argmax(0)[None, None].float()

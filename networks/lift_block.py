@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.cells import Cells
 from networks.vit_features import ViTFeatures
 from networks.weights import load_state, read_state_dict
 
@@ -168,6 +169,10 @@ class Lifted(nn.Module):
     @override
     def forward(self, images: Tensor) -> Tensor:
         return self.block.repeat(self.backbone(images), self.backbone.normalise(images), self.times)
+
+    def cells(self) -> Cells:
+        """Return where the cells lie: each cell of the ViT is split into 2**times along either side."""
+        return self.backbone.cells().split(2**self.times)
 
 
 def _strided(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:

@@ -14,6 +14,8 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.cells import Cells, cells_along
+
 EPS = 1e-5  # weight of an edge between dissimilar cells; keeps the graph connected
 
 
@@ -111,23 +113,26 @@ def object_mask(features: Tensor, tau: float = 0.2, eps: float = EPS) -> NDArray
     return components == components.flat[seed]
 
 
-def discover_box(features: Tensor, image_size: tuple[int, int], *, tau: float = 0.2, eps: float = EPS) -> Tensor:
+def discover_box(
+    features: Tensor, image_size: tuple[int, int], *, tau: float = 0.2, eps: float = EPS, cells: Cells | None = None
+) -> Tensor:
     """Return the box around the most salient object.
 
     Args:
-        features: (C, h, w) of an image, finite; the cells tile the image evenly.
+        features: (C, h, w) of an image, finite.
         image_size: (height, width) of the image in pixels.
         tau: see ``object_mask``.
         eps: see ``object_mask``.
+        cells: where the cells lie; they tile the image evenly if None, as the official code has it.
 
     Returns:
         (4,) float32 on the CPU, xyxy in pixels, within the image.
     """
     mask = object_mask(features, tau, eps)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    cells = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
-    cell_height, cell_width = image_size[0] / mask.shape[0], image_size[1] / mask.shape[1]
-    return cells * torch.tensor([cell_width, cell_height, cell_width, cell_height])
+    edges = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
+    y, x = (cells_along(cells, *side) for side in zip(mask.shape, image_size, strict=True))
+    return torch.tensor([x.start, y.start] * 2) + edges * torch.tensor([x.size, y.size] * 2)
 
 
 @cache

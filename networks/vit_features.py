@@ -1,7 +1,7 @@
 """Dense features of any timm ViT at one layer and facet; computation stops at that layer."""
 
 from difflib import get_close_matches
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from networks.any_size import prepare_vit, with_same_weights
+from networks.cells import Cells
 from networks.position_tables import RESIZE, of_any_size
 from networks.weights import load_read, read_state_dict
 from visionscapes.checks import AnyInt, ChannelDeviations, ChannelMeans, PositiveInt, check_options
@@ -98,7 +99,6 @@ class ViTFeatures(nn.Module):
         if not -depth <= layer < depth:
             raise UserError(f"layer {layer} of '{model}' does not exist: it has {depth} blocks, 0 to {depth - 1}")
         self.layer, self.facet, self.position_embedding = layer % depth, facet, str(position_embedding)
-        self.dim: int = self.vit.embed_dim
         self.patch_size: int = self.vit.patch_embed.patch_size[0]
         self.stride = self.patch_size if stride is None else stride
         if not 1 <= self.stride <= self.patch_size:
@@ -110,6 +110,7 @@ class ViTFeatures(nn.Module):
             raise UserError(f"'{model}' has no attention facets here; use facet: token")
         if facet != "token" and self.layer == 0 and not self._plain:
             raise UserError(f"'{model}' has rotary or relative positions: facets are offered from layer 1 on")
+        self.dim: int = self.vit.embed_dim if facet == "token" else _projection(self.vit.blocks[self.layer], facet)[0]
         config = self.vit.pretrained_cfg
         self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
@@ -159,6 +160,10 @@ class ViTFeatures(nn.Module):
                 "resize them, or build it for another size with model_args: {img_size: ...}"
             )
         return h, w
+
+    def cells(self) -> Cells:
+        """Return where the cells lie: ``stride`` pixels around the centre of each patch."""
+        return Cells((self.patch_size - self.stride) / 2, float(self.stride))
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -210,8 +215,17 @@ class ViTFeatures(nn.Module):
             x = F.linear(x, attention.qkv.weight.chunk(3)[which], None if bias is None else bias.chunk(3)[which])
         else:
             x = (attention.q_proj, attention.k_proj, attention.v_proj)[which](x)
-        heads = attention.num_heads
+        heads = _projection(block, self.facet)[1]
         return x.unflatten(2, (heads, -1)).transpose(2, 3).flatten(2)
+
+
+def _projection(block: Any, facet: str) -> tuple[int, int]:
+    """Return the channels and the heads of a facet; keys and values may have fewer heads than queries."""
+    attention = block.attn
+    if getattr(attention, "qkv", None) is not None:
+        return attention.qkv.out_features // 3, attention.num_heads
+    own = getattr(attention, f"{facet[0]}_proj").out_features
+    return own, attention.num_heads * own // attention.q_proj.out_features
 
 
 def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> Any:
@@ -237,16 +251,28 @@ def create_vit(model: str, weights: str | None, model_args: dict[str, Any]) -> A
         raise UserError(_cannot_fetch(model, error) if hub else f"'{model}' cannot be built: {error}") from error
     except (TypeError, AssertionError, ZeroDivisionError) as error:
         raise UserError(f"'{model}' cannot be built as a vision transformer: {error}") from error
-    if not hasattr(vit, "blocks") or not hasattr(vit, "patch_embed"):
-        raise UserError(f"'{model}' is not a plain vision transformer: it has no sequence of blocks")
-    if getattr(cast(Any, vit.patch_embed).proj, "in_channels", None) != 3:
-        raise UserError(f"'{model}' is not a plain vision transformer: its patches are not cut from the image itself")
+    if (reason := _not_plain(vit)) is not None:
+        raise UserError(
+            f"'{model}' is not a plain vision transformer: {reason}. Take one whose blocks all have the same grid of "
+            "patches, such as vit_small_patch16_224.dino"
+        )
     if weights is not None and not hub:
         state = read_state_dict(weights)
         if any(key.startswith(OF_DETECTOR) for key in state):
             remove_final_norm(vit)  # a detector's ViT has none, and nobody shall take one that never learned
         load_read(vit, state, weights, ignore=_HEADS)
     return vit
+
+
+def _not_plain(vit: Any) -> str | None:
+    """Return why a network has no dense features of one grid, layer by layer; None if it has them."""
+    if not hasattr(vit, "blocks") or not hasattr(vit, "patch_embed"):
+        return "it has no sequence of blocks"
+    if getattr(getattr(vit.patch_embed, "proj", None), "in_channels", None) != 3:
+        return "its patches are not cut from the image itself by one convolution"
+    if not isinstance(getattr(vit, "embed_dim", None), int):
+        return "its channels, and with them its grid, change from block to block"
+    return None
 
 
 def remove_final_norm(vit: Any) -> None:

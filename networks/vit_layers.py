@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from networks.dense import check_finite
 from networks.tiling import tiled, to_patch_multiple
 from networks.vit_features import create_vit, is_pre_norm
 from visionscapes.errors import UserError
@@ -68,6 +69,7 @@ class Layered(nn.Module, ABC):
     """
 
     probe_layer: int | None = None  # whose features linear probes take, from 1; the last if None
+    origin: str = "a ViT"  # what errors call it
 
     def __init__(self, depth: int, heads: int, dim: int, patch_size: int, image_size: int, data_size: int | None):
         super().__init__()
@@ -90,10 +92,10 @@ class Layered(nn.Module, ABC):
             attention: whether observers need the attention maps, which turns fused kernels off.
 
         Raises:
-            UserError: images of another size.
+            UserError: images of another size, or features that are infinite or not a number.
         """
         self.check(images)
-        self._pass(self._at_own_size(images), observers, attention)
+        self._pass(self._at_own_size(images), [self._refuse_what_is_not_finite, *observers], attention)
 
     @override
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -111,6 +113,9 @@ class Layered(nn.Module, ABC):
         images = to_patch_multiple(self._at_own_size(images), self.patch_size)
         return tiled(self._maps, images, self.image_size, self.patch_size, _TILES_AT_ONCE)
 
+    def cells(self) -> None:
+        """Return that cells tile every image evenly, as the image is resized to multiples of the patch."""
+
     def _maps(self, images: Tensor) -> dict[str, Tensor]:
         maps: dict[str, Tensor] = {}
 
@@ -119,6 +124,9 @@ class Layered(nn.Module, ABC):
 
         self._pass(images, [keep], attention=False)
         return maps
+
+    def _refuse_what_is_not_finite(self, view: BlockView) -> None:
+        check_finite(view.tokens, f"layer {view.layer + 1} of {self.origin}")
 
     @abstractmethod
     def _pass(self, images: Tensor, observers: Sequence[Observer], attention: bool) -> None:
@@ -193,6 +201,7 @@ class LayeredViT(Layered):
             data_size=data_size,
         )
         self.vit, self.prefix = vit, int(vit.num_prefix_tokens)
+        self.origin = f"'{model}' with {'random weights' if weights is None else f'weights {weights}'}"
         config = vit.pretrained_cfg
         self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)

@@ -16,7 +16,8 @@ from typing_extensions import override
 from callbacks.results.array_store import Arrays, store_of
 from callbacks.results.presentation import Presentation
 from callbacks.results.result import Result, layer_results, plain_settings, write_results
-from networks.dense import HasDenseFeatures, by_layer
+from networks.cells import Cells, Grid, cells_of
+from networks.dense import HasDenseFeatures, by_layer, check_finite
 from networks.frozen import remembering
 from networks.vit_features import ViTFeatures
 from networks.vit_layers import HasLayers, Layered
@@ -30,16 +31,26 @@ class Precise(nn.Module):
     """Dense features computed in the Trainer's precision and handed on in float32, as one map (B, C, h, w) a layer.
 
     The name of the layer is empty where the features are those of one layer.
+
+    Args:
+        features: dense features.
+        trainer: of the run.
+        name: under which results report them.
+
+    Raises:
+        UserError: in ``forward``, features that are not finite.
     """
 
-    def __init__(self, features: nn.Module, trainer: Trainer):
+    def __init__(self, features: nn.Module, trainer: Trainer, name: str = "features"):
         super().__init__()
-        self.features, self.trainer = features, trainer
+        self.features, self.trainer, self.name = features, trainer, name
 
     @override
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         with self.trainer.precision_plugin.forward_context():
             maps = by_layer(self.features(images))
+        for layer, features in maps.items():
+            check_finite(features, f"'{self.name}'{layer and f', layer {layer},'}", self.trainer.precision)
         return {layer: features.float() for layer, features in maps.items()}
 
 
@@ -70,6 +81,17 @@ def check_methods(module: nn.Module, names: list[str] | None) -> None:
         dense_features_of(module, names)
 
 
+def check_grid(module: nn.Module, names: list[str] | None, grid: Grid) -> None:
+    """Look before a training whether dense features say where their cells lie, where that is wanted at its end.
+
+    Raises:
+        UserError: they do not.
+    """
+    if grid == "covered":
+        for name, features in dense_features_of(module, names).items():
+            cells_of(features, name)
+
+
 def shared_networks(module: nn.Module) -> list[nn.Module]:
     """Return the frozen ViTs of a module, which several of its dense features begin with."""
     return [part for part in module.modules() if isinstance(part, ViTFeatures)]
@@ -84,6 +106,9 @@ class DenseEvaluation(Callback, ABC):
     ``results``; the protocol is named as the task unless the class says otherwise. Exact under DDP: samples are
     dealt without padding and the metrics gather them.
 
+    A protocol that speaks of pixels has ``grid``: "official" takes the cells of features to tile the image evenly, as
+    the authors' code does; "covered" takes them where they are, see ``networks.cells``.
+
     Dense features of several layers (``networks.vit_layers.Layered``) come from one pass and have a metric a layer;
     their results are kept beside the runs (``callbacks.results.array_store``) and not measured again.
 
@@ -94,6 +119,7 @@ class DenseEvaluation(Callback, ABC):
     task: str
     protocol: str | None = None
     presentation: Presentation
+    grid: Grid = "official"
 
     def __init__(self, methods: list[str] | None = None):
         self.methods = methods
@@ -113,9 +139,18 @@ class DenseEvaluation(Callback, ABC):
     def image_size(self, batch: Mapping[str, Any]) -> int:
         """Return the side of the square images of this batch in pixels."""
 
+    def cells_of(self, features: Precise) -> Cells | None:
+        """Return where the cells of features lie; None if they are taken to tile every image evenly.
+
+        Raises:
+            UserError: ``grid`` is "covered" and the features do not say.
+        """
+        return None if self.grid == "official" else cells_of(features.features, features.name)
+
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_methods(pl_module, self.methods)
+        check_grid(pl_module, self.methods, self.grid)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -138,7 +173,7 @@ class DenseEvaluation(Callback, ABC):
             for name, features in dense_features_of(pl_module, self.methods).items():
                 if name not in self._kept:
                     metrics = partial(self._metric, pl_module.device, name, size)
-                    self.update(metrics, Precise(features, trainer), batch)
+                    self.update(metrics, Precise(features, trainer, name), batch)
 
     def _metric(self, device: torch.device, name: str, size: int, layer: str) -> Metric:
         if (name, size, layer) not in self._metrics:

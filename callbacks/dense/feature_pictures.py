@@ -10,8 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.dense.evaluation import Precise, check_methods, dense_features_of, shared_networks
+from callbacks.dense.evaluation import Precise, check_grid, check_methods, dense_features_of, shared_networks
 from callbacks.results.figures import new_figure, save_figure
+from networks.cells import Cells, Grid, cells_along, cells_of
 from networks.feature_maps import principal_colours, self_similarity
 from networks.frozen import remembering
 from visionscapes.checks import PositiveInt, check_options
@@ -23,10 +24,19 @@ class ImageFeatures(NamedTuple):
     Attributes:
         image: (3, H, W) in [0, 1].
         features: (C, h, w) by method.
+        cells: where their cells lie in the image, by method; they tile it evenly where it is None.
     """
 
     image: Tensor
     features: dict[str, Tensor]
+    cells: dict[str, Cells | None] | None = None
+
+    def place(self, method: str) -> tuple[Cells, Cells]:
+        """Return where the rows and the columns of a method's features lie in the image."""
+        cells = None if self.cells is None else self.cells[method]
+        sides = zip(self.features[method].shape[1:], self.image.shape[1:], strict=True)
+        y, x = (cells_along(cells, *side) for side in sides)
+        return y, x
 
 
 class DensePicture(Callback, ABC):
@@ -39,6 +49,8 @@ class DensePicture(Callback, ABC):
         images: how many images to show.
         methods: which of the module's dense features to show; all if None.
         task: of the test batches whose "image" (B, 3, S, S) is shown.
+        grid: "official" stretches features over the whole image; "covered" draws them over the pixels that they stand
+            for, see ``networks.cells``.
 
     Raises:
         UserError: an option is out of its bounds.
@@ -46,9 +58,15 @@ class DensePicture(Callback, ABC):
 
     name: str
 
-    def __init__(self, images: PositiveInt = 4, methods: list[str] | None = None, task: str = "discovery"):
+    def __init__(
+        self,
+        images: PositiveInt = 4,
+        methods: list[str] | None = None,
+        task: str = "discovery",
+        grid: Grid = "official",
+    ):
         check_options(DensePicture, locals())
-        self.images, self.methods, self.task = images, methods, task
+        self.images, self.methods, self.task, self.grid = images, methods, task, grid
         self._shown: dict[str, list[ImageFeatures]] = {}
 
     @abstractmethod
@@ -58,6 +76,7 @@ class DensePicture(Callback, ABC):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_methods(pl_module, self.methods)
+        check_grid(pl_module, self.methods, self.grid)
 
     @override
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,14 +101,16 @@ class DensePicture(Callback, ABC):
         images = batch["image"][: self.images - len(rows)]
         if not len(images):
             return
+        features: dict[str, Tensor] = {}
+        cells: dict[str, Cells | None] = {}
         with torch.no_grad(), remembering(shared_networks(pl_module)):
-            features = {
-                f"{method} layer {layer}" if layer else method: maps.cpu()
-                for method, module in dense_features_of(pl_module, self.methods).items()
-                for layer, maps in Precise(module, trainer)(images).items()
-            }
+            for method, module in dense_features_of(pl_module, self.methods).items():
+                for layer, maps in Precise(module, trainer, method)(images).items():
+                    column = f"{method} layer {layer}" if layer else method
+                    features[column] = maps.cpu()
+                    cells[column] = None if self.grid == "official" else cells_of(module, method)
         for index, image in enumerate(images.cpu()):
-            rows.append(ImageFeatures(image, {method: maps[index] for method, maps in features.items()}))
+            rows.append(ImageFeatures(image, {method: maps[index] for method, maps in features.items()}, cells))
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,6 +132,7 @@ class SelfSimilarityPicture(DensePicture):
         images: how many images to show.
         methods: which of the module's dense features to show; all if None.
         task: of the test batches whose "image" (B, 3, S, S) is shown.
+        grid: see ``DensePicture``.
     """
 
     name = "self_similarity"
@@ -119,14 +141,15 @@ class SelfSimilarityPicture(DensePicture):
     def draw(self, rows: list[ImageFeatures]) -> Any:
         figure, panels = grid(rows)
         for row, line in zip(rows, panels, strict=True):
-            height, width = row.image.shape[1:]
-            for panel, features in zip(line[1:], row.features.values(), strict=True):
+            for panel, (method, features) in zip(line[1:], row.features.items(), strict=True):
                 h, w = features.shape[1:]
                 similarity = self_similarity(features, h // 2, w // 2)
-                panel.imshow(similarity.numpy(), cmap="viridis", vmin=0, vmax=1, extent=(0, width, height, 0))
-            h, w = next(iter(row.features.values())).shape[1:]
+                draw_cells(panel, row, method, similarity, cmap="viridis", vmin=0, vmax=1)
+            first, features = next(iter(row.features.items()))
+            h, w = features.shape[1:]
+            rows_lie, columns_lie = row.place(first)
             for panel in line:
-                x, y = (w // 2 + 0.5) * width / w, (h // 2 + 0.5) * height / h
+                x, y = columns_lie.centre(w // 2), rows_lie.centre(h // 2)
                 panel.plot([x], [y], "o", color="red", markersize=5, markeredgecolor="white", markeredgewidth=0.7)
         return figure
 
@@ -141,6 +164,7 @@ class PrincipalComponentPicture(DensePicture):
         images: how many images to show.
         methods: which of the module's dense features to show; all if None.
         task: of the test batches whose "image" (B, 3, S, S) is shown.
+        grid: see ``DensePicture``.
     """
 
     name = "principal_components"
@@ -150,11 +174,27 @@ class PrincipalComponentPicture(DensePicture):
         figure, panels = grid(rows)
         methods = list(rows[0].features)
         colours = principal_colours([[row.features[method] for row in rows] for method in methods])
-        for column, maps in enumerate(colours, start=1):
+        for column, (method, maps) in enumerate(zip(methods, colours, strict=True), start=1):
             for line, row, colour in zip(panels, rows, maps, strict=True):
-                height, width = row.image.shape[1:]
-                line[column].imshow(colour.numpy(), extent=(0, width, height, 0))
+                draw_cells(line[column], row, method, colour)
         return figure
+
+
+def draw_cells(panel: Any, row: ImageFeatures, method: str, values: Tensor, **options: Any) -> None:
+    """Draw values (h, w) or (h, w, 3) of a method's cells where these lie in the image.
+
+    Args:
+        panel: of the figure.
+        row: the image.
+        method: whose cells they are.
+        values: of the cells.
+        options: of ``imshow``.
+    """
+    y, x = row.place(method)
+    h, w = values.shape[:2]
+    panel.imshow(values.numpy(), extent=(x.start, x.edge(w), y.edge(h), y.start), **options)
+    height, width = row.image.shape[1:]
+    panel.set(xlim=(0, width), ylim=(height, 0))
 
 
 def grid(rows: list[ImageFeatures]) -> tuple[Any, Any]:

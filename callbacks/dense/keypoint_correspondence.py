@@ -1,6 +1,6 @@
 """Keypoint correspondence by nearest dense features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +12,7 @@ from typing_extensions import override
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.pck import PercentageOfCorrectKeypoints
+from networks.cells import Cells, Grid
 from networks.correspondence import MatchingRule, match_keypoints
 from visionscapes.checks import Among, PositiveFloat, check_options
 
@@ -32,6 +33,10 @@ class KeypointCorrespondence(DenseEvaluation):
         reference: length that alphas are fractions of: "box", the longer side of the target's box (official code of
             chapters 2 and 8), or "image", the longer side of the image (text of chapter 2).
         task: of the batches, if pairs come under another name, such as the "warps" of ``datamodules.SceneWorld``.
+        grid: where the cells of features lie: "official", evenly over the whole image; "covered", on the pixels that
+            they stand for, see ``networks.cells``. The two differ where a side of the image is no multiple of the
+            patch, and where the stride is smaller than the patch.
+            Pixels that no cell covers are no candidates then.
 
     Raises:
         UserError: a choice that does not exist.
@@ -51,6 +56,7 @@ class KeypointCorrespondence(DenseEvaluation):
         comparison: Literal["<", "<="] = "<",
         reference: Literal["box", "image"] = "box",
         task: str = "keypoints",
+        grid: Grid = "official",
     ):
         check_options(KeypointCorrespondence, locals())
         super().__init__(methods)
@@ -60,7 +66,7 @@ class KeypointCorrespondence(DenseEvaluation):
             self.presentation = replace(self.presentation, title=title)
         self.rules = [rule for rule in get_args(MatchingRule) if rule in matching]
         self.alphas, self.aggregation, self.comparison = alphas, aggregation, comparison
-        self.reference = reference
+        self.reference, self.grid = reference, grid
 
     @override
     def new_metric(self) -> Metric:
@@ -73,16 +79,27 @@ class KeypointCorrespondence(DenseEvaluation):
 
     @override
     def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
-        for layer, maps in features(torch.cat([batch["source_image"], batch["target_image"]])).items():
-            sources, targets = maps.chunk(2)
-            self._match(metrics(layer), sources, targets, batch)
+        cells = self.cells_of(features)
+        images = [batch["source_image"], batch["target_image"]]
+        if images[0].shape == images[1].shape:  # one pass is quicker than two
+            maps = {layer: both.chunk(2) for layer, both in features(torch.cat(images)).items()}
+        else:
+            sources, targets = features(images[0]), features(images[1])
+            maps = {layer: (sources[layer], targets[layer]) for layer in sources}
+        for layer, pair in maps.items():
+            self._match(metrics(layer), pair, cells, batch)
 
-    def _match(self, metric: Metric, sources: Tensor, targets: Tensor, batch: Mapping[str, Any]) -> None:
-        size = (batch["target_image"].shape[-2], batch["target_image"].shape[-1])
+    def _match(self, metric: Metric, maps: Sequence[Tensor], cells: Cells | None, batch: Mapping[str, Any]) -> None:
+        (source_size, size), (sources, targets) = (
+            [(image.shape[-2], image.shape[-1]) for image in (batch["source_image"], batch["target_image"])],
+            maps,
+        )
         for index, valid in enumerate(batch["keypoint_valid"]):
             if not valid.any():
                 continue
             marked, wanted = (batch[f"{side}_keypoints"][index, valid] for side in ("source", "target"))
-            found = match_keypoints(sources[index], targets[index], marked, size, self.rules)
+            found = match_keypoints(
+                sources[index], targets[index], marked, size, self.rules, source_size=source_size, cells=cells
+            )
             reference = batch["target_box_size"][index] if self.reference == "box" else max(size)
             metric.update(found, wanted, reference, batch["category"][index])

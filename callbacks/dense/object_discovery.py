@@ -9,6 +9,7 @@ from typing_extensions import override
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.corloc import CorLoc
+from networks.cells import Grid
 from networks.tokencut import EPS, discover_box
 from visionscapes.checks import Bounds, PositiveFloat, Share, check_options
 
@@ -23,9 +24,12 @@ class ObjectDiscovery(DenseEvaluation):
         eps: weight of an edge between dissimilar cells.
         iou_threshold: from which on a box counts as correct.
         without_boxes: what an image without annotated boxes counts as, a "miss", or "skip" to leave it out.
+        grid: where the cells of features lie: "official", evenly over the whole image; "covered", on the pixels that
+            they stand for, see ``networks.cells``. The two differ where a side of the image is no multiple of the
+            patch, and where the stride is smaller than the patch.
 
     Raises:
-        UserError: ``without_boxes`` is neither.
+        UserError: ``without_boxes`` or ``grid`` is neither.
     """
 
     task = "discovery"
@@ -38,11 +42,12 @@ class ObjectDiscovery(DenseEvaluation):
         eps: PositiveFloat = EPS,
         iou_threshold: Share = 0.5,
         without_boxes: Literal["miss", "skip"] = "miss",
+        grid: Grid = "official",
     ):
         check_options(ObjectDiscovery, locals())
         super().__init__(methods)
         self.tau, self.eps = tau, eps
-        self.iou_threshold, self.without_boxes = iou_threshold, without_boxes
+        self.iou_threshold, self.without_boxes, self.grid = iou_threshold, without_boxes, grid
 
     @override
     def new_metric(self) -> Metric:
@@ -55,7 +60,8 @@ class ObjectDiscovery(DenseEvaluation):
     @override
     def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         height, width = batch["image"].shape[-2:]
+        cells = self.cells_of(features)
         for layer, maps in features(batch["image"]).items():
             for one, boxes in zip(maps, batch["boxes"], strict=True):
-                box = discover_box(one, (height, width), tau=self.tau, eps=self.eps)
+                box = discover_box(one, (height, width), tau=self.tau, eps=self.eps, cells=cells)
                 metrics(layer).update(box.to(boxes.device), boxes)

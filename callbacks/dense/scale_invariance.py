@@ -17,6 +17,7 @@ from callbacks.results.figures import PALETTE, new_figure, save_figure
 from callbacks.results.presentation import SHARE, Presentation
 from callbacks.results.result import Result
 from metrics.cka import SMALLEST_BATCH, MinibatchCKA
+from networks.cells import Cells, Grid
 from visionscapes.checks import Among, Bounds, ImageSize, PositiveInt, check_options
 
 
@@ -36,6 +37,8 @@ class ScaleInvariance(DenseEvaluation):
             for they hold the same images.
         batch_size: images that are compared with each other, at least 4.
         limit: how many images to take at most; all if None.
+        grid: "official" compares all cells of every scale; "covered" only those whose centres lie on the part of the
+            picture that the network sees at every scale, for at a side that is no multiple of the patch it sees less.
 
     Raises:
         UserError: fewer than two different scales, or batches of fewer than four.
@@ -52,11 +55,12 @@ class ScaleInvariance(DenseEvaluation):
         image_size: ImageSize | None = None,
         batch_size: Annotated[int, Bounds(least=SMALLEST_BATCH)] = 16,
         limit: PositiveInt | None = None,
+        grid: Grid = "official",
     ):
         check_options(ScaleInvariance, locals())
         super().__init__(methods)
         self.scales, self.task, self.batch_size, self.limit = sorted(scales), task, batch_size, limit
-        self.source_size = image_size or max(scales)
+        self.source_size, self.grid = image_size or max(scales), grid
         self._held: list[Tensor] = []
         self._seen = 0
 
@@ -71,8 +75,10 @@ class ScaleInvariance(DenseEvaluation):
     @override
     def update(self, metrics: MetricOfLayer, features: Precise, batch: Mapping[str, Any]) -> None:
         scales = [features(resize(batch["image"], scale)) for scale in self.scales]
+        cells = self.cells_of(features)
         for layer in scales[0]:
-            metrics(layer).update([maps[layer] for maps in scales])
+            maps = [each[layer] for each in scales]
+            metrics(layer).update(maps if cells is None else seen_at_every_scale(maps, self.scales, cells))
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,6 +141,21 @@ def resize(images: Tensor, side: int) -> Tensor:
     if images.shape[-2:] == (side, side):
         return images
     return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def seen_at_every_scale(maps: list[Tensor], scales: list[int], cells: Cells) -> list[Tensor]:
+    """Return the cells whose centres lie on the part of the picture that the cells of all scales cover.
+
+    Args:
+        maps: (B, C, h, h) for each scale.
+        scales: sides of the square images in pixels.
+        cells: where the cells lie in them.
+    """
+    sides = [(cells.at(1, scale), each.shape[-1]) for each, scale in zip(maps, scales, strict=True)]  # shares of a side
+    first, end = max(side.edge(0) for side, _ in sides), min(side.edge(count) for side, count in sides)
+    first, end = first + 1e-9, end - 1e-9  # a centre on the border is not on that part, whatever it is rounded to
+    kept = [[cell for cell in range(count) if first < side.centre(cell) < end] for side, count in sides]
+    return [each[..., rows[0] : rows[-1] + 1, rows[0] : rows[-1] + 1] for each, rows in zip(maps, kept, strict=True)]
 
 
 def draw_scales(results: list[Result], scales: list[int]) -> Any:

@@ -14,6 +14,7 @@ from typing_extensions import override
 from callbacks.dense.evaluation import DenseEvaluation, MetricOfLayer, Precise
 from callbacks.results.presentation import SHARE, Presentation
 from metrics.video_segmentation import VOID, VideoSegmentationQuality
+from networks.cells import Cells, Grid
 from networks.dense import by_layer
 from networks.label_propagation import decode_labels, labels_on_grid, propagate_labels
 from visionscapes.checks import NonNegativeInt, PositiveFloat, PositiveInt, check_options
@@ -35,6 +36,9 @@ class VideoPropagation(DenseEvaluation):
         ignore_void: leave void pixels (255) out of the score; see ``metrics.video_segmentation``.
         task: of the batches, if videos come under another name, such as "dense-video" of chapter 2.
         frames_at_once: frames that go through the network together, which bounds the memory.
+        grid: where the cells of features lie: "official", evenly over the whole image; "covered", on the pixels that
+            they stand for, see ``networks.cells``. The two differ where a side of the image is no multiple of the
+            patch, and where the stride is smaller than the patch.
 
     Raises:
         UserError: an unknown unit, or "patches" without ``patch_size``; a video of fewer than three frames.
@@ -57,6 +61,7 @@ class VideoPropagation(DenseEvaluation):
         ignore_void: bool = False,
         task: str = "video",
         frames_at_once: PositiveInt = 8,
+        grid: Grid = "official",
     ):
         check_options(VideoPropagation, locals())
         super().__init__(methods)
@@ -68,7 +73,7 @@ class VideoPropagation(DenseEvaluation):
         self.context_frames, self.temperature, self.top_k = context_frames, temperature, top_k
         self.neighbourhood, self.patch_size = neighbourhood, patch_size
         self.in_patches = neighbourhood_unit == "patches"
-        self.ignore_void, self.frames_at_once = ignore_void, frames_at_once
+        self.ignore_void, self.frames_at_once, self.grid = ignore_void, frames_at_once, grid
 
     @override
     def new_metric(self) -> Metric:
@@ -85,11 +90,16 @@ class VideoPropagation(DenseEvaluation):
                 f"video {batch['name']} has {len(batch['frames'])} frames; at least 3 are needed, because the first "
                 "is given and the last is not scored: leave it out of the data set's list"
             )
-        for layer, masks in self.segment(features, batch["frames"], batch["masks"][0]).items():
+        cells = self.cells_of(features)
+        for layer, masks in self.segment(features, batch["frames"], batch["masks"][0], cells).items():
             metrics(layer).update(masks.long(), batch["masks"])
 
     def segment(
-        self, features: Callable[[Tensor], Tensor | dict[str, Tensor]], frames: Tensor, first_mask: Tensor
+        self,
+        features: Callable[[Tensor], Tensor | dict[str, Tensor]],
+        frames: Tensor,
+        first_mask: Tensor,
+        cells: Cells | None = None,
     ) -> dict[str, Tensor]:
         """Return the masks of a video by the name of the layer, given the first.
 
@@ -99,6 +109,7 @@ class VideoPropagation(DenseEvaluation):
             features: dense features, (B, 3, H, W) in [0, 1] -> (B, C, h, w), or several of these by layer.
             frames: (T, 3, S, S'), RGB in [0, 1].
             first_mask: (H, W) int64, object ids of the first frame; 0 background, 255 void.
+            cells: where the cells of the features lie; they tile the frames evenly if None.
 
         Returns:
             (T, H, W) uint8, object ids; of many layers and frames they would be heavy in more bits.
@@ -113,11 +124,13 @@ class VideoPropagation(DenseEvaluation):
         first = next(every)
         streams = zip(first, tee(chain([first], every), len(first)), strict=True)
         size = (frames.shape[-2], frames.shape[-1])
-        masks = [self._masks(map(itemgetter(name), stream), size, first_mask) for name, stream in streams]
+        masks = [self._masks(map(itemgetter(name), stream), size, first_mask, cells) for name, stream in streams]
         steps = list(zip(*masks, strict=True))
         return {name: torch.stack(step) for name, step in zip(first, zip(*steps, strict=True), strict=True)}
 
-    def _masks(self, features: Iterator[Tensor], size: tuple[int, int], first_mask: Tensor) -> Iterator[Tensor]:
+    def _masks(
+        self, features: Iterator[Tensor], size: tuple[int, int], first_mask: Tensor, cells: Cells | None
+    ) -> Iterator[Tensor]:
         """Yield the masks of one layer, frame by frame."""
         first_mask_known = first_mask.masked_fill(first_mask == VOID, 0)
         first = next(features)
@@ -125,10 +138,11 @@ class VideoPropagation(DenseEvaluation):
         radius = self.neighbourhood
         if self.in_patches:
             assert self.patch_size is not None
-            radius = round(radius * self.patch_size * grid[1] / size[1])
+            pixels = radius * self.patch_size
+            radius = round(pixels * grid[1] / size[1] if cells is None else pixels / cells.size)
         propagated = propagate_labels(
             chain([first], features),
-            labels_on_grid(first_mask, grid, int(first_mask_known.max()) + 1),
+            labels_on_grid(first_mask, grid, int(first_mask_known.max()) + 1, size=size, cells=cells),
             context_frames=self.context_frames,
             temperature=self.temperature,
             radius=radius,
@@ -137,4 +151,4 @@ class VideoPropagation(DenseEvaluation):
         original = (first_mask.shape[-2], first_mask.shape[-1])
         yield first_mask_known.to(torch.uint8)
         for labels in propagated:
-            yield decode_labels(labels, size, original).to(torch.uint8)
+            yield decode_labels(labels, size, original, cells).to(torch.uint8)

@@ -12,6 +12,7 @@ from typing_extensions import override
 from lightning_modules.lift.exporting import lifted
 from lightning_modules.lift.loss import DISTANCES, DOWNSCALES
 from lightning_modules.method import Method
+from networks.cells import Cells
 from networks.companion import Companion
 from networks.dense import AtLargerImage, Upsampled
 from networks.frozen import Frozen
@@ -120,6 +121,10 @@ class LiFT(Method):
             UserError: it is smaller than a patch of the ViT, or of a size that this ViT does not take.
         """
         self.backbone.grid(height, width)
+
+    def cells(self) -> Cells:
+        """Return where the cells of the lifted features lie in any image; see ``networks.cells``."""
+        return Lifted(self.backbone, self.block).cells()
 
     def lift(self, features: Tensor, image: Tensor) -> Tensor:
         """Return features (B, C, h, w) of an image (B, 3, H, W) in [0, 1] on the grid (2h, 2w): Theta of Eq. 8.1."""

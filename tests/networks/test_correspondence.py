@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.cells import Cells
 from networks.correspondence import enlarged_norm, match_keypoints, sample_enlarged, similarity_maps
 
 GRIDS = [((7, 7), (7, 7), (56, 56)), ((5, 8), (9, 4), (40, 65)), ((1, 6), (6, 1), (17, 30)), ((12, 12), (6, 6), (9, 9))]
@@ -89,3 +90,49 @@ def test_keypoints_on_the_border_are_clamped() -> None:
 def test_zero_features_give_no_nan() -> None:
     found = match_keypoints(torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), torch.ones(2, 2), (8, 8), ["normalised"])
     assert torch.equal(found, torch.zeros(1, 2, 2))
+
+
+def test_no_keypoint_gives_no_match() -> None:
+    map_ = features((4, 4), 0)
+    found = match_keypoints(map_, map_, torch.zeros(0, 2), (16, 16), ["official", "normalised"])
+    assert found.shape == (2, 0, 2)
+    assert similarity_maps(map_, map_, torch.zeros(0, 2), (16, 16)).shape == (0, 16, 16)
+
+
+@pytest.mark.parametrize("rule", ["official", "normalised"])
+def test_images_of_different_sizes(rule: str) -> None:
+    """As enlarging each map to its own image."""
+    source, target, points = features((5, 8), 0), features((9, 4), 1), keypoints(40, (40, 65))
+    source_large, target_large = (
+        enlarge(F.normalize(source, dim=0), (40, 65)),
+        enlarge(F.normalize(target, dim=0), (70, 31)),
+    )
+    if rule == "normalised":
+        target_large = F.normalize(target_large, dim=0)
+    scores = torch.einsum("ck,chw->khw", source_large[:, points[:, 1].long(), points[:, 0].long()], target_large)
+    x, y = match_keypoints(source, target, points, (70, 31), [rule], source_size=(40, 65))[0].long().unbind(1)
+    best = scores.flatten(1).max(1).values
+    torch.testing.assert_close(scores[torch.arange(40), y, x], best, atol=1e-5, rtol=0)
+
+
+def test_covered_cells_are_matched_where_they_lie() -> None:
+    """Six cells of 16 pixels, of which one image has 15 more that no cell covers; the official view is off."""
+    map_, points = features((6, 6), 0), torch.tensor([[40.0, 8.0], [24.0, 56.0], [88.0, 88.0]])
+    options = {"rules": ["normalised"], "source_size": (111, 111)}
+    found = match_keypoints(map_, map_, points, (96, 96), cells=Cells(0, 16), **options)[0]
+    assert torch.equal(found, points)
+    official = match_keypoints(map_, map_, points, (96, 96), **options)[0]
+    assert (official - points).abs().max() > 4
+    # What is most similar beyond the outermost cells' centres is looked for on the cells only.
+    corner = match_keypoints(map_, map_, torch.tensor([[110.0, 110.0]]), (111, 111), ["official"], cells=Cells(0, 16))
+    assert corner.max() < 96
+
+
+def test_cells_of_half_a_patch_begin_a_quarter_of_it_from_the_border() -> None:
+    """Thirteen cells of 8 pixels around the centres of patches of 16 in 112 pixels: 8, 16, ... 104."""
+    each_its_own = torch.eye(13 * 13).reshape(-1, 13, 13)
+    for row, column in ((1, 1), (4, 7), (11, 11)):
+        wanted = each_its_own[:, row, column, None, None]
+        ((found,),) = match_keypoints(wanted, each_its_own, torch.zeros(1, 2), (112, 112), cells=Cells(4, 8))
+        # The centre lies between two pixels, of which the first is taken.
+        assert found.tolist() == [8 * (column + 1) - 1, 8 * (row + 1) - 1]

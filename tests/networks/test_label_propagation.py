@@ -5,6 +5,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks.cells import Cells
 from networks.label_propagation import decode_labels, labels_on_grid, propagate_frame, propagate_labels
 
 
@@ -95,6 +96,26 @@ def test_decoding_undoes_encoding() -> None:
     decoded = decode_labels(labels_on_grid(mask, (10, 15), 3), (80, 80), (40, 60))
     assert decoded.shape == mask.shape
     assert (decoded == mask).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_first_mask_at_the_centres_of_covered_cells(scale: int) -> None:
+    """Cells of 8 pixels from 4 on; every pixel of the mask knows its own place, at the image's size or larger."""
+    mask = torch.arange(32 * scale).expand(32 * scale, -1) // scale
+    maps = labels_on_grid(mask, (3, 3), 32, size=(32, 32), cells=Cells(4, 8))
+    assert maps.argmax(0).tolist() == [[8, 16, 24]] * 3
+    assert labels_on_grid(mask, (3, 3), 32, size=(32, 32)).argmax(0).tolist() == [[5, 16, 26]] * 3
+
+
+def test_masks_do_not_grow_over_what_the_cells_leave_out() -> None:
+    """Of 28 pixels three cells of 8 cover 24: a mask on the last of them stays, and reaches the border."""
+    mask = torch.zeros(28, 28, dtype=torch.long)
+    mask[8:16, 16:] = 1
+    for cells, expected in ((Cells(0, 8), (8, 16, 16)), (None, (9, 19, 19))):
+        labels = labels_on_grid(mask, (3, 3), 2, size=(28, 28), cells=cells)
+        rows, columns = (decode_labels(labels, (28, 28), (28, 28), cells) == 1).nonzero().unbind(1)
+        assert (rows.min(), rows.max() + 1, columns.min()) == expected
+        assert columns.max() == 27
 
 
 def test_each_class_is_stretched_to_one() -> None:

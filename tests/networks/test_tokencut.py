@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from threadpoolctl import ThreadpoolController
 from torch.nn import functional as F
 
+from networks.cells import Cells
 from networks.tokencut import dense_second_eigenvector, discover_box, object_mask, second_eigenvector, similar_cells
 
 
@@ -54,6 +55,15 @@ def test_finds_a_planted_object():
     box = discover_box(blob_features(14, (3, 5, 8, 11), noise=0.05), (224, 224))
     assert box.tolist() == [48, 80, 128, 176]
     assert box.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("cells", "expected"), [(None, [18.5, 18.5, 55.5, 55.5]), (Cells(0, 16), [16, 16, 48, 48])])
+def test_an_image_that_is_no_multiple_of_the_patch(cells, expected):
+    """111 pixels, patches of 16: six cells cover 96 of them, and an object from 16 to 48 is where its cells are."""
+    features = torch.zeros(2, 6, 6)
+    features[1] = 1
+    features[:, 1:3, 1:3] = torch.tensor([1.0, 0.0])[:, None, None]
+    np.testing.assert_allclose(discover_box(features, (111, 111), cells=cells), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import timm
 import torch
 from timm.layers import resample_abs_pos_embed
 from torch import nn
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from networks.position_tables import resize_positions_official, resize_positions_timm
 from networks.vit_features import ViTFeatures
+from tests.helpers.timm_families import PLAIN_FAMILIES, SMALLEST, WITHOUT_FACETS
 from tests.helpers.tiny_vit import TINY_64
 from visionscapes.errors import UserError
 
@@ -23,6 +25,7 @@ FAMILIES = {
     "no class token": ("vit_base_patch16_siglip_224", TINY_64),
     "rotary": ROTARY,
     "rotary, fused projection": ("eva02_base_patch14_224", {**TINY_64, "img_size": 56}),
+    "fewer keys than queries": ("vit_base_patch16_sapiens2", {**TINY_64, "num_heads": 4, "num_kv_heads": (4, 2)}),
     "relative, one size": ("beit_base_patch16_224", TINY_64),
     "no tokens but patches": ("samvit_base_patch16", {**TINY_64, "window_size": 0}),
 }
@@ -132,7 +135,8 @@ def test_facets_equal_hook_in_timm(family, facet):
     prefix = getattr(net.vit, "num_prefix_tokens", 0)
     h, w = net.grid(size, size)
     expected = projection[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
-    heads = attention.num_heads
+    heads = attention.num_heads if facet == "query" else getattr(attention, "num_kv_heads", attention.num_heads)
+    assert net.dim == net(image).shape[1] == expected.shape[1]
     ours = net(image).unflatten(1, (-1, heads)).transpose(1, 2).flatten(1, 2)  # back to timm's d-fastest order
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
@@ -202,6 +206,8 @@ def test_small_vit_has_the_shapes_of_the_thesis():
         (("vit_smal_patch16_224", {}), {}, "similar ones: .*vit_small_patch16_224"),
         (("vit_small_patch16_224.nonsense", {}), {}, r"similar ones: .*vit_small_patch16_224\.dino"),
         (("resnet18", {}), {}, "not a plain vision transformer"),
+        (("hiera_tiny_224", {"embed_dim": 24}), {}, "change from block to block.* such as vit_small_patch16_224"),
+        (("crossvit_tiny_240", {}), {}, "not cut from the image"),
         (("vit_tiny_r_s16_p8_224", {}), {}, "not cut from the image"),
         (("vit_tiny_patch16_224", {"nonsense": 1}), {}, "nonsense"),
         (("vit_tiny_patch16_224", {**TINY_64, "num_heads": 5}), {}, "divisible"),
@@ -228,7 +234,6 @@ def test_wrong_image_sizes_are_user_errors():
 
 def test_weights_that_cannot_be_fetched_are_a_user_error(monkeypatch):
     """Without a network the message names what to fetch and where to put it."""
-    import timm
 
     def no_network(*args, **kwargs):
         raise OSError("no route to host")
@@ -260,3 +265,67 @@ def test_the_vit_of_a_detector(tmp_path):
     )
     with pytest.raises(UserError, match=r"missing: norm\.bias, norm\.weight"):  # of what is no detector
         ViTFeatures(PLAIN[0], str(tmp_path / "other.ckpt"), model_args=PLAIN[1])
+
+
+QUICK = ["test_vit", "test_vit_relpos", "deit_tiny_distilled_patch16_224", "vit_dwee_patch16_reg1_gap_256"]
+
+
+def family_of(model: str) -> str:
+    return next(family for family, models in SMALLEST.items() if model in models)
+
+
+def check_cells_are_their_patches(model: str, facet: str) -> None:
+    """New pixels in one patch change the features of its own cell most, in the corners and in the middle."""
+    torch.manual_seed(0)
+    few = {"depth": 3} if family_of(model) in ("deepseek_vit", "eva", "qwen3_vit", "vision_transformer") else {}
+    net = ViTFeatures(model, None, facet=facet, model_args=few)
+    p = net.patch_size
+    if net.fixed_size and max(net.fixed_size) > 300:
+        net = ViTFeatures(model, None, facet=facet, model_args={**few, "img_size": (4 * p, 5 * p)})
+    height, width = net.fixed_size or (4 * p + 3, 5 * p)
+    h, w = net.grid(height, width)
+    assert (h, w) == (height // p, width // p)
+    places = [(0, w - 1), (h // 2, w // 2), (h - 1, 0)]
+    images = picture(height, width, 1).repeat(1 + len(places), 1, 1, 1)
+    for image, (row, column) in zip(images[1:], places, strict=True):
+        patch = image[:, row * p : (row + 1) * p, column * p : (column + 1) * p]
+        patch.copy_(torch.rand(patch.shape, generator=torch.Generator().manual_seed(1)))
+    with torch.inference_mode():
+        found = net(images)
+    assert found.shape == (len(images), net.dim, h, w)
+    for changed, (row, column) in zip(found[1:], places, strict=True):
+        assert int((changed - found[0]).norm(dim=0).argmax()) == row * w + column
+
+
+@pytest.mark.parametrize("facet", ["key", "token"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        model if model in QUICK else pytest.param(model, marks=pytest.mark.slow)
+        for family in PLAIN_FAMILIES
+        for model in SMALLEST[family]
+    ],
+)
+def test_plain_families_have_a_cell_for_every_patch(model, facet):
+    if facet == "key" and model in WITHOUT_FACETS:
+        with pytest.raises(UserError, match="no attention facets here; use facet: token"):
+            ViTFeatures(model, None, model_args={"depth": 3})
+    else:
+        check_cells_are_their_patches(model, facet)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        family if family in ("pit", "crossvit", "hiera") else pytest.param(family, marks=pytest.mark.slow)
+        for family in timm.list_modules()
+        if family not in PLAIN_FAMILIES
+    ],
+)
+def test_every_other_family_says_in_one_line_what_it_lacks(family):
+    for model in SMALLEST.get(family) or timm.list_models(module=family)[:1]:
+        with pytest.raises(UserError) as told:
+            ViTFeatures(model, None, facet="token")
+        assert f"'{model}' is not a plain vision transformer: " in str(told.value)
+        assert "such as vit_small_patch16_224" in str(told.value)
+        assert "\n" not in str(told.value)

@@ -164,6 +164,13 @@ def test_what_cannot_be_analysed_is_refused(model: str, message: str) -> None:
         LayeredViT(model, None)
 
 
+def test_features_that_are_no_numbers_are_refused_at_the_layer_they_come_from() -> None:
+    vit = layered()
+    vit.vit.blocks[1].mlp.fc2.bias.data[5] = torch.nan
+    with pytest.raises(UserError, match=r"layer 2 of 'vit_tiny_patch16_224' with random weights .* 2 of 2 images"):
+        views(vit, pictures(vit), attention=False)
+
+
 def test_weights_of_another_patch_size_are_refused(tmp_path) -> None:
     other = timm.create_model("vit_tiny_patch16_224", num_classes=0, **{**PLAIN, "patch_size": 16})
     assert isinstance(other, VisionTransformer)

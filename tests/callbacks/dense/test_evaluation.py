@@ -6,7 +6,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from callbacks import Complexity, PrincipalComponentPicture
+from callbacks import (
+    Complexity,
+    KeypointCorrespondence,
+    ObjectDiscovery,
+    PrincipalComponentPicture,
+    ScaleInvariance,
+    VideoPropagation,
+)
 from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
 from metrics.estimate import Estimate
 from tests.helpers.dense_case import Objects, Pooled, TinyModule, object_discovery_loaders, run_test
@@ -46,6 +53,56 @@ class Blueness(DenseEvaluation):
         for layer, maps in features(batch["image"]).items():
             assert maps.dtype == torch.float32
             metrics(layer).update(maps[:, 2].mean((1, 2)))
+
+
+class Broken(nn.Module):
+    """Features of which one number is not finite, for images whose first pixel is bright."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = value
+
+    def forward(self, images):
+        features = Pooled()(images)
+        features[images[:, 0, 0, 0] > 0.5, 3, 2, 1] = self.value
+        return features
+
+
+class BrokenModule(TinyModule):
+    def __init__(self, value=float("nan")):
+        super().__init__()
+        self.broken = Broken(value)
+
+    def dense_features(self):
+        return {"base": self.pooled, "broken": self.broken}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_features_that_are_no_numbers_are_an_error_that_names_them(tmp_path, value):
+    images = torch.zeros(3, 3, 32, 32)
+    images[1] = 1.0
+    batch = {"task": "discovery", "image": images, "boxes": [torch.ones(1, 4)] * 3}
+    protocols = [ObjectDiscovery(), ScaleInvariance(scales=[16, 32], batch_size=4), PrincipalComponentPicture()]
+    pair = {f"{side}_image": images for side in ("source", "target")} | {"task": "keypoints"}
+    pair |= {f"{side}_keypoints": torch.ones(3, 1, 2) for side in ("source", "target")}
+    pair |= {"keypoint_valid": torch.ones(3, 1, dtype=torch.bool), "category": torch.zeros(3)}
+    pair["target_box_size"] = torch.ones(3)
+    video = {"task": "video", "frames": images, "masks": torch.zeros(3, 32, 32, dtype=torch.long), "name": "dog"}
+    cases = [*((each, batch) for each in protocols), (KeypointCorrespondence(), pair), (VideoPropagation(), video)]
+    for number, (callback, given) in enumerate(cases):
+        loader = DataLoader([given] * 2, batch_size=None)
+        with pytest.raises(UserError, match=r"features of 'broken' are infinite or not a number for . of . images"):
+            run_test(tmp_path / str(number), [callback], loader, BrokenModule(value))
+        assert not list((tmp_path / str(number)).rglob("results/*"))
+
+
+def test_the_covered_grid_needs_features_that_say_where_their_cells_lie(tmp_path):
+    """Which is told before anything is measured."""
+    for callback in (ObjectDiscovery(grid="covered"), PrincipalComponentPicture(grid="covered")):
+        with pytest.raises(UserError, match="'base', Pooled, does not say which pixels its cells cover"):
+            callback.setup(quiet_trainer(tmp_path, []), TinyModule(), "fit")
+    with pytest.raises(UserError, match="one of official, covered"):
+        ObjectDiscovery(grid="stretched")
 
 
 def test_features_are_those_offered_in_the_order_asked_for():

@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.dense.feature_pictures import ImageFeatures, PrincipalComponentPicture, SelfSimilarityPicture
 from callbacks.results.figures import LARGEST_PNG, new_figure, save_figure
+from networks.cells import Cells
 from tests.helpers.dense_case import TinyModule, object_discovery_loaders, run_test
 from tests.helpers.quiet_trainer import quiet_trainer
 
@@ -53,6 +54,21 @@ def test_marker_lies_on_the_central_cell():
         (marker,) = panel.lines
         assert (float(marker.get_xdata()[0]), float(marker.get_ydata()[0])) == (26, 18)  # cell (4, 6) of 4 pixels
     assert [panel.get_title().split("\n")[0] for panel in figure.axes] == ["image", "base"]
+
+
+@pytest.mark.parametrize("picture", [SelfSimilarityPicture, PrincipalComponentPicture])
+def test_covered_cells_are_drawn_where_they_lie(picture):
+    """Of 36 x 51 pixels 8 x 12 cells of four, from the second pixel on, leave a border at every side."""
+    features = {"base": torch.randn(4, 8, 12), "official": torch.randn(4, 8, 12)}
+    row = ImageFeatures(torch.zeros(3, 36, 51), features, {"base": Cells(1, 4), "official": None})
+    figure = picture().draw([row])
+    image, base, official = figure.axes
+    assert image.images[0].get_extent() == official.images[0].get_extent() == [0, 51, 36, 0]
+    assert base.images[0].get_extent() == [1, 49, 33, 1]
+    assert {(panel.get_xlim(), panel.get_ylim()) for panel in figure.axes} == {((0, 51), (36, 0))}
+    for panel in figure.axes:
+        for marker in panel.lines:
+            assert (float(marker.get_xdata()[0]), float(marker.get_ydata()[0])) == (27, 19)  # centre of cell (4, 6)
 
 
 def test_a_large_picture_is_written_smaller(tmp_path):

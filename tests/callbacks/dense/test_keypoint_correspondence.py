@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from callbacks.dense.keypoint_correspondence import KeypointCorrespondence
+from networks.cells import Cells as Patches
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
 
@@ -143,3 +144,48 @@ def test_validity_and_reference_length(tmp_path: Path) -> None:
 def test_unknown_choices_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         KeypointCorrespondence(**options)
+
+
+def test_images_of_a_pair_may_differ_in_size(tmp_path: Path) -> None:
+    """The target cut off behind the last keypoint; a pair without a keypoint among them is left out."""
+    batch = collate([pair(k) for k in range(4)])
+    batch["keypoint_valid"] &= batch["target_keypoints"].amax(2) < SIZE - 4
+    batch["keypoint_valid"][0] = False
+    batch["target_image"] = batch["target_image"][:, :, : SIZE - 4, : SIZE - 2]
+    callback = KeypointCorrespondence(alphas=[0.1], matching=["normalised"])
+    metric = callback.new_metric()
+    callback.update(lambda layer: metric, lambda images: {"": Cells()(images)}, batch)
+    estimate = metric.compute()["PCK@0.1 (normalised)"]
+    assert (estimate.value, estimate.count) == (1, 3)
+
+
+class Quarters(nn.Module):
+    """Dense features: the raw pixels of each whole cell of four."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        h, w = (side // 4 * 4 for side in images.shape[-2:])
+        return nn.functional.pixel_unshuffle(images[..., :h, :w] - 0.5, 4)
+
+    def cells(self) -> Patches:
+        return Patches(0, 4)
+
+
+class UnevenFeatures(Features):
+    def dense_features(self) -> dict[str, nn.Module]:
+        return {"quarters": Quarters()}
+
+
+@pytest.mark.parametrize(("grid", "value"), [("official", 0), ("covered", 1)])
+def test_a_target_with_pixels_that_no_cell_covers(tmp_path: Path, grid: Any, value: float) -> None:
+    """Beside the target's 24 pixels are three more that are in no cell."""
+    batch = collate([pair(k) for k in range(5)])
+    batch["target_image"], batch["target_keypoints"] = batch["source_image"].clone(), batch["source_keypoints"].clone()
+    marked = torch.tensor([[14.0, 14.0], [18.0, 18.0], [6.0, 18.0]])  # centres of cells of four
+    batch |= {f"{side}_keypoints": marked.expand(5, -1, -1) for side in ("source", "target")}
+    batch["keypoint_valid"] = torch.ones(5, 3, dtype=torch.bool)
+    batch["target_image"] = nn.functional.pad(batch["target_image"], (0, 3, 0, 3), mode="replicate")
+    callback = KeypointCorrespondence(alphas=[0.1], matching=["normalised"], grid=grid)
+    trainer = quiet_trainer(tmp_path, [callback])
+    trainer.test(UnevenFeatures(), DataLoader([batch], batch_size=None), verbose=False)
+    (row,) = callback.results
+    assert row.value == value

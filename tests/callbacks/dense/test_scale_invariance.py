@@ -6,10 +6,21 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from callbacks.dense.scale_invariance import ScaleInvariance, resize
+from callbacks.dense.scale_invariance import ScaleInvariance, resize, seen_at_every_scale
 from metrics.cka import MinibatchCKA
-from tests.helpers.dense_case import Objects, Pooled, object_discovery_loaders, run_test
+from networks.cells import Cells
+from tests.helpers.dense_case import Objects, Pooled, TinyModule, object_discovery_loaders, run_test
 from visionscapes.errors import UserError
+
+
+class PlacedPool(Pooled):
+    def cells(self):
+        return Cells(0, self.patch)
+
+
+class PlacedModule(TinyModule):
+    def dense_features(self):
+        return {"placed": PlacedPool()}
 
 
 def test_figures_picture_and_pooling_of_batches(tmp_path):
@@ -66,6 +77,37 @@ def test_says_when_no_image_fits(tmp_path, count, size):
 def test_unusable_options(options):
     with pytest.raises(UserError, match=r"ScaleInvariance\.(scales|batch_size) is .*(different values|at least 4)"):
         ScaleInvariance(**options)
+
+
+def test_covered_cells_are_those_that_every_scale_sees():
+    """Patches of 16: three cells cover 48 of 56 pixels, and of seven and fourteen cells six and twelve lie there."""
+    maps = [torch.arange(float(count)).expand(1, 1, count, count) for count in (3, 7, 14)]
+    kept = seen_at_every_scale(maps, [56, 112, 224], Cells(0, 16))
+    assert [each.shape[-2:] for each in kept] == [(3, 3), (6, 6), (12, 12)]
+    for each, whole in zip(kept, maps, strict=True):
+        assert torch.equal(each, whole[..., : each.shape[-2], : each.shape[-1]])
+    # Half the stride: 4 to 52 of 56 pixels, and 4 to 108 of 112, of which the centres from 8 to 104 remain.
+    maps = [torch.arange(float(count)).expand(1, 1, count, count) for count in (6, 13)]
+    kept = seen_at_every_scale(maps, [56, 112], Cells(4, 8))
+    assert [each[0, 0, 0].tolist() for each in kept] == [[0, 1, 2, 3, 4, 5], list(range(1, 12))]
+
+
+def test_both_grids_are_one_where_patches_tile_every_scale(tmp_path):
+    values = []
+    for grid in ("official", "covered"):
+        callback = ScaleInvariance(scales=[8, 16, 32], batch_size=4, methods=["placed"], grid=grid)
+        run_test(tmp_path / grid, [callback], object_discovery_loaders(8), PlacedModule())
+        values.append([(row.metric, row.value) for row in callback.results])
+    assert values[0] == values[1]
+
+
+def test_the_covered_grid_leaves_out_what_a_scale_does_not_see(tmp_path):
+    callback = ScaleInvariance(scales=[22, 32], batch_size=4, methods=["placed"], grid="covered")
+    run_test(tmp_path, [callback], object_discovery_loaders(8), PlacedModule())
+    images, metric = torch.stack([Objects(8, 32)[index]["image"] for index in range(8)]), MinibatchCKA(["22", "32"])
+    for batch in images.split(4):
+        metric.update([Pooled()(resize(batch, 22)), Pooled()(batch)[..., :7, :7]])
+    assert [row.value for row in callback.results] == pytest.approx([float(metric.compute()["CKA 22->32"].value)])
 
 
 def test_shrinking_is_antialiased():
