@@ -13,7 +13,7 @@ from lightning_modules.adversarial import AdversarialModule, frozen
 from lightning_modules.adversarial_options import AdversarialOptions, HardwareOptions, OptimizerOptions
 from networks.companion import Companion
 from networks.gan.conditions import one_hot
-from networks.generated import Generated, to_unit_range
+from networks.generated import Generated, in_size_of, repeated, to_unit_range
 from visionscapes.errors import UserError
 from visionscapes.results import Translation
 
@@ -122,6 +122,18 @@ class PairedTranslation(AdversarialModule):
 
     # ---------------------------------------------------------------------------------------------- generating
 
+    def draws(self, batch: Mapping[str, Any]) -> Generated:
+        """Return N images of every sample, those of a sample behind each other, for ``batch["seeds"]`` (B, N).
+
+        Each is made alone, so that it depends on nothing but its sample and its seed.
+        """
+        made = [
+            self.generate(repeated(batch, index, 1), torch.Generator().manual_seed(seed)).image
+            for index, seeds in enumerate(batch["seeds"].tolist())
+            for seed in seeds
+        ]
+        return Generated(torch.cat(made), {})
+
     def generate(self, batch: Mapping[str, Any], noise: torch.Generator | None = None) -> Generated:
         """Return images of a batch, see ``networks.generated.Generates``."""
         style = self.to_network(batch["style"] if "style" in batch else batch["image"])
@@ -132,7 +144,11 @@ class PairedTranslation(AdversarialModule):
         """Return the images of the batch, `Generated`, for the callbacks."""
         return self.generate(batch)
 
-    test_step = predict_step = validation_step
+    test_step = validation_step
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Generated:
+        """Return the images of the batch, or of every sample of it as many as it has "seeds"."""
+        return self.draws(batch) if "seeds" in batch else self.generate(batch)
 
     @override
     def default_inputs(self) -> dict[str, Any]:
@@ -141,13 +157,16 @@ class PairedTranslation(AdversarialModule):
 
     @override
     def answers(self, batch: Mapping[str, Any]) -> list[Translation]:
-        """Return the image of every condition; ``batch["seed"]``, if it is there, decides the noise."""
+        """Return the image of every condition in its size; ``batch["seed"]``, if it is there, decides the noise."""
         seed = batch.get("seed")
         noise = None if seed is None else torch.Generator().manual_seed(int(seed))
         image, parts = self.generate(dict(batch), noise)
         return [
-            Translation(shown, {name: part[at].float() for name, part in parts.items()})
-            for at, shown in enumerate(to_unit_range(image))
+            Translation(
+                to_unit_range(in_size_of(batch, at, image[at])),
+                {name: in_size_of(batch, at, part[at]) for name, part in parts.items()},
+            )
+            for at in range(len(image))
         ]
 
     def condition(self, batch: Mapping[str, Tensor]) -> Tensor:

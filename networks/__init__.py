@@ -11,6 +11,7 @@ EXPORTS = {
     "ObjectPasting": "networks.object_pasting",
     "SmallIdentity": "networks.identity",
     "SyncNetwork": "networks.sync_network",
+    "TransformersSegmenter": "networks.segmenters",
     "Upsampled": "networks.dense",
     "VGGFace": "networks.vggface",
     "ViTFeatures": "networks.vit_features",

@@ -1,9 +1,11 @@
 """What a generator of images or videos hands to those that evaluate it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Generated(NamedTuple):
@@ -45,6 +47,45 @@ class Generates(Protocol):
     def generate(self, batch: dict[str, Any], noise: torch.Generator | None = None) -> Generated:
         """Return the images or videos of a batch; the spatial noise is out of ``noise``, or torch's own generator."""
         ...
+
+
+def repeated(batch: Mapping[str, Any], index: int, times: int) -> dict[str, Any]:
+    """Return a batch that has one sample of another batch so many times; what is not of samples stays as it is."""
+    size = len(batch["name"])
+
+    def repeat(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim and len(value) == size:
+            return value[index : index + 1].expand(times, *value.shape[1:])
+        return [value[index]] * times if isinstance(value, list | tuple) and len(value) == size else value
+
+    return {key: repeat(value) for key, value in batch.items()}
+
+
+def at_size(image: Tensor, size: Sequence[int], window: Sequence[int], smooth: bool = True) -> Tensor:
+    """Return an image of a network's own size in the size of the picture that it was made of.
+
+    Args:
+        image: (C, S, S) floats, of any range.
+        size: H and W, pixels.
+        window: what shows the picture, xyxy in pixels of ``image``.
+        smooth: bicubic, and antialiased where it shrinks; else nearest neighbours.
+
+    Returns:
+        (C, H, W) float32, the window alone; as it is where it has this size.
+    """
+    left, top, right, bottom = window
+    image = image.float()[:, top:bottom, left:right]
+    if tuple(image.shape[1:]) == tuple(size):
+        return image
+    how: dict[str, Any] = {"mode": "bicubic", "antialias": True} if smooth else {"mode": "nearest-exact"}
+    return F.interpolate(image[None], tuple(size), **how)[0]
+
+
+def in_size_of(batch: Mapping[str, Any], index: int, image: Tensor, smooth: bool = True) -> Tensor:
+    """Return an image (C, S, S) of a sample `at_size`, if the batch says one by "size" (B, 2) and "window" (B, 4)."""
+    if "size" not in batch:
+        return image.float()
+    return at_size(image, batch["size"][index].tolist(), batch["window"][index].tolist(), smooth)
 
 
 def to_unit_range(images: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from tests.helpers.tiny_diffusion import write_diffusion
 from tests.helpers.tiny_gligen import write_gligen
 from tests.helpers.tiny_vit import MODEL, TINY, TINY_64
 from tests.lightning_modules.gan_discovery import worlds
+from tests.networks.test_segmenters import segformer
 from visionscapes.renamed_options import with_new_names
 
 ROOMS = ("lightning_modules", "networks")
@@ -195,6 +196,7 @@ CASES: dict[str, list[Make]] = {
         plain(image_size=24, width=4),
         plain(image_size=24, width=4, norm="group", nonnegative=False, probability="sigmoid"),
     ],
+    "TransformersSegmenter": [lambda folder, cls: cls(str(segformer(folder)))],
     "Upsampled": [over_features],
     "ViTFeatures": [lambda folder, cls, facet=facet: features(facet=facet) for facet in ("token", "key")],
 }

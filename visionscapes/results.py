@@ -54,8 +54,8 @@ class Translation:
     """An image that was made of a label map or another condition.
 
     Attributes:
-        image: (3, S, S) float32 RGB in [0, 1].
-        parts: what it is the sum of, by name, such as "reconstruction" and "residual", (3, S, S) float32 each; they are
+        image: (3, H, W) float32 RGB in [0, 1], as high and wide as the condition.
+        parts: what it is the sum of, by name, such as "reconstruction" and "residual", (3, H, W) float32 each; they are
             in units in which [-1, 1] are the colours that can be shown. Empty where there is one part only.
     """
 

@@ -1,6 +1,5 @@
 """How much, and where, generated images vary with the spatial noise."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +16,10 @@ from callbacks.results.figures import save_photographs
 from callbacks.results.presentation import HIGHER, NEUTRAL, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
-from networks.generated import Generated, to_unit_range
+from networks.generated import Generated, repeated, to_unit_range
 from visionscapes.checks import AnyInt, Bounds, NonNegativeInt, PositiveShare, check_options
 from visionscapes.errors import UserError
+from visionscapes.seeding import named_seed
 
 STOCHASTIC = ["hair", "l_brow", "r_brow"]
 _FIGURES = ("std", "inside", "outside", "Pearson", "Spearman")
@@ -31,10 +31,11 @@ class NoiseVariation(GenerationEvaluation):
     Protocol "noise_variation". "std" of method "image" is the mean over the pixels and colours of an image, shown
     colours in [0, 1], the unbiased estimate of the variance, the mean over images; for data with named labels also of
     each label's pixels, averaged over the images that have it, with the label as method. "std ratio" is the mean
-    inside the stochastic regions over that outside, of images that have both. Where batches have "texture_std"
-    (B, H, W), the true standard deviation, "Pearson" and "Spearman" are its correlations over pixels with the
-    generated one, the mean over images in which both vary. Writes pictures/noise_variation.png with the rows of Figure
-    5.8: input, one sample, standard deviation, truth; under DDP the first process draws what it sees.
+    inside the stochastic regions over that outside, of images that have both; pixels without a label are in neither.
+    Where batches have "texture_std" (B, H, W), the true standard deviation, "Pearson" and "Spearman" are its
+    correlations over pixels with the generated one, the mean over images in which both vary. Writes
+    pictures/noise_variation.png with the rows of Figure 5.8: input, one sample, standard deviation, truth; under DDP
+    the first process draws what it sees.
 
     The noise of a sample depends on the seed and its name alone, and not on the batch in which it comes.
 
@@ -92,9 +93,9 @@ class NoiseVariation(GenerationEvaluation):
     def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:
         module = generator_of(self, pl_module)
         for index, name in enumerate(batch["name"]):
-            if draw(self.seed, f"share of {name}") / 2**63 >= self.share:
+            if named_seed(self.seed, f"share of {name}") / 2**63 >= self.share:
                 continue
-            noise = torch.Generator().manual_seed(draw(self.seed, name))
+            noise = torch.Generator().manual_seed(named_seed(self.seed, name))
             with generating(trainer):
                 outputs = to_unit_range(module.generate(repeated(batch, index, self.draws), noise).image)
             deviation = outputs.std(0).mean(0)
@@ -113,8 +114,9 @@ class NoiseVariation(GenerationEvaluation):
             wanted = STOCHASTIC if self.stochastic is None else self.stochastic
             regions = [k for k, name in enumerate(self._labels) if name in wanted]
             inside = torch.isin(labels, labels.new_tensor(regions))
-            if inside.any() and not inside.all():
-                figures |= {"inside": deviation[inside].mean(), "outside": deviation[~inside].mean()}
+            outside = ~inside & (labels < len(self._labels))
+            if inside.any() and outside.any():
+                figures |= {"inside": deviation[inside].mean(), "outside": deviation[outside].mean()}
         if truth is not None:
             figures |= correlations(deviation, truth)
         return figures
@@ -162,23 +164,6 @@ class NoiseVariation(GenerationEvaluation):
         self._shown = []
 
 
-def draw(seed: int, name: str) -> int:
-    """Return a number in [0, 2^63) that depends on seed and name alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()[:8]) >> 1
-
-
-def repeated(batch: Mapping[str, Any], index: int, times: int) -> dict[str, Any]:
-    """Return a batch that has one sample of another batch so many times; what is not of samples stays as it is."""
-    size = len(batch["name"])
-
-    def repeat(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.ndim and len(value) == size:
-            return value[index : index + 1].expand(times, *value.shape[1:])
-        return [value[index]] * times if isinstance(value, list | tuple) and len(value) == size else value
-
-    return {key: repeat(value) for key, value in batch.items()}
-
-
 def correlations(deviation: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """Return "Pearson" and "Spearman", correlations over the pixels of two maps (H, W); NaN if either is constant."""
     from scipy.stats import pearsonr, spearmanr
@@ -192,8 +177,17 @@ def correlations(deviation: Tensor, truth: Tensor) -> dict[str, Tensor]:
     }
 
 
-def save_variation(samples: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], path: Path) -> None:
-    """Write a picture with a column a sample and the rows of Figure 5.8; the colours of all maps have one scale."""
+def save_variation(
+    samples: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], path: Path, compared: str = "truth"
+) -> None:
+    """Write a picture with a column a sample and the rows of Figure 5.8; the colours of all maps have one scale.
+
+    Args:
+        samples: condition, one output, standard deviation, and what the last row shows; pictures (3, h, w) in [0, 1]
+            and a map (h, w).
+        path: of a PNG.
+        compared: title of the last row.
+    """
     figure, panels = new_grid(4, len(samples))
     highest = max(float(deviation.max()) for _, _, deviation, _ in samples) or 1.0
     for column, (condition, output, deviation, truth) in zip(panels.T, samples, strict=True):
@@ -202,7 +196,7 @@ def save_variation(samples: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], pat
         drawn = column[2].imshow(deviation.numpy(), cmap="magma", vmin=0, vmax=highest)
     bar = figure.colorbar(drawn, ax=list(panels[2]), pad=0.01, fraction=0.03)
     bar.ax.tick_params(labelsize=7)
-    for panel, title in zip(panels[:, 0], ("input", "one sample", "standard deviation", "truth"), strict=True):
+    for panel, title in zip(panels[:, 0], ("input", "one sample", "standard deviation", compared), strict=True):
         panel.set_title(title, fontsize=9, loc="left")
     save_photographs(figure, path)
 

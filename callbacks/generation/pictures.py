@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from callbacks.results.figures import new_figure, save_photographs
+from networks.gan.conditions import UNLABELLED
 from networks.generated import Generated, to_unit_range
 
 _GOLDEN_RATIO = 0.618034  # of a turn of hue between colours, which keeps neighbours apart
@@ -35,13 +36,24 @@ def label_colours() -> Tensor:
 def shown_condition(batch: Mapping[str, Any]) -> Tensor:
     """Return what a batch is translated from as pictures (B, 3, H, W) in [0, 1]: coloured labels, or edges as they are.
 
+    Pixels that are ``UNLABELLED`` have a grey checkerboard, as transparency is shown.
+
     Args:
         batch: with "labels" (B, H, W) or "condition" (B, C, H, W) in [0, 1], of which C other than 1 or 3 are averaged.
     """
     if "labels" in batch:
-        return label_colours()[batch["labels"].long().cpu()].permute(0, 3, 1, 2).float() / 255
+        labels = batch["labels"].long().cpu()
+        colours = label_colours()[labels].permute(0, 3, 1, 2).float() / 255
+        return torch.where((labels == UNLABELLED)[:, None], checkerboard(*labels.shape[1:]), colours)
     condition = batch["condition"].float().cpu()
     return condition if condition.shape[1] == 3 else condition.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+
+
+def checkerboard(height: int, width: int) -> Tensor:
+    """Return a grey checkerboard (height, width) in [0, 1] of about sixteen fields a side."""
+    side = max(1, max(height, width) // 16)
+    rows, columns = torch.arange(height)[:, None] // side, torch.arange(width) // side
+    return 0.4 + 0.25 * ((rows + columns) % 2)
 
 
 def shown_columns(batch: Mapping[str, Any], generated: Generated, count: int) -> dict[str, Tensor]:

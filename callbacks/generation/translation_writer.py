@@ -4,19 +4,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 from typing_extensions import override
 
 from callbacks.generation.evaluation import check_images
+from callbacks.generation.noise_variation import save_variation
 from callbacks.generation.pictures import new_grid, show, shown_condition, to_bytes
+from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import save_photographs
 from callbacks.results.prediction_writer import PredictionWriter
-from networks.generated import Generated, to_unit_range
+from networks.generated import Generated, in_size_of, to_unit_range
 
 MOST = 12  # labels and styles in the overview
+COLUMNS = ["name", "draws", "std", "largest std"]  # of translations.csv
 _SIDE = 160  # pixels of a panel of the overview
 
 
@@ -27,21 +32,46 @@ class PairPictures(NamedTuple):
         name: "<label name>__<style name>".
         condition: what was translated.
         style: whose style it was given.
-        image: the translation.
+        image: the translation; of several the first.
+        deviation: (1, h, w), the standard deviation of several; None of one.
     """
 
     name: str
     condition: Tensor
     style: Tensor
     image: Tensor
+    deviation: Tensor | None = None
+
+
+class Written(NamedTuple):
+    """What is kept of a pair.
+
+    Attributes:
+        pictures: for the overview; None where there are too many pairs for one.
+        draws: how many images were made.
+        std: mean of `deviation_of`; NaN of one image.
+        largest: its maximum.
+    """
+
+    pictures: PairPictures | None
+    draws: int = 1
+    std: float = float("nan")
+    largest: float = float("nan")
 
 
 class TranslationWriter(PredictionWriter):
     """Writes what ``predict_step`` returns, one PNG a pair: translations/<name>.png in the run folder, RGB of 8 bits.
 
+    An image is as high and wide as the label map that it is made of, bicubic where the network's own size is another.
     With at most 12 labels and 12 styles also pictures/style_transfer.png: a label map a row and a style a column
     (thesis 5.5.4, Figure 5.13). Files appear when all pairs are done, in place of those of the same names from an
     earlier run.
+
+    Where batches have "seeds" (B, N), which ``draws`` of the data ask for, <name>-0.png to <name>-<N - 1>.png, and
+    how they vary: <name>-std.png, the standard deviation of every pixel (Figure 5.8), whose white is the largest of the
+    picture, as the PNG's description and translations.csv in the run folder say, which also has the mean, one row a
+    pair; and pictures/variation.png, of which all maps have one scale, for at most 12 pairs. Standard deviations are
+    those of the files: unbiased, colours in [0, 1], the mean over the three.
 
     Raises:
         UserError: two pairs of one name, or a name that is no name of a file, before any file appears; a module whose
@@ -61,28 +91,80 @@ class TranslationWriter(PredictionWriter):
     @override
     def write_batch(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Generated
-    ) -> dict[str, PairPictures | None]:
+    ) -> dict[str, Written]:
         check_images(self, outputs)
-        names: list[str] = batch["name"]
-        paths = [self.staged_path(trainer, name, ".png") for name in names]
-        images = to_unit_range(outputs.image).cpu()
-        for path, image in zip(paths, to_bytes(images), strict=True):
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-        if len(self._staged) > MOST**2:  # too many for the overview: no picture is kept or sent
-            self._records = dict.fromkeys(self._records)
-            return dict.fromkeys(names)
-        columns = (shown_condition(batch), batch["style"].float().cpu(), images)
-        small = ([_small(picture) for picture in pictures] for pictures in zip(*columns, strict=True))
-        return {name: PairPictures(name, *pictures) for name, pictures in zip(names, small, strict=True)}
+        draws = batch["seeds"].shape[1] if "seeds" in batch else None
+        made = outputs.image.unflatten(0, (-1, draws or 1))
+        conditions = shown_condition(batch)
+        many = len(self._records) + len(made) > MOST**2  # too many for the overview: few pictures are kept or sent
+        if many:
+            for name in list(self._records)[MOST:]:
+                self._records[name] = self._records[name]._replace(pictures=None)
+        written = {}
+        for index, (name, drawn) in enumerate(zip(batch["name"], made, strict=True)):
+            images = to_bytes(to_unit_range(torch.stack([in_size_of(batch, index, each) for each in drawn]))).cpu()
+            for number, image in enumerate(images):
+                path = self.staged_path(trainer, name if draws is None else f"{name}-{number}", ".png")
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+            deviation = None if draws is None else deviation_of(images)
+            record = Written(None)
+            if deviation is not None:
+                record = Written(None, len(images), float(deviation.mean()), float(deviation.max()))
+                save_deviation(deviation, len(images), self.staged_path(trainer, f"{name}-std", ".png"))
+            if not many:
+                condition = in_size_of(batch, index, conditions[index], smooth=False)
+                pictures = (condition, batch["style"][index].float().cpu(), images[0].float() / 255)
+                small = None if deviation is None else _small(deviation[None])
+                record = record._replace(pictures=PairPictures(name, *map(_small, pictures), deviation=small))
+            written[name] = record
+        return written
 
     @override
-    def conclude(self, trainer: Trainer, records: Mapping[str, PairPictures | None]) -> str | None:
+    def conclude(self, trainer: Trainer, records: Mapping[str, Written]) -> str | None:
         if not records:
             return None
-        pairs = [pair for pair in records.values() if pair is not None]
+        folder = Path(trainer.default_root_dir)
+        pairs = [each.pictures for each in records.values() if each.pictures is not None]
         if len(pairs) == len(records):
-            save_overview(pairs, Path(trainer.default_root_dir) / "pictures" / "style_transfer.png")
-        return f"{len(records)} translations in {self.finished_folder(trainer)}"
+            save_overview(pairs, folder / "pictures" / "style_transfer.png")
+        varied = {name: each for name, each in sorted(records.items()) if each.draws > 1}
+        if not varied:
+            return f"{len(records)} translations in {self.finished_folder(trainer)}"
+        write_csv(folder / "translations.csv", COLUMNS, ([name, *each[1:]] for name, each in varied.items()))
+        shown = [each.pictures for each in varied.values() if each.pictures is not None][:MOST]
+        columns = [(each.condition, each.image, each.deviation[0], each.style) for each in shown]  # type: ignore[index]
+        save_variation(columns, folder / "pictures" / "variation.png", compared="style")
+        count, mean = (
+            sum(each.draws for each in varied.values()),
+            sum(each.std for each in varied.values()) / len(varied),
+        )
+        nothing = "" if any(each.largest for each in varied.values()) else ": those of a pair are equal, without noise"
+        return (
+            f"{count} translations in {self.finished_folder(trainer)}, their standard deviation is {mean:.4f}{nothing}"
+        )
+
+
+def deviation_of(images: Tensor) -> Tensor:
+    """Return the standard deviation of every pixel over images, unbiased, the mean over the colours in [0, 1].
+
+    Args:
+        images: (N, 3, H, W) uint8, at least 2.
+
+    Returns:
+        (H, W) float32.
+    """
+    return (images.double() / 255).std(0).mean(0).float()
+
+
+def save_deviation(deviation: Tensor, draws: int, path: Path) -> None:
+    """Write a map (H, W) as a grey PNG, whose white is its largest value, as its description says."""
+    largest = float(deviation.max())
+    told = PngInfo()
+    told.add_text(
+        "Description", f"standard deviation over {draws} images, colours in [0, 1]; white is {largest:.6g}, black 0"
+    )
+    grey = to_bytes(deviation / largest if largest else deviation)
+    Image.fromarray(grey.numpy()).save(path, pnginfo=told)
 
 
 def save_overview(pairs: Sequence[PairPictures], path: Path) -> None:

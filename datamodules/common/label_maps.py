@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.common.image_files import UnreadableImageError
+from networks.gan.conditions import UNLABELLED
 from visionscapes.errors import UserError
 
 CELEBA_MASK_NAMES = (  # in the order of the official README; "l_lip" is the lower lip, "ear_r" an earring
@@ -25,7 +26,7 @@ ASPECT_TOLERANCE = 0.01  # sizes are rounded to whole pixels when a picture is s
 Labels = TypeVar("Labels", NDArray[np.integer], Tensor)
 
 
-def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
+def read_labels(path: str | Path, classes: int, ignored: int | None = None) -> NDArray[np.uint8]:
     """Read a label map.
 
     Of a palette image the index is the label, whatever its colour. Grey images of 1, 8 or 16 bits hold the label
@@ -34,9 +35,10 @@ def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
     Args:
         path: of an image file without loss of compression, such as PNG; its content decides the format.
         classes: number of labels, at most 256.
+        ignored: the label of pixels whose label nobody knows; None if there are none.
 
     Returns:
-        (H, W) uint8, values 0 to classes - 1.
+        (H, W) uint8, values 0 to classes - 1, and ``UNLABELLED`` where the label is ``ignored``.
 
     Raises:
         UnreadableImageError: the file is missing, empty or broken.
@@ -50,16 +52,19 @@ def read_labels(path: str | Path, classes: int) -> NDArray[np.uint8]:
         if isinstance(error, UnidentifiedImageError):
             reason = "it is empty, its content is not an image, or its beginning is damaged"
         raise UnreadableImageError(f"cannot read the label map {path}: {reason}. Replace or remove the file") from error
-    return labels_of_image(image, classes, path)
+    return labels_of_image(image, classes, path, ignored)
 
 
-def labels_of_image(image: Image.Image, classes: int, name: str | Path) -> NDArray[np.uint8]:
+def labels_of_image(
+    image: Image.Image, classes: int, name: str | Path, ignored: int | None = None
+) -> NDArray[np.uint8]:
     """Return the labels (H, W) of a loaded image, see `read_labels`.
 
     Args:
         image: of any mode.
         classes: number of labels, at most 256.
         name: what errors call it.
+        ignored: see `read_labels`.
 
     Raises:
         UserError: it is no label map, or holds labels outside of the range.
@@ -69,7 +74,7 @@ def labels_of_image(image: Image.Image, classes: int, name: str | Path) -> NDArr
             f"{name} is a JPEG, whose compression changes labels at every edge: write label maps as PNG, from the"
             " originals"
         )
-    return labels_in_range(_single_channel(image, name), classes, name)
+    return labels_in_range(_single_channel(image, name), classes, name, ignored)
 
 
 def _single_channel(image: Image.Image, path: str | Path) -> NDArray[np.integer]:
@@ -93,23 +98,34 @@ def _single_channel(image: Image.Image, path: str | Path) -> NDArray[np.integer]
     return colours[..., 0]
 
 
-def labels_in_range(values: NDArray[np.integer], classes: int, path: str | Path) -> NDArray[np.uint8]:
+def labels_in_range(
+    values: NDArray[np.integer], classes: int, path: str | Path, ignored: int | None = None
+) -> NDArray[np.uint8]:
     """Return labels (H, W) as bytes.
 
     Args:
         values: integers.
         classes: number of labels, at most 256.
         path: what errors call them.
+        ignored: see `read_labels`.
 
     Raises:
-        UserError: a label is outside of 0 to classes - 1.
+        UserError: a label is outside of 0 to classes - 1, and not ``ignored``.
     """
-    if values.min() >= 0 and values.max() < classes:
-        return values.astype(np.uint8)
+    left_out = np.zeros(values.shape, bool) if ignored is None else values == ignored
+    outside = ((values < 0) | (values >= classes)) & ~left_out
+    if not outside.any():
+        labels = values.astype(np.uint8)
+        labels[left_out] = UNLABELLED
+        return labels
     found = np.unique(values).tolist()
     shown = ", ".join(map(str, found[:SHOWN])) + (f", ... {found[-1]}" if len(found) > SHOWN else "")
     mask = found in ([0, 255], [255])
     remedy = "store the mask as 0 and 1" if mask else "correct the file, or give the right number as classes"
+    if classes < MOST_CLASSES and ignored is None:
+        beyond = np.unique(values[outside]).tolist()
+        which = f", --data.init_args.ignore_label={beyond[0]}" if len(beyond) == 1 else " (ignore_label)"
+        remedy += f", or, if pixels without a known label have one of these, say which{which}"
     raise UserError(
         f"{path} holds the labels {shown}, but there are {classes} classes, so that labels go from 0 to {classes - 1}:"
         f" {remedy}"
@@ -156,13 +172,14 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
         raise UnreadableImageError(f"cannot read the mask {path}: {error}. Unpack or write this file again") from error
 
 
-def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a label map (H, W) to (size, size) by nearest neighbours, whatever the aspect ratio.
+def resize_labels(labels: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a label map (H, W) to (size, size), or to a width and height, by nearest neighbours.
 
     A pixel takes the label at its centre, as Pillow resizes pictures too; ``torch.nn.functional.interpolate`` with
     "nearest" takes its upper left corner, which would shift labels against pictures by half a pixel.
     """
-    return np.array(Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST))
+    width, height = (size, size) if isinstance(size, int) else size
+    return np.array(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
 
 
 def flip_labels(labels: Labels, pairs: Sequence[tuple[int, int]] = CELEBA_FLIP_PAIRS) -> Labels:

@@ -39,8 +39,9 @@ from datamodules.translation.celeba_mask_files import (
     read_mapping,
     read_partition,
 )
-from datamodules.translation.pairs import Split, TranslationData, folder_or_none, image_tensor, labels_tensor
-from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
+from datamodules.translation.pairs import Draws, Split, TranslationData, folder_or_none
+from datamodules.translation.pictures import image_tensor, labels_tensor
+from visionscapes.checks import AnyInt, ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError, tell
 from visionscapes.files import atomic_write
 from visionscapes.progress import track
@@ -56,10 +57,18 @@ class FaceFiles(Dataset):
         faces: their files.
         image_size: S in pixels.
         merged: folder of merged label maps, <number>.png; None to merge the masks of every sample.
+        ignore_label: of the merged label maps, see `TranslationData`.
     """
 
-    def __init__(self, faces: Sequence[CelebAFace], image_size: int, merged: Path | None = None):
+    def __init__(
+        self,
+        faces: Sequence[CelebAFace],
+        image_size: int,
+        merged: Path | None = None,
+        ignore_label: int | None = None,
+    ):
         self.faces, self.image_size, self.merged = list(faces), image_size, merged
+        self.ignore_label = ignore_label
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -89,7 +98,7 @@ class FaceFiles(Dataset):
             path, labels = next(iter(masks.values())), merge_masks(masks)
         else:
             path = self.merged / f"{face.number}.png"
-            labels = read_labels(path, len(CELEBA_MASK_NAMES))
+            labels = read_labels(path, len(CELEBA_MASK_NAMES), self.ignore_label)
         check_same_shape(image.size, labels.shape[::-1], face.image, path)
         return image, labels
 
@@ -115,8 +124,12 @@ class CelebAMaskHQ(TranslationData):
         flip: mirror every second training pair, at random, and exchange left and right eye, brow and ear.
         labels: label maps for ``predict``: a folder, a file, a pattern, or a list of these.
         styles: style images for ``predict`` likewise.
-        seed: of order and flips.
+        seed: of order and flips, and of the noise of ``draws``.
         skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
+        ignore_label: the label of pixels whose label is not known, in ``labels`` and merged label maps, such as 255,
+            see `TranslationData`.
+        draws: images that ``predict`` makes of a pair, see `TranslationData`.
+        keep_aspect: ``predict`` squashes no label map, see `TranslationData`.
 
     Raises:
         UserError: an option out of its range; in ``setup``, a damaged list.
@@ -140,9 +153,22 @@ class CelebAMaskHQ(TranslationData):
         styles: Inputs | None = None,
         seed: NonNegativeInt = 0,
         skip_unreadable: bool = False,
+        ignore_label: AnyInt | None = None,
+        draws: Draws | None = None,
+        keep_aspect: bool = False,
     ):
         check_options(CelebAMaskHQ, locals())
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, skip_unreadable=skip_unreadable)
+        super().__init__(
+            image_size,
+            batch_size,
+            num_workers,
+            flip=flip,
+            seed=seed,
+            skip_unreadable=skip_unreadable,
+            ignore_label=ignore_label,
+            draws=draws,
+            keep_aspect=keep_aspect,
+        )
         self.root = Path(root).expanduser()
         self.merged, self.partition = folder_or_none(merged), folder_or_none(partition)
         self.labels, self.styles = labels, styles
@@ -159,7 +185,7 @@ class CelebAMaskHQ(TranslationData):
             self._faces = self._divided()
         if not self._faces[part]:
             raise UserError(f"No face of {self.root} is in the {part} part: add faces, or use another data set")
-        return FaceFiles(self._faces[part], self.image_size, self.merged)
+        return FaceFiles(self._faces[part], self.image_size, self.merged, ignore_label=self.ignore_label)
 
     @override
     def samples_to_predict(self) -> Dataset:

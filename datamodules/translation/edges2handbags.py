@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from datamodules.common.image_files import find_images, read_image
 from datamodules.common.inputs import Inputs
-from datamodules.translation.pairs import Split, TranslationData, condition_tensor, image_tensor
+from datamodules.translation.pairs import Draws, Split, TranslationData
+from datamodules.translation.pictures import condition_tensor, image_tensor
 from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
@@ -102,8 +103,10 @@ class Edges2Handbags(TranslationData):
         flip: mirror every second training pair, at random, both halves alike.
         conditions: edge pictures for ``predict``: a folder, a file, a pattern, or a list of these.
         styles: style images for ``predict`` likewise.
-        seed: of order and flips.
+        seed: of order and flips, and of the noise of ``draws``.
         skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
+        draws: images that ``predict`` makes of a pair, see `TranslationData`.
+        keep_aspect: ``predict`` squashes no picture of ``conditions``, see `TranslationData`.
 
     Raises:
         UserError: an option out of its range.
@@ -122,6 +125,8 @@ class Edges2Handbags(TranslationData):
         styles: Inputs | None = None,
         seed: NonNegativeInt = 0,
         skip_unreadable: bool = False,
+        draws: Draws | None = None,
+        keep_aspect: bool = False,
     ):
         check_options(Edges2Handbags, locals())
         super().__init__(
@@ -132,6 +137,8 @@ class Edges2Handbags(TranslationData):
             seed=seed,
             channels=channels,
             skip_unreadable=skip_unreadable,
+            draws=draws,
+            keep_aspect=keep_aspect,
         )
         self.root = Path(root).expanduser()
         self.conditions, self.styles = conditions, styles

@@ -13,8 +13,8 @@ from datamodules.common.label_maps import CELEBA_FLIP_PAIRS, CELEBA_MASK_NAMES
 from datamodules.common.loading import check_global_batch
 from datamodules.procedural.faces.faces import render_face, render_textures
 from datamodules.procedural.scenes.samples import HELD_OUT_WORLD
-from datamodules.translation.pairs import Split, TranslationData
-from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
+from datamodules.translation.pairs import Draws, Split, TranslationData
+from visionscapes.checks import LARGEST_IMAGE, AnyInt, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
 
 LEAST_SIZE = 32  # below, eyes and lips have no pixels
@@ -85,11 +85,14 @@ class FaceWorld(TranslationData):
         num_workers: processes that load.
         flip: mirror every second training pair, at random; the labels of left and right eyes, brows and ears change
             places. The light does not tell: it comes from anywhere.
-        seed: of the world, of the order of training and of flips.
+        seed: of the world, of the order of training, of flips and of the noise of ``draws``.
         texture_draws: textures from which "texture_std" is estimated, at least 2; 0 leaves it out.
         labels: label maps (PNG) for ``predict``: a folder, a file, a pattern, or a list of these.
         styles: style images for ``predict`` likewise.
         skip_unreadable: ``predict`` passes over files that cannot be used, and says which.
+        ignore_label: the label of pixels of ``labels`` whose label is not known, such as 255, see `TranslationData`.
+        draws: images that ``predict`` makes of a pair, see `TranslationData`.
+        keep_aspect: ``predict`` squashes no label map, see `TranslationData`.
 
     Raises:
         UserError: an option out of its range; in ``setup``, a folder that cannot be used, or one without the other.
@@ -112,11 +115,24 @@ class FaceWorld(TranslationData):
         labels: Inputs | None = None,
         styles: Inputs | None = None,
         skip_unreadable: bool = False,
+        ignore_label: AnyInt | None = None,
+        draws: Draws | None = None,
+        keep_aspect: bool = False,
     ):
         check_options(FaceWorld, locals())
         if texture_draws == 1:
             raise UserError("FaceWorld.texture_draws is 1; a deviation takes at least 2, and 0 leaves it out")
-        super().__init__(image_size, batch_size, num_workers, flip=flip, seed=seed, skip_unreadable=skip_unreadable)
+        super().__init__(
+            image_size,
+            batch_size,
+            num_workers,
+            flip=flip,
+            seed=seed,
+            skip_unreadable=skip_unreadable,
+            ignore_label=ignore_label,
+            draws=draws,
+            keep_aspect=keep_aspect,
+        )
         self.images, self.test_images, self.texture_draws = images, test_images, texture_draws
         self.labels, self.styles = labels, styles
         self.rendered: dict[Split, RenderedFaces] = {}

@@ -15,7 +15,8 @@ from datamodules.common.evaluation import Stacked
 from datamodules.common.given import Asked, Batch, Given, grouped
 from datamodules.common.given_pictures import as_image, is_open_file, listed, loaded, opened, to_array
 from datamodules.common.label_maps import MOST_CLASSES, labels_in_range, labels_of_image, read_labels
-from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
+from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor, placed
+from networks.gan.conditions import UNLABELLED
 from visionscapes.checks import AnyInt, Bounds, ImageSize, check_options, check_value
 from visionscapes.errors import UserError
 from visionscapes.given_paths import file_of
@@ -28,9 +29,11 @@ class GivenPairs(Given):
     """Conditions and the images whose style they get, as ``predict`` of `TranslationData` prepares them.
 
     Attributes:
-        image_size: S in pixels; all pictures are squashed to squares.
+        image_size: S in pixels; all pictures are squashed to squares, and what is made of a condition has its size.
         classes: number of labels of a label map; None for conditions that are pictures.
         channels: of conditions that are pictures, 1 (grey) or 3 (RGB).
+        ignore_label: the label of pixels whose label nobody knows, see `TranslationData`; None if there are none.
+        keep_aspect: whether conditions are scaled to fit the square in place of squashed, see `TranslationData`.
 
     Raises:
         UserError: an option is out of its bounds.
@@ -39,9 +42,12 @@ class GivenPairs(Given):
     image_size: ImageSize = 256
     classes: Annotated[int, Bounds(least=1, most=MOST_CLASSES)] | None = None
     channels: Literal[1, 3] = 3
+    ignore_label: AnyInt | None = None
+    keep_aspect: bool = False
 
     def __post_init__(self) -> None:
         check_options(GivenPairs, vars(self))
+        check_ignored(self.ignore_label, self.classes)
 
     def ask(self, labels: Any, style: Any, seed: int | None = None) -> Asked:
         """Return what is asked about by a label map and a style image, or by lists of them.
@@ -69,15 +75,45 @@ class GivenPairs(Given):
 
     def _condition(self, given: Any, name: str) -> dict[str, Tensor]:
         if self.classes is None:
-            picture = as_image(given, f"{name} (the condition)", upright=False)
-            return {"condition": condition_tensor(picture, self.image_size, self.channels)}
-        return {"labels": labels_tensor(labels_of(given, f"{name} (the label map)", self.classes), self.image_size)}
+            return self.of_condition(as_image(given, f"{name} (the condition)", upright=False))
+        return self.of_labels(labels_of(given, f"{name} (the label map)", self.classes, self.ignore_label))
+
+    def of_condition(self, picture: Image.Image) -> dict[str, Tensor]:
+        """Return an RGB picture as "condition" (C, S, S) in [0, 1], with what `placed` says of it."""
+        condition = condition_tensor(picture, self.image_size, self.channels, self.keep_aspect)
+        return {"condition": condition, **placed(*picture.size, self.image_size, self.keep_aspect)}
+
+    def of_labels(self, labels: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Return a label map (H, W) as "labels" (S, S) uint8, with what `placed` says of it."""
+        height, width = labels.shape
+        where = placed(width, height, self.image_size, self.keep_aspect)
+        return {"labels": labels_tensor(labels, self.image_size, self.keep_aspect), **where}
 
     def _style(self, given: Any, name: str) -> Tensor:
         return image_tensor(as_image(given, f"{name} (the style)"), self.image_size)
 
 
-def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
+def check_ignored(ignored: int | None, classes: int | None) -> None:
+    """Check that there is room for pixels without a label.
+
+    Raises:
+        UserError: there are no label maps, or their classes take all values of a byte.
+    """
+    if ignored is None:
+        return
+    if classes is None:
+        raise UserError(
+            f"ignore_label is {ignored}, and conditions that are pictures have no labels: leave it out, or give label "
+            "maps and their classes"
+        )
+    if classes > UNLABELLED:
+        raise UserError(
+            f"ignore_label is {ignored}, and {classes} classes leave no value of a byte for pixels without a label: "
+            f"give at most {UNLABELLED} classes"
+        )
+
+
+def labels_of(given: Any, name: str, classes: int, ignored: int | None = None) -> NDArray[np.uint8]:
     """Return a label map (H, W) of any kind as a file is read.
 
     Args:
@@ -85,16 +121,17 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
             equal, as array or tensor.
         name: what errors call it.
         classes: number of labels.
+        ignored: see ``datamodules.common.label_maps.read_labels``.
 
     Raises:
         UserError: it is no label map, or a label is out of range; names it and says what to do.
     """
     if isinstance(given, str | os.PathLike):
-        return read_labels(file_of(given, "label map"), classes)
+        return read_labels(file_of(given, "label map"), classes, ignored)
     if is_open_file(given):
         given = opened(given, name)
     if isinstance(given, Image.Image):
-        return labels_of_image(loaded(given, name), classes, name)
+        return labels_of_image(loaded(given, name), classes, name, ignored)
     if isinstance(given, Tensor):
         given = to_array(given, name)
     if not isinstance(given, np.ndarray):
@@ -103,7 +140,7 @@ def labels_of(given: Any, name: str, classes: int) -> NDArray[np.uint8]:
     values = given.astype(np.uint8) if given.dtype == bool else given
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or not values.size:
         raise UserError(f"{name} has shape {values.shape} and type {values.dtype}: {LABELS}")
-    return labels_in_range(values, classes, name)
+    return labels_in_range(values, classes, name, ignored)
 
 
 def _has_channels(given: Any) -> bool:

@@ -17,16 +17,24 @@ from datamodules.common.inputs import Inputs
 from datamodules.common.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.common.reports import first_names
 from datamodules.translation.pairs import (
+    Draws,
     Split,
     TranslationData,
     by_stem,
-    condition_tensor,
     find_pairs,
     folder_or_none,
-    image_tensor,
-    labels_tensor,
 )
-from visionscapes.checks import Bounds, ImageSize, NonNegativeInt, PositiveInt, ShareBelowOne, Workers, check_options
+from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
+from visionscapes.checks import (
+    AnyInt,
+    Bounds,
+    ImageSize,
+    NonNegativeInt,
+    PositiveInt,
+    ShareBelowOne,
+    Workers,
+    check_options,
+)
 from visionscapes.errors import UserError
 
 TREE = """
@@ -61,10 +69,19 @@ class PairFiles(Dataset):
         image_size: S in pixels; both sides of a pair are squashed to squares.
         classes: number of labels; None for condition pictures.
         channels: of condition pictures, 1 or 3.
+        ignore_label: see `TranslationData`.
     """
 
-    def __init__(self, pairs: Sequence[PairedFiles], image_size: int, classes: int | None, channels: int = 3):
+    def __init__(
+        self,
+        pairs: Sequence[PairedFiles],
+        image_size: int,
+        classes: int | None,
+        channels: int = 3,
+        ignore_label: int | None = None,
+    ):
         self.pairs, self.image_size, self.classes, self.channels = list(pairs), image_size, classes, channels
+        self.ignore_label = ignore_label
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -80,6 +97,11 @@ class PairFiles(Dataset):
         """Return the file of the image of a pair."""
         return str(self.pairs[position].image)
 
+    def size_of(self, position: int) -> tuple[int, int]:
+        """Return width and height in pixels of the label map or condition of a pair, as stored."""
+        with Image.open(self.pairs[position].source) as image:
+            return image.size
+
     def stored(self, position: int) -> tuple[Image.Image, Image.Image | NDArray[np.uint8]]:
         """Return the image of a pair, and its condition or label map, as stored.
 
@@ -92,7 +114,7 @@ class PairFiles(Dataset):
             condition = read_image(pair.source)
             check_same_shape(image.size, condition.size, pair.image, pair.source)
             return image, condition
-        labels = read_labels(pair.source, self.classes)
+        labels = read_labels(pair.source, self.classes, self.ignore_label)
         check_same_shape(image.size, labels.shape[::-1], pair.image, pair.source)
         return image, labels
 
@@ -132,7 +154,10 @@ class PairedImages(TranslationData):
         styles: style images for ``predict``: a folder, a file, a pattern, or a list of these.
         skip_unreadable: decode every file once at the start, leave out pairs of which one cannot be read and say which.
             To predict, nothing is decoded beforehand. If false, the first one ends the run.
-        seed: of order and flips.
+        seed: of order and flips, and of the noise of ``draws``.
+        ignore_label: the label of pixels whose label is not known, such as 255, see `TranslationData`.
+        draws: images that ``predict`` makes of a pair, see `TranslationData`.
+        keep_aspect: ``predict`` squashes no label map, see `TranslationData`.
 
     Raises:
         UserError: an option out of its range or without the one it needs; in ``setup``, a missing partner.
@@ -160,6 +185,9 @@ class PairedImages(TranslationData):
         styles: Inputs | None = None,
         skip_unreadable: bool = False,
         seed: NonNegativeInt = 0,
+        ignore_label: AnyInt | None = None,
+        draws: Draws | None = None,
+        keep_aspect: bool = False,
     ):
         check_options(PairedImages, locals())
         if (labels is None) == (conditions is None):
@@ -180,6 +208,9 @@ class PairedImages(TranslationData):
             seed=seed,
             channels=channels,
             skip_unreadable=skip_unreadable,
+            ignore_label=ignore_label,
+            draws=draws,
+            keep_aspect=keep_aspect,
         )
         _check_names(label_names, flip_pairs, classes)
         self.label_names = None if label_names is None else tuple(label_names)
@@ -214,7 +245,7 @@ class PairedImages(TranslationData):
                 f"No pair is left for the {part} part, of {sum(map(len, self._parts.values()))} in {self.source}: add"
                 " pairs, or change --data.init_args.val_share or test_share"
             )
-        return PairFiles(found, self.image_size, self.classes, channels=self.channels)
+        return PairFiles(found, self.image_size, self.classes, channels=self.channels, ignore_label=self.ignore_label)
 
     @override
     def samples_to_predict(self) -> Dataset:

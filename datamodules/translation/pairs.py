@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from datamodules.common.inspection.contents import Opened, PartContents, opened
 from datamodules.common.label_maps import MOST_CLASSES, flip_labels, read_labels
 from datamodules.common.parts import DataInParts
 from datamodules.common.prediction import PredictsFiles, UsableBatches
-from datamodules.translation.given import GivenPairs
-from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
-from visionscapes.checks import ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
+from datamodules.translation.given import GivenPairs, check_ignored
+from datamodules.translation.pictures import image_tensor, placed
+from visionscapes.checks import AnyInt, Bounds, ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
+from visionscapes.seeding import named_seed
 
 Split = Literal["train", "val", "test"]
+Draws = Annotated[int, Bounds(least=2)]
 SUBJECTS = 10  # whose label maps and images are combined in thesis section 5.5.4
 SOURCES_AND_STYLES = """
 <{option}>/a.png      ({things})
@@ -102,7 +104,9 @@ class PairsToPredict(Dataset):
     """Every label map, or condition picture, with every style image (thesis section 5.5.4): samples to predict.
 
     Samples hold "labels" (S, S) uint8 or "condition" (C, S, S) float32 in [0, 1], "style" (3, S, S) float32 RGB in
-    [0, 1], and "name", "<name of the label map>__<name of the style>". All pairs of a label map follow each other.
+    [0, 1], "name", "<name of the label map>__<name of the style>", and "size" (2,) and "window" (4,), with which an
+    image gets the size of the label map, see ``datamodules.translation.pictures.placed``. All pairs of a label map
+    follow each other.
 
     Attributes:
         files: number of label maps and style images.
@@ -115,6 +119,8 @@ class PairsToPredict(Dataset):
         image_size: S in pixels; all pictures are squashed to squares.
         classes: number of labels; None for condition pictures.
         channels: C, 1 or 3; of condition pictures.
+        ignore_label: see `TranslationData`.
+        keep_aspect: see `TranslationData`.
 
     Raises:
         DatasetNotFoundError: there is no such file, or a folder holds no image.
@@ -122,9 +128,17 @@ class PairsToPredict(Dataset):
     """
 
     def __init__(
-        self, labels: Inputs | Path, styles: Inputs | Path, image_size: int, classes: int | None, channels: int = 3
+        self,
+        labels: Inputs | Path,
+        styles: Inputs | Path,
+        image_size: int,
+        classes: int | None,
+        channels: Literal[1, 3] = 3,
+        *,
+        ignore_label: int | None = None,
+        keep_aspect: bool = False,
     ):
-        self.image_size, self.classes, self.channels = image_size, classes, channels
+        self.prepared = GivenPairs(image_size, classes, channels, ignore_label=ignore_label, keep_aspect=keep_aspect)
         option, things = ("conditions", "condition pictures") if classes is None else ("labels", "label maps")
         expected = SOURCES_AND_STYLES.format(option=option, things=things)
         found = find_pairs(labels, option, things, expected)
@@ -142,14 +156,15 @@ class PairsToPredict(Dataset):
         (source_name, source_path), (style_name, style_path) = self.sources[source], self.styles[style]
         return {
             **self._source(source_path),
-            "style": image_tensor(read_image(style_path, upright=True), self.image_size),
+            "style": image_tensor(read_image(style_path, upright=True), self.prepared.image_size),
             "name": f"{source_name}__{style_name}",
         }
 
     def _source(self, path: Path) -> dict[str, Tensor]:
-        if self.classes is None:
-            return {"condition": condition_tensor(read_image(path), self.image_size, self.channels)}
-        return {"labels": labels_tensor(read_labels(path, self.classes), self.image_size)}
+        classes, ignored = self.prepared.classes, self.prepared.ignore_label
+        if classes is None:
+            return self.prepared.of_condition(read_image(path))
+        return self.prepared.of_labels(read_labels(path, classes, ignored))
 
     collate = staticmethod(Stacked("predict"))
 
@@ -158,7 +173,8 @@ class AllPairs(Dataset):
     """The label map or condition of each of the first pairs with the image of each as style: samples to predict.
 
     Args:
-        pairs: samples with "image", "name" and "labels" or "condition".
+        pairs: samples with "image", "name" and "labels" or "condition"; where they say the width and height in pixels
+            of the label map or condition of a pair, ``size_of(position)``, images get this size.
         count: how many of them, at most.
     """
 
@@ -169,9 +185,31 @@ class AllPairs(Dataset):
         return self.count**2
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        source, style = (self.pairs[each] for each in divmod(index, self.count))
+        places = divmod(index, self.count)
+        source, style = (self.pairs[each] for each in places)
         kept = {key: source[key] for key in ("labels", "condition") if key in source}
+        if isinstance(self.pairs, SizedPairs):
+            kept |= placed(*self.pairs.size_of(places[0]), style["image"].shape[-1], keep_aspect=False)
         return {**kept, "style": style["image"], "name": f"{source['name']}__{style['name']}"}
+
+
+class Seeded(Stacked):
+    """Makes batches to predict of which every pair has "seeds" (N,) int64, each of one draw of the noise.
+
+    Args:
+        draws: N.
+        seed: of the noise; a seed depends on it, on the name of the pair and on the number of the draw alone.
+    """
+
+    def __init__(self, draws: int, seed: int):
+        super().__init__("predict")
+        self.draws, self.seed = draws, seed
+
+    @override
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super().__call__(samples)
+        seeds = [[named_seed(self.seed, f"draw {k} of {name}") for k in range(self.draws)] for name in batch["name"]]
+        return batch | {"seeds": torch.tensor(seeds)}
 
 
 class TranslationData(DataInParts, PredictsFiles):
@@ -180,7 +218,11 @@ class TranslationData(DataInParts, PredictsFiles):
     Batches of training, validation and test: {"task": "translation", "image" (B, 3, S, S) float32 RGB in [0, 1],
     "name" list of B str} and either "labels" (B, S, S) uint8 in 0 to classes - 1, or "condition" (B, C, S, S) float32
     in [0, 1]. To predict: {"task": "predict", "style" (B, 3, S, S) float32 RGB in [0, 1], "name"} and "labels" or
-    "condition".
+    "condition"; "size" (B, 2) and "window" (B, 4) int64 where images are to have the size of the label map, see
+    ``datamodules.translation.pictures.placed``; with ``draws`` also "seeds" (B, N) int64.
+
+    With ``ignore_label``, pixels of this label are ``networks.gan.conditions.UNLABELLED``, 255: zero in every channel
+    that a network sees, counted by no figure that compares labels, a checkerboard in pictures.
 
     Subclasses give the pairs of a part.
 
@@ -197,6 +239,13 @@ class TranslationData(DataInParts, PredictsFiles):
         seed: of order and flips.
         channels: C, 1 or 3.
         skip_unreadable: whether ``predict`` passes over files that cannot be used, and says which.
+        ignore_label: the label that label maps have where the label of a pixel is not known, such as 255, which may be
+            one of the classes; None if they have none.
+        draws: N, how many images ``predict`` makes of a pair, each with noise of its own, which depends on ``seed``,
+            the name of the pair and the number of the image alone; None for one of any noise.
+        keep_aspect: whether ``predict`` scales a label map that is not square to fit the square that the network sees,
+            and repeats its edges around it; else it is squashed, as those of training are. Its image has the size of
+            the label map in any case.
 
     Raises:
         UserError: an option out of its range.
@@ -216,10 +265,15 @@ class TranslationData(DataInParts, PredictsFiles):
         seed: NonNegativeInt,
         channels: Literal[1, 3] = 3,
         skip_unreadable: bool = False,
+        ignore_label: AnyInt | None = None,
+        draws: Draws | None = None,
+        keep_aspect: bool = False,
     ):
         check_options(TranslationData, locals())
+        check_ignored(ignore_label, self.classes)
         super().__init__(batch_size, num_workers, seed)
         self.skip_unreadable = skip_unreadable
+        self.ignore_label, self.draws, self.keep_aspect = ignore_label, draws, keep_aspect
         self.image_size, self.flip, self.channels = image_size, flip, channels
 
     @abstractmethod
@@ -250,7 +304,13 @@ class TranslationData(DataInParts, PredictsFiles):
     @property
     def inputs(self) -> GivenPairs:
         """How pictures are prepared that a user gives in Python, as `predict` does it."""
-        return GivenPairs(self.image_size, self.classes, self.channels)
+        return GivenPairs(
+            self.image_size,
+            self.classes,
+            self.channels,
+            ignore_label=self.ignore_label,
+            keep_aspect=self.keep_aspect,
+        )
 
     @override
     def setup(self, stage: str) -> None:
@@ -269,9 +329,9 @@ class TranslationData(DataInParts, PredictsFiles):
     def predict_dataloader(self) -> UsableBatches:
         return self.usable_batches(
             self.predict_set,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if self.draws is None else 1,
             num_workers=self.num_workers,
-            collate_fn=Stacked("predict"),
+            collate_fn=Stacked("predict") if self.draws is None else Seeded(self.draws, self.seed),
         )
 
     def combined(self, sources: Inputs | None, styles: Inputs | None) -> Dataset:
@@ -292,7 +352,15 @@ class TranslationData(DataInParts, PredictsFiles):
                 f"predict combines two sets of files, and only one is given: give both --data.init_args.{option} and"
                 " --data.init_args.styles, or none to combine the first test pairs"
             )
-        return PairsToPredict(sources, styles, self.image_size, classes=self.classes, channels=self.channels)
+        return PairsToPredict(
+            sources,
+            styles,
+            self.image_size,
+            classes=self.classes,
+            channels=self.channels,
+            ignore_label=self.ignore_label,
+            keep_aspect=self.keep_aspect,
+        )
 
 
 @runtime_checkable
@@ -310,6 +378,14 @@ class StoredPairs(Protocol):
         Raises:
             UserError: a file cannot be used, or they do not fit each other.
         """
+
+
+@runtime_checkable
+class SizedPairs(Protocol):
+    """Pairs whose label maps or conditions have sizes of their own."""
+
+    def size_of(self, position: int) -> tuple[int, int]:
+        """Return width and height in pixels of the label map or condition of a pair, as stored."""
 
 
 def opened_pair(pairs: StoredPairs, position: int) -> Opened:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_modules.paired_translation import PairedTranslation
-from networks.gan.conditions import one_hot
+from networks.gan.conditions import UNLABELLED, one_hot
 from networks.generated import to_unit_range
 from visionscapes.exporting.parts import Exportable, Input
 
@@ -102,7 +102,8 @@ def translation(
 
 def labels(classes: int, size: int, meaning: str) -> Input:
     """Return label maps as an input."""
-    return Input(shape=("batch", size, size), meaning=meaning, kind="integers", low=0, high=classes)
+    unknown = "" if classes > UNLABELLED else f"; {UNLABELLED} where no label is known"
+    return Input(shape=("batch", size, size), meaning=meaning + unknown, kind="integers", low=0, high=classes)
 
 
 def exported_grit(module: PairedTranslation) -> list[Exportable]:

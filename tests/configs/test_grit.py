@@ -21,7 +21,7 @@ from tests.helpers.replicas_translation import (
     make_label_map,
     make_paired_folders,
 )
-from tests.helpers.runs import ROOT
+from tests.helpers.runs import ROOT, run_apart, run_here
 from tests.helpers.translation_runs import FACES, FEW_FACES, SIZE, small, words
 
 PAPER = [
@@ -158,9 +158,73 @@ def test_predict_translates_all_pairs(faces, tmp_path, mode):
     run = predict(faces, tmp_path, *furnish(tmp_path, mode))
     assert names(run / "translations") == {f"{label}__{style}.png" for label in ("one", "two") for style in "abc"}
     pictures = [Image.open(path) for path in sorted((run / "translations").iterdir())]
-    assert all((picture.size, picture.mode) == ((SIZE, SIZE), "RGB") for picture in pictures)
+    assert all((picture.size, picture.mode) == ((48, 40), "RGB") for picture in pictures)
     assert len({picture.tobytes() for picture in pictures}) == 6
     assert (run / "pictures" / "style_transfer.png").stat().st_size > 0
+
+
+SIZES = {"wide": (61, 17), "high": (5, 90), "large": (129, 131), "dot": (1, 1)}
+
+
+@pytest.mark.parametrize("keep_aspect", ["false", "true"])
+def test_images_come_back_in_the_size_of_their_label_maps(faces, tmp_path, keep_aspect):
+    for name, size in SIZES.items():
+        labels = make_label_map(tmp_path / "labels" / f"{name}.png", *size, classes=19)
+        labels[::3] = 255
+        Image.fromarray(labels).save(tmp_path / "labels" / f"{name}.png")
+    save_photo(tmp_path / "styles" / "a.jpg", 70, 31)
+    folders = [f"--data.labels={tmp_path / 'labels'}", f"--data.styles={tmp_path / 'styles'}"]
+    run = predict(faces, tmp_path, *folders, "--data.ignore_label=255", f"--data.keep_aspect={keep_aspect}")
+    written = {path.stem: Image.open(path).size for path in (run / "translations").iterdir()}
+    assert written == {f"{name}__a": size for name, size in SIZES.items()}
+
+
+def test_draws_are_the_same_whatever_the_batches(faces, tmp_path):
+    runs = []
+    for place, more in enumerate((["--data.batch_size=1"], ["--data.batch_size=4"], ["--data.draws=2"])):
+        folders = furnish(tmp_path / str(place))
+        runs.append(predict(faces, tmp_path / str(place), *folders, "--data.draws=3", *more))
+    files = names(runs[0] / "translations")
+    pairs = {f"{label}__{style}" for label in ("one", "two") for style in "abc"}
+    assert files == {f"{pair}-{each}.png" for pair in pairs for each in (0, 1, 2, "std")}
+    content = [{path.name: path.read_bytes() for path in (run / "translations").iterdir()} for run in runs]
+    assert content[0] == content[1]
+    assert len({content[0][f"one__a-{each}.png"] for each in range(3)}) == 3
+    assert all(content[2][name] == content[0][name] for name in files if name.endswith(("-0.png", "-1.png")))
+    assert (runs[0] / "translations.csv").read_text() == (runs[1] / "translations.csv").read_text()
+    rows = list(csv.DictReader((runs[0] / "translations.csv").open()))
+    assert [row["name"] for row in rows] == sorted(pairs)
+    assert all(row["draws"] == "3" and 0 < float(row["std"]) < float(row["largest std"]) for row in rows)
+    assert "variation.png" in names(runs[0] / "pictures")
+
+
+@pytest.mark.slow
+def test_draws_are_the_same_in_two_processes(faces, tmp_path):
+    folders, checkpoint = furnish(tmp_path), f"--ckpt_path={faces / 'checkpoints' / 'last.ckpt'}"
+    few = [*words(FEW_FACES, "data"), "--data.draws=2", *folders, checkpoint, f"--runs_dir={tmp_path / 'runs'}"]
+    alone = run_here(["predict", *small(FACES, *few, "--name=alone")])
+    status, error = run_apart(
+        ["predict", *small(FACES, *few, "--name=two", "--trainer.devices=2", "--trainer.strategy=ddp")]
+    )
+    assert status == 0, error
+    two = alone.parent / "two"
+    for path in (alone / "translations").iterdir():
+        assert (two / "translations" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert names(two / "translations") == names(alone / "translations")
+    assert (two / "translations.csv").read_text() == (alone / "translations.csv").read_text()
+
+
+def test_diversity_and_segmentation_beside_the_figures_of_before(faces, tmp_path):
+    more = "[callbacks.DrawDiversity,{class_path: callbacks.SegmentationAgreement, init_args: {steps: 3}}]"
+    few = [*words(FEW_FACES, "data"), f"--ckpt_path={faces / 'checkpoints' / 'last.ckpt'}", offline(FACES)]
+    run = cli.main(["test", *small(FACES, *few, f"--trainer.callbacks+={more}"), f"--runs_dir={tmp_path}"]).run_folder
+    assert values(run, "diversity").keys() == {("feature distance between draws (dense-contrastive ViT)", "image")}
+    found = values(run, "segmentation")
+    assert {name.partition(" (")[0] for name, _ in found} == {"mIoU", "pixel accuracy"}
+    assert {method for _, method in found} == {"image", "reconstruction", "truth"}
+    assert all(0 <= value <= 1 for value in found.values())
+    for protocol in ("reconstruction", "noise_variation"):
+        assert {name for name, _ in values(run, protocol)} == {name for name, _ in values(faces, protocol)}
 
 
 def test_predict_without_folders_takes_test_faces(faces, tmp_path):
@@ -244,6 +308,7 @@ def test_predict_with_mistakes(faces, tmp_path, capsys):
     error = refused(capsys, predict, faces, tmp_path, labels, styles)
     assert "three.png" in error
     assert "there are 19 classes" in error
+    assert "ignore_label" in error
     (tmp_path / "labels" / "three.png").unlink()
     (tmp_path / "labels" / "three.png").write_bytes(b"no picture")
     assert "three.png" in refused(capsys, predict, faces, tmp_path, labels, styles)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from networks.gan.conditions import UNLABELLED
+
 BESIDE = ("condition", "labels", "style")  # keys of what is shown to the right of an image
 COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF"]
 
@@ -102,7 +104,7 @@ def _beside(batch: Mapping[str, Any], number: int) -> Iterator[NDArray[np.uint8]
         each = value[number]
         if each.ndim == 2:
             colours = np.random.default_rng(0).integers(40, 256, (256, 3), dtype=np.uint8)
-            colours[0] = 0
+            colours[0], colours[UNLABELLED] = 0, 127
             yield colours[each.cpu().numpy().astype(np.int64) % 256]
         elif each.ndim == 3:
             yield from _pictures(each)

@@ -32,6 +32,7 @@ class StoredPart:
         digests: of those that can be read, by position.
         plain: names of those of a single colour.
         label_pixels: how many pixels of the label maps have each label; None without maps.
+        unlabelled: how many more have none.
     """
 
     count: int
@@ -42,6 +43,7 @@ class StoredPart:
     digests: Mapping[int, bytes]
     plain: Sequence[str]
     label_pixels: NDArray[np.int64] | None
+    unlabelled: int = 0
 
     def named(self, position: int) -> str:
         """Return the name of a sample."""
@@ -68,7 +70,7 @@ def look_at_files(name: str, part: PartContents, most: int | None) -> StoredPart
 
     names = [printable(part.names[position]) for position in positions]
     sizes, faults, digests, plain = [], {}, {}, []
-    label_pixels = np.zeros(len(part.classes), np.int64) if part.maps else None
+    label_pixels, unlabelled = np.zeros(len(part.classes), np.int64) if part.maps else None, 0
     with ThreadPool(min(16, os.cpu_count() or 1)) as threads:
         found = track(threads.imap(tried, positions, chunksize=4), f"reading {name}", len(positions))
         for position, sample_name, sample in zip(positions.tolist(), names, found, strict=True):
@@ -80,6 +82,7 @@ def look_at_files(name: str, part: PartContents, most: int | None) -> StoredPart
             plain += [sample_name] if sample.plain else []
             if label_pixels is not None and sample.label_pixels is not None:
                 label_pixels += sample.label_pixels[: len(label_pixels)]
+                unlabelled += int(sample.label_pixels[len(label_pixels) :].sum())
     return StoredPart(
         count=count,
         positions=positions,
@@ -89,6 +92,7 @@ def look_at_files(name: str, part: PartContents, most: int | None) -> StoredPart
         digests=digests,
         plain=plain,
         label_pixels=label_pixels,
+        unlabelled=unlabelled,
     )
 
 
@@ -114,6 +118,9 @@ def findings_of_files(name: str, part: PartContents, stored: StoredPart) -> Iter
     if stored.plain:
         text = f"{len(stored.plain)} pictures have one colour throughout"
         yield DataFinding("warning", name, text, examples=tuple(stored.plain))
+    if stored.label_pixels is not None and stored.unlabelled:
+        share = stored.unlabelled / (stored.unlabelled + int(stored.label_pixels.sum()))
+        yield DataFinding("warning", name, f"{share:.1%} of the pixels of label maps have no label (ignore_label)")
     small = int((stored.sizes.min(1) < SMALL).sum()) if len(stored.sizes) else 0
     if small and len(stored.sizes) and np.median(stored.sizes.min(1)) >= SMALL:
         yield DataFinding("warning", name, f"{small} pictures have a side of fewer than {SMALL} pixels")

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from pytorch_lightning import LightningModule
 
-from callbacks.generation.noise_variation import NoiseVariation, correlations, repeated
-from tests.callbacks.generation.cases import Skipping, TinyPairs, run_test, values
+from callbacks.generation.noise_variation import NoiseVariation, correlations
+from tests.callbacks.generation.cases import LABELS, Skipping, TinyPairs, run_test, values
 from visionscapes.errors import UserError
 
 
@@ -56,14 +56,13 @@ def test_a_generator_that_ignores_its_noise(tmp_path):
     assert ("Pearson", "image") not in found
 
 
-def test_a_sample_is_repeated_and_the_rest_stays():
-    batch = {"task": "translation", "name": ["a", "b"], "image": torch.rand(2, 3, 4, 4), "scale": torch.tensor(2.0)}
-    again = repeated(batch, 1, 3)
-    assert again["name"] == ["b"] * 3
-    assert all(torch.equal(image, batch["image"][1]) for image in again["image"])
-    assert len(again["image"]) == 3
-    assert again["task"] == "translation"
-    assert again["scale"] == 2
+def test_pixels_without_a_label_are_neither_inside_nor_outside():
+    callback = NoiseVariation()
+    callback._labels = LABELS
+    labels = torch.tensor([[2, 2, 0, 255]], dtype=torch.uint8)
+    found = callback._figures(torch.tensor([[0.5, 0.3, 0.1, 9.0]]), labels, None)
+    assert found["inside"] == pytest.approx(0.4)
+    assert found["outside"] == pytest.approx(0.1)
 
 
 def test_correlations():

@@ -17,6 +17,7 @@ from datamodules.common.label_maps import (
     read_labels,
     resize_labels,
 )
+from networks.gan.conditions import UNLABELLED
 from tests.helpers.image_files import pixels, truncate
 from tests.helpers.replicas_translation import make_label_map
 from visionscapes.errors import UserError
@@ -158,3 +159,27 @@ def test_masks_lie_on_each_other_by_their_labels(tmp_path):
         Image.fromarray(mask.astype(np.uint8)).save(tmp_path / f"{label}.png")
     merged = merge_masks({label: tmp_path / f"{label}.png" for label in (5, 3)})
     assert merged.tolist() == [[0, 3, 5]]
+
+
+@pytest.mark.parametrize(("classes", "ignored"), [(19, 255), (19, 0), (4, 3), (255, 65535)])
+def test_pixels_whose_label_is_not_known(tmp_path, classes, ignored):
+    written = np.array([[0, 1, 3], [ignored, 2, ignored]], np.uint16)
+    Image.fromarray(written).save(tmp_path / "x.png")
+    labels = read_labels(tmp_path / "x.png", classes, ignored)
+    assert labels.dtype == np.uint8
+    assert (labels == np.where(written == ignored, UNLABELLED, written)).all()
+
+
+def test_other_labels_stay_errors_whose_remedy_names_the_option(tmp_path):
+    Image.fromarray(np.array([[0, 3, 255]], np.uint8)).save(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"say which, --data\.init_args\.ignore_label=255"):
+        read_labels(tmp_path / "x.png", 19)
+    with pytest.raises(UserError, match=r"labels 0, 3, 255, but there are 3 classes.*right number as classes$"):
+        read_labels(tmp_path / "x.png", 3, 255)
+    with pytest.raises(UserError, match=r"say which \(ignore_label\)"):
+        read_labels(tmp_path / "x.png", 3)
+
+
+def test_resizing_to_a_width_and_height():
+    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert resize_labels(labels, (6, 2)).tolist() == [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5]]

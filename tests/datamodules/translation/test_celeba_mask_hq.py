@@ -13,7 +13,7 @@ from datamodules.common.image_files import UnreadableImageError
 from datamodules.common.label_maps import CELEBA_MASK_NAMES, flip_labels, resize_labels
 from datamodules.translation import celeba_mask_hq
 from datamodules.translation.celeba_mask_hq import CelebAMaskHQ, main
-from datamodules.translation.pairs import image_tensor
+from datamodules.translation.pictures import image_tensor
 from tests.helpers.image_files import save_photo, truncate
 from tests.helpers.replicas_translation import FACES, expected_label_map, make_celeba_mask_hq, make_label_map
 from visionscapes.errors import UserError

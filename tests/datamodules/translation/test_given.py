@@ -5,9 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.common.label_maps import resize_labels
 from datamodules.translation.face_world import FaceWorld
 from datamodules.translation.given import GivenPairs, labels_of
 from datamodules.translation.pairs import PairsToPredict
+from networks.gan.conditions import UNLABELLED
 from tests.helpers.image_files import save_photo
 from visionscapes.errors import UserError
 
@@ -116,6 +118,8 @@ def test_files_that_are_no_label_maps(files, tmp_path):
 def test_data_say_how_they_prepare():
     data = FaceWorld(image_size=32)
     assert data.inputs == GivenPairs(32, data.classes)
+    data = FaceWorld(image_size=32, ignore_label=255, keep_aspect=True)
+    assert data.inputs == GivenPairs(32, data.classes, ignore_label=255, keep_aspect=True)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +133,28 @@ def test_a_label_map_with_channels_is_one(given, files):
 def test_channels_that_differ_are_no_label_map(files):
     with pytest.raises(UserError, match="the label map"):
         batches(np.dstack([LABELS, LABELS, LABELS[::-1]]), files[1])
+
+
+def test_what_is_made_has_the_size_of_its_condition(files):
+    (batch,) = batches([LABELS, LABELS[:3]], files[1])[:1]
+    assert (batch["size"].tolist(), batch["window"].tolist()) == ([[6, 8]], [[0, 0, 8, 8]])
+    (batch,) = GivenPairs(16, 5, keep_aspect=True).ask(LABELS, files[1]).batches(1)
+    assert (batch["size"].tolist(), batch["window"].tolist()) == ([[6, 8]], [[0, 2, 16, 14]])
+    assert (batch["labels"][0, 2:14:2, ::2].numpy() == LABELS).all()
+
+
+@pytest.mark.parametrize("ignored", [255, -1, 4])
+def test_pixels_without_a_label(files, ignored):
+    given = np.where(LABELS == 2, ignored, LABELS.astype(np.int64))
+    (batch,) = GivenPairs(8, 5, ignore_label=ignored).ask(given, files[1]).batches(1)
+    expected = np.where(np.isin(LABELS, [2] if ignored != 4 else [2, 4]), UNLABELLED, LABELS)
+    assert (batch["labels"][0].numpy() == resize_labels(expected.astype(np.uint8), 8)).all()
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(256, "256 classes leave no value of a byte"), (None, "pictures have no labels")]
+)
+def test_where_there_is_no_room_for_pixels_without_a_label(classes, said):
+    with pytest.raises(UserError, match=f"ignore_label is 255, and .*{said}"):
+        GivenPairs(8, classes, ignore_label=255)
+    assert GivenPairs(8, classes).ignore_label is None

@@ -10,7 +10,7 @@ from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.image_files import UnreadableImageError
 from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
 from datamodules.translation.paired_images import PairedImages
-from datamodules.translation.pairs import condition_tensor, image_tensor
+from datamodules.translation.pictures import condition_tensor, image_tensor
 from tests.helpers.image_files import pixels, save_photo, truncate
 from tests.helpers.replicas import write_image
 from tests.helpers.replicas_translation import make_label_map, make_paired_folders
@@ -305,3 +305,33 @@ def test_options_can_be_given_in_yaml(tmp_path):
     data = parser.instantiate(parser.parse_args(words)).data
     assert data.swapped == [(4, 5), (6, 7)]
     assert np.asarray(data.swapped).dtype == int
+
+
+def test_pixels_without_a_label_are_trained_on_as_such(root):
+    stored = read_labels(root / "labels" / "1.png", 4)
+    Image.fromarray(np.where(stored == 1, 255, stored).astype(np.uint8)).save(root / "labels" / "1.png")
+    with pytest.raises(UserError, match=r"1\.png holds the labels .*ignore_label=255"):
+        paired(root).train_set[0]
+    labels = paired(root, ignore_label=255).train_set[0]["labels"].numpy()
+    expected = resize_labels(stored, 8)
+    assert ((labels == 255) == (expected == 1)).all()
+    assert (labels[expected != 1] == expected[expected != 1]).all()
+    with pytest.raises(UserError, match="256 classes leave no value"):
+        paired(root, classes=256, ignore_label=255)
+    with pytest.raises(UserError, match="pictures have no labels"):
+        paired(root, kind="conditions", ignore_label=255)
+
+
+def test_test_pairs_are_predicted_at_their_own_size(root):
+    make_label_map(root / "labels" / "photo.v2.png", 31, 23)
+    write_image(root / "images" / "photo.v2.jpg", 62, 46)
+    batch = next(iter(paired(root, "predict").predict_dataloader()))
+    assert batch["name"] == ["photo.v2__photo.v2"]
+    assert (batch["size"].tolist(), batch["window"].tolist()) == ([[23, 31]], [[0, 0, 8, 8]])
+
+
+def test_draws_come_pair_by_pair(root):
+    data = paired(root, "predict", draws=3, styles=str(root / "images"))
+    batches = list(data.predict_dataloader())
+    assert [batch["name"] for batch in batches][:2] == [["1__1"], ["1__10"]]
+    assert len({seed for batch in batches for seed in batch["seeds"].flatten().tolist()}) == 3 * len(batches) == 108

@@ -8,13 +8,9 @@ from torchvision.transforms.functional import resize, to_tensor
 
 from datamodules.common.errors import DatasetNotFoundError
 from datamodules.common.label_maps import flip_labels, read_labels, resize_labels
-from datamodules.translation.pairs import (
-    AllPairs,
-    Mirrored,
-    PairsToPredict,
-    condition_tensor,
-    image_tensor,
-)
+from datamodules.translation.pairs import AllPairs, Mirrored, PairsToPredict, Seeded
+from datamodules.translation.pictures import condition_tensor, image_tensor
+from networks.gan.conditions import UNLABELLED
 from tests.helpers.image_files import pixels, save_photo
 from tests.helpers.replicas_translation import make_label_map
 
@@ -44,7 +40,8 @@ def test_every_label_map_meets_every_style(tmp_path):
 def test_a_batch_to_predict_follows_the_interface(tmp_path):
     pairs = PairsToPredict(*make_folders(tmp_path, styles=("x.png",)), 8, 4)  # a single style
     batch = next(iter(DataLoader(pairs, batch_size=2, collate_fn=PairsToPredict.collate, num_workers=1)))
-    assert batch.keys() == {"task", "labels", "style", "name"}
+    assert batch.keys() == {"task", "labels", "style", "name", "size", "window"}
+    assert (batch["size"].tolist(), batch["window"].tolist()) == ([[9, 12]] * 2, [[0, 0, 8, 8]] * 2)
     assert (batch["task"], batch["name"]) == ("predict", ["a__x", "b__x"])
     assert (batch["labels"].shape, batch["labels"].dtype) == ((2, 8, 8), torch.uint8)
     assert (batch["style"].shape, batch["style"].dtype) == ((2, 3, 8, 8), torch.float32)
@@ -142,3 +139,33 @@ def test_both_sides_of_a_pair_are_mirrored_together():
         assert seen["name"] == "0"
     assert 70 <= turned <= 130
     assert pair["labels"].tolist() == [[4, 4, 0, 5]]
+
+
+def test_pairs_whose_label_maps_have_sizes_say_them():
+    class Sized(list):
+        def size_of(self, position):
+            return 7 + position, 5
+
+    pairs = AllPairs(Sized([sample(0), sample(1)]))
+    assert pairs[2].keys() == {"labels", "style", "name", "size", "window"}
+    assert (pairs[2]["size"].tolist(), pairs[2]["window"].tolist()) == ([5, 8], [0, 0, 4, 4])
+
+
+def test_pixels_without_a_label_and_label_maps_that_keep_their_aspect(tmp_path):
+    labels, styles = make_folders(tmp_path, labels=("a",), styles=("x.png",))
+    stored = read_labels(labels / "a.png", 4)
+    pairs = PairsToPredict(labels, styles, 12, 4, ignore_label=2)
+    assert torch.equal(pairs[0]["labels"] == UNLABELLED, torch.from_numpy(resize_labels(stored, 12) == 2))
+    kept = PairsToPredict(labels, styles, 12, 4, keep_aspect=True)[0]  # 12 x 9 pixels
+    assert kept["window"].tolist() == [0, 1, 12, 10]
+    assert (kept["labels"][1:10].numpy() == stored).all()
+    assert (kept["labels"][0].numpy() == stored[0]).all()
+    assert (kept["labels"][10:].numpy() == stored[-1]).all()
+
+
+def test_a_seed_depends_on_the_pair_and_the_draw_alone():
+    samples = [{"name": name, "style": torch.zeros(3, 2, 2)} for name in ("a__x", "b__x")]
+    both, alone = Seeded(3, 0)(samples), Seeded(2, 0)(samples[1:])
+    assert (both["task"], both["seeds"].shape, both["seeds"].dtype) == ("predict", (2, 3), torch.int64)
+    assert torch.equal(alone["seeds"][0], both["seeds"][1, :2])
+    assert len(set(both["seeds"].flatten().tolist() + Seeded(3, 1)(samples)["seeds"].flatten().tolist())) == 12

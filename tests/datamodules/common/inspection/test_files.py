@@ -77,3 +77,15 @@ def test_pixels_of_label_maps_are_counted():
 
     part = PartContents(["a", "b", "c"], open=open_sample, classes=["none", "hair", "skin"], maps=True)
     assert look_at_files("train", part, None).label_pixels.tolist() == [4, 1, 1]
+
+
+def test_pixels_without_a_label_are_told():
+    def open_map(position):
+        return Opened((4, 4), bytes([position]), label_pixels=np.bincount([0, 1, 1, 255], minlength=256))
+
+    part = PartContents(["a", "b"], open_map, classes=["x", "y", "z"], maps=True)
+    stored = look_at_files("train", part, None)
+    assert (stored.label_pixels.tolist(), stored.unlabelled) == ([2, 4, 0], 2)
+    assert "25.0% of the pixels of label maps have no label (ignore_label)" in [
+        finding.text for finding in findings_of_files("train", part, stored)
+    ]
