@@ -94,7 +94,7 @@ class MinibatchCKA(Metric):
     CKA = sum HSIC_1(X, Y) / sqrt(sum HSIC_1(X, X) sum HSIC_1(Y, Y)). ``compute`` returns {"CKA a->b": Estimate} for
     every pair of names, a before b. The standard error is that of the ratio over batches to first order (delta
     method); CKA is symmetric. The chapter 2 code rescales every Gram matrix to [0, 1] first, which only re-weights
-    batches; here it is left out, as in the equation.
+    batches; here it is left out, as in the equation, and an option of ``callbacks.FeatureSimilarity``.
 
     Args:
         names: of the R representations, in the order in which ``update`` takes them.

@@ -129,7 +129,9 @@ def labels_on_grid(
         cells: where the cells lie in that image; they tile it evenly if None, as the official code has it.
 
     Returns:
-        (classes, *grid) float32 in {0, 1}, by nearest neighbour at cell centres, as PIL's NEAREST does.
+        (classes, *grid) float32 in {0, 1}, by nearest neighbour at cell centres. Pillow's NEAREST, which the official
+        code takes, does the same but for centres that lie between two pixels: there its sums are rounded either way,
+        mostly to the earlier pixel, and this takes the later one.
     """
     size = size or (mask.shape[0], mask.shape[1])
     if cells is None or tile_evenly(cells, grid, size):

@@ -14,6 +14,7 @@ from callbacks.results.presentation import NEUTRAL, Presentation
 from callbacks.vit_analysis.layer_evaluation import LayerEvaluation
 from metrics.cka import SMALLEST_BATCH
 from networks.vit_layers import BlockView, Layered, Observer, RandomFeatures
+from visionscapes.checks import check_options
 from visionscapes.errors import UserError
 from visionscapes.processes import gather_tensors
 
@@ -33,6 +34,11 @@ class FeatureSimilarity(LayerEvaluation):
     batches, which "index" lets the report check; the official code has class-sorted batches of eight, in which each
     batch holds one class. A last batch that is shorter than the others is left out.
 
+    Args:
+        rescale: divide every Gram matrix by the range of its entries, batch by batch, as the official code does when it
+            stretches them to [0, 1]. That weighs batches otherwise and is not in Eq. 2.1; published matrices are made
+            so, with ``order: sorted`` and ``batch_size: 8`` of `datamodules.ImageNet50`.
+
     Raises:
         UserError: at the first batch, fewer than four images in it.
 
@@ -42,6 +48,11 @@ class FeatureSimilarity(LayerEvaluation):
     protocol = "similarity"
     presentation = Presentation("Skip connections against branches", NEUTRAL)
     tasks = ("images",)
+
+    def __init__(self, rescale: bool = False):
+        check_options(FeatureSimilarity, locals())
+        super().__init__()
+        self.rescale = rescale
 
     @override
     def measures(self, vit: Layered) -> bool:
@@ -69,7 +80,7 @@ class FeatureSimilarity(LayerEvaluation):
             shown = {"cls": [view.cls], "spatial": [view.patches], "norms": [view.parts["norm1"], view.parts["norm2"]]}
             shown |= {name: [view.parts[name]] for name in RESIDUAL_PATHS}
             for kind, features in shown.items():
-                grams[kind] += [gram_matrix(x) for x in features]
+                grams[kind] += [gram_matrix(x, self.rescale) for x in features]
             for path, own in ratios.items():
                 own.append(norm_ratios(view.parts[f"{path}_skip"], view.parts[f"{path}_branch"], view.prefix))
             if view.layer == vit.depth - 1:
@@ -165,16 +176,28 @@ class GramMatrices(Metric):
         super()._sync_dist(dist_sync_fn, process_group)
 
 
-def gram_matrix(features: Tensor) -> Tensor:
+def gram_matrix(features: Tensor, rescale: bool = False) -> Tensor:
     """Return X X^T (n, n) in float32 of features (n, ...) whose mean over the images is taken off first.
 
     The unbiased HSIC does not see what all images have in common, but in float32 it would drown the rest: some channels
     of a ViT are hundreds of times as large as the others, and the same for all images.
+
+    Args:
+        features: (n, ...).
+        rescale: divide by the difference between the largest and the smallest entry that X X^T has before the mean is
+            taken off; see `FeatureSimilarity`. Images that are all alike stay as they are.
     """
     with torch.autocast(features.device.type, enabled=False):
         flat = features.float().flatten(1)
-        flat = flat - flat.mean(0)
-        return flat @ flat.T
+        mean = flat.mean(0)
+        flat = flat - mean
+        gram = flat @ flat.T
+        if not rescale:
+            return gram
+        along = flat @ mean
+        whole = gram + along[:, None] + along  # X X^T as it was, less one number that all entries share
+        extent = whole.max() - whole.min()
+        return gram / torch.where(extent > 0, extent, 1)
 
 
 def norm_ratios(skip: Tensor, branch: Tensor, prefix: int) -> Tensor:

@@ -27,7 +27,8 @@ class NearestNeighbours(LayerEvaluation):
 
     Class tokens have length one; the k most similar of task "knn-train" vote with exp(similarity / temperature) for
     each sample of "knn-test", which is right if its label has the most votes (top-1), or is among the five that have
-    most (top-5). Where fewer than five classes have votes, classes without any fill up, as in the official code.
+    most (top-5). Where fewer than five classes have votes, classes without any fill up, as in the official code; fewer
+    than five neighbours name k classes at most, and top-5 then counts the k first alone, as there.
     Samples with label -1 are left out; a test sample whose class the training samples do not have counts as wrong.
 
     One pass gathers all layers, N x L x C numbers; the official code passes once a layer.
@@ -102,7 +103,7 @@ class NearestNeighbours(LayerEvaluation):
 def vote(
     voters: Tensor, known: Tensor, queries: Tensor, asked: Tensor, classes: int, k: int, temperature: float
 ) -> tuple[float, float]:
-    """Return the share of queries whose label comes first, and among the first five, in the votes of k neighbours.
+    """Return the share of queries whose label comes first, and among the first min(5, k), in the votes of k neighbours.
 
     Args:
         voters: (N, C) of length one.
@@ -117,7 +118,7 @@ def vote(
     hits = torch.zeros(2, dtype=torch.int64)
     bank = voters.T.contiguous()
     for some, labels in zip(queries.split(chunk), asked.split(chunk), strict=True):
-        ranked = knn_predict(some, bank, known, classes, knn_k=k, knn_t=temperature)[:, :5]
+        ranked = knn_predict(some, bank, known, classes, knn_k=k, knn_t=temperature)[:, : min(5, k)]
         right = ranked == labels[:, None]
         hits += torch.stack([right[:, 0].sum(), right.any(1).sum()]).cpu()
     top1, top5 = (hits / len(queries)).tolist()

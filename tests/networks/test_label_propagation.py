@@ -89,6 +89,17 @@ def test_first_mask_is_resized_as_pil_does(grid: tuple[int, int]) -> None:
     assert np.array_equal(maps, np.stack([expected == number for number in range(3)]))
 
 
+@pytest.mark.parametrize(("pixels", "cells", "differ"), [(480, 14, 1), (480, 56, 3), (480, 30, 0), (854, 14, 0)])
+def test_pil_takes_another_pixel_only_where_two_are_equally_near(pixels: int, cells: int, differ: int) -> None:
+    column = np.arange(pixels, dtype=np.int32)[:, None]
+    theirs = np.asarray(Image.fromarray(column).resize((1, cells), Image.Resampling.NEAREST))[:, 0]
+    ours = labels_on_grid(torch.from_numpy(column).long(), (cells, 1), pixels).argmax(0)[:, 0].numpy()
+    unlike = np.flatnonzero(theirs != ours)
+    assert len(unlike) == differ
+    assert all((2 * cell + 1) * pixels % (2 * cells) == 0 for cell in unlike)  # the centre lies on a border
+    assert (ours[unlike] - theirs[unlike] == 1).all()
+
+
 def test_decoding_undoes_encoding() -> None:
     mask = torch.zeros(40, 60, dtype=torch.long)
     mask[8:24, 12:36], mask[24:36, 40:52] = 1, 2

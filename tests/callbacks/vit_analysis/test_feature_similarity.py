@@ -92,6 +92,61 @@ def test_gram_matrices_stay_exact_beside_large_common_channels() -> None:
         assert torch.equal(gram_matrix(x.float()), found[0][0, 0])
 
 
+def official_cka(batches: list[tuple[Tensor, Tensor]]) -> float:
+    """CKA as the official code of chapter 2 writes it: Gram matrices stretched to [0, 1], then without diagonal."""
+
+    def stretched(x: Tensor) -> Tensor:
+        gram = x.flatten(1) @ x.flatten(1).T
+        gram = gram - gram.min()
+        gram = gram / gram.max()
+        return gram.fill_diagonal_(0)
+
+    def hsic(k: Tensor, other: Tensor) -> float:
+        n = len(k)
+        ones = torch.ones(n, 1, dtype=k.dtype)
+        result = torch.trace(k @ other)
+        result += ((ones.T @ k @ ones @ ones.T @ other @ ones) / ((n - 1) * (n - 2))).item()
+        result -= ((ones.T @ k @ other @ ones) * 2 / (n - 2)).item()
+        return float(result / (n * (n - 3)))
+
+    sums = [0.0, 0.0, 0.0]
+    for x, y in batches:
+        k, other = stretched(x), stretched(y)
+        sums = [sum(pair) for pair in zip(sums, (hsic(k, k), hsic(k, other), hsic(other, other)), strict=True)]
+    return sums[1] / (sums[0] * sums[2]) ** 0.5
+
+
+def test_rescaled_gram_matrices_give_the_official_figure() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = []
+    for scale in (1.0, 0.3, 5.0):  # batches of different spread, which the official code weighs alike
+        x, y = (torch.randn(9, 5, 40, generator=generator, dtype=torch.float64) for _ in range(2))
+        x, y = scale * (x + 1), scale * scale * (y + x) + 3
+        pairs.append((x, y))
+
+    def found(rescale: bool) -> float:
+        ours, theirs = (
+            torch.stack([gram_matrix(pair[side].float(), rescale)[None] for pair in pairs]) for side in (0, 1)
+        )
+        return float(cka_matrix(ours, theirs))
+
+    assert found(True) == pytest.approx(official_cka(pairs), abs=1e-5)
+    assert abs(found(False) - found(True)) > 0.01
+    alike = torch.ones(6, 4)
+    assert gram_matrix(alike, rescale=True).isfinite().all()
+
+
+@torch.no_grad()
+def test_the_option_reaches_all_gram_matrices_and_nothing_else() -> None:
+    vit, tasks = lively_vit(), images(12, 6)
+    plain, rescaled = (show(FeatureSimilarity(rescale), vit, tasks).compute() for rescale in (False, True))
+    for kind in KINDS:
+        ratio = rescaled[kind] / plain[kind]
+        assert torch.allclose(ratio, ratio[..., :1, :1].expand_as(ratio), rtol=1e-3)  # one factor a matrix
+        assert ratio[..., 0, 0].unique().numel() > 1
+    torch.testing.assert_close(rescaled["ratio_mlp"], plain["ratio_mlp"])
+
+
 def test_norm_ratios_by_hand() -> None:
     skip, branch = torch.zeros(2, 4, 3), torch.ones(2, 4, 3)  # class, one register, two patches
     skip[:, :, 0] = torch.tensor([[6.0, 0, 3, 9], [0, 3, 6, 30]])

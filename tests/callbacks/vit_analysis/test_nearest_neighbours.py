@@ -54,6 +54,23 @@ def test_equals_scikit_learn(monkeypatch: pytest.MonkeyPatch, chunk: int) -> Non
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_fewer_than_five_neighbours_name_no_more_than_k_classes(k: int) -> None:
+    train, known = blobs(60, 9, 3.0, seed=1)
+    test, asked = blobs(41, 9, 3.0, seed=2)
+    train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
+    expected, of_five = np.zeros(2), 0
+    for query, label in zip(test, asked.tolist(), strict=True):  # the official code's own words, sample by sample
+        similarity, nearest = (train @ query).topk(k)
+        votes = torch.zeros(9).index_add_(0, known[nearest], (similarity / 0.2).exp())
+        ranked = votes.sort(descending=True).indices.tolist()
+        expected += [ranked[0] == label, label in ranked[: min(5, k)]]
+        of_five += label in ranked[:5]
+    found = vote(train, known, test, asked, 9, k, 0.2)
+    assert found == pytest.approx(expected / 41)
+    assert found[1] < of_five / 41  # classes without any vote would raise it
+
+
 def test_layers_are_judged_by_their_own_class_tokens() -> None:
     train, known = blobs(40, 4, 0.1, seed=1)
     test, asked = blobs(20, 4, 0.1, seed=2)
