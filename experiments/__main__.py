@@ -5,12 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from visionscapes.missing_packages import told_if_missing
 
 with told_if_missing():
     from callbacks.results.terminal import print_tables
     from experiments.loading import load_tables, suggest
+    from experiments.pictures import small_copy
     from experiments.records import ROOT, Records
     from experiments.report import document, list_text, tables_to_print
     from experiments.runs import Runner
@@ -104,6 +106,9 @@ def parser() -> argparse.ArgumentParser:
     runner.add_argument("--force", action="store_true", help="repeat runs that are recorded already")
     reporter = commands.add_parser("report", allow_abbrev=False, help="write docs/results/<method>.md")
     reporter.add_argument("method")
+    copier = commands.add_parser("picture", allow_abbrev=False, help="copy a picture of a run for the documents")
+    copier.add_argument("source", type=Path, help="a .png or .gif that a run has written")
+    copier.add_argument("target", type=Path, help="docs/images/<name>, of at most 300 kB")
     return parser
 
 
@@ -115,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             list_tables(options.tables, options.json)
         elif options.command == "run":
             run_tables(options.tables, options.scale, options.seeds or SEEDS[options.scale], options.force)
+        elif options.command == "picture":
+            small_copy(options.source, options.target)
         else:
             report(options.method)
     except UserError as error:

@@ -11,7 +11,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.results.figures import LARGEST_PNG, as_png
+from callbacks.results.figures import as_png
 from callbacks.results.prediction_writer import PredictionWriter, name_of_files, root_of_data
 from networks.cells import Cells, Grid, LocatesCells, cells_of
 from networks.feature_maps import principal_colours
@@ -114,33 +114,28 @@ def write_features(features: Tensor, metadata: dict[str, str], path: Path) -> No
 
 
 def write_picture(image: Tensor, features: Tensor, path: Path, side: int = 320, *, cells: Cells | None = None) -> None:
-    """Write an image beside the principal components of its features as PNG of at most ``LARGEST_PNG`` bytes.
+    """Write an image beside the principal components of its features as PNG.
 
     Args:
         image: (3, H, W) in [0, 1].
         features: (C, h, w).
         path: of the file.
-        side: longer side of each half in pixels; smaller where the file would be too large.
+        side: longer side of each half in pixels.
         cells: where the cells lie in the image; they tile it evenly if None.
     """
     photo, colours = as_picture(image.clamp(0, 1).permute(1, 2, 0)), as_picture(principal_colours([[features]])[0][0])
-    while True:
-        scale = side / max(photo.size)
-        width, height = (max(1, round(length * scale)) for length in photo.size)
-        both = Image.new("RGB", (2 * width + 8, height), "white")
-        both.paste(photo.resize((width, height), Image.Resampling.LANCZOS), (0, 0))
-        # Cells stay visible as squares: their number is what an upsampler changes.
-        left, top, right, bottom = 0, 0, width, height
-        if cells is not None:
-            left = top = round(cells.start * scale)
-            right, bottom = (max(left + 1, round(cells.edge(count) * scale)) for count in colours.size)
-        placed = colours.resize((right - left, bottom - top), Image.Resampling.NEAREST)
-        both.paste(placed, (width + 8 + left, top))
-        content = as_png(both)
-        if len(content) <= LARGEST_PNG or side < 64:
-            break
-        side = int(side * 0.85)
-    write_bytes(path, content)
+    scale = side / max(photo.size)
+    width, height = (max(1, round(length * scale)) for length in photo.size)
+    both = Image.new("RGB", (2 * width + 8, height), "white")
+    both.paste(photo.resize((width, height), Image.Resampling.LANCZOS), (0, 0))
+    # Cells stay visible as squares: their number is what an upsampler changes.
+    left, top, right, bottom = 0, 0, width, height
+    if cells is not None:
+        left = top = round(cells.start * scale)
+        right, bottom = (max(left + 1, round(cells.edge(count) * scale)) for count in colours.size)
+    placed = colours.resize((right - left, bottom - top), Image.Resampling.NEAREST)
+    both.paste(placed, (width + 8 + left, top))
+    write_bytes(path, as_png(both))
 
 
 def as_picture(pixels: Tensor) -> Image.Image:

@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks.detection.evaluation import datamodule_of, detections
-from callbacks.results.figures import new_figure, save_photographs
+from callbacks.results.figures import new_figure, save_figure
 from metrics.detections import RLE
 from visionscapes.checks import PositiveInt, Share, check_options
 
@@ -64,7 +64,7 @@ class ComparedPicture:
 class DetectionPicture(Callback):
     """Annotations and detections of the first test pictures beside each other.
 
-    Writes pictures/detections.png into the run folder, at most 300 kB: a picture a row, what is annotated on the left,
+    Writes pictures/detections.png into the run folder: a picture a row, what is annotated on the left,
     what was found on the right with its scores, masks where there are any. A class has one colour throughout; crowds
     and difficult objects are dashed. Under DDP rank 0 draws what it sees.
 
@@ -107,7 +107,7 @@ class DetectionPicture(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._shown:
             figure = draw(self._shown, datamodule_of(trainer, self).classes)
-            save_photographs(figure, Path(trainer.default_root_dir) / "pictures" / "detections.png")
+            save_figure(figure, Path(trainer.default_root_dir) / "pictures" / "detections.png")
         self._shown = []
 
 

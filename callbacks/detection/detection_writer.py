@@ -61,7 +61,7 @@ class DetectionWriter(PredictionWriter):
       of the training data.
     - detections_images.json: "info", "images" and "categories" that these refer to. Where there is no annotation,
       ``pycocotools.coco.COCO("detections_images.json").loadRes("detections.json")`` reads both.
-    - pictures/<name>.jpg: every picture with boxes, names and scores, at most 300 kB.
+    - pictures/<name>.jpg: every picture with boxes, names and scores.
 
     Boxes are in pixels of the picture as it is looked at: photographs are turned as their EXIF orientation says. Those
     without area are left out and counted; evaluation counts them as any other, as pycocotools does. Of several

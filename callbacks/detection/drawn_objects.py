@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from callbacks.detection.detection_picture import class_colour
-from callbacks.results.figures import LARGEST_PNG
 from metrics.detections import RLE
 
 LARGEST = 1280  # pixels of the longer side that are drawn
@@ -21,7 +20,7 @@ SMALLEST = 640  # and the fewest, in which names are legible
 LONGEST_NAME = 28  # letters
 LEGEND_LINES = 3
 NARROWEST_LEGEND = 240  # pixels
-QUALITY = (90, 80, 70, 60)  # of JPEG, in turn, before the picture gets smaller
+QUALITY = 90  # of JPEG
 MASK_STRENGTH = 0.4
 Colour = tuple[int, int, int]
 Area = tuple[float, float, float, float]
@@ -85,17 +84,11 @@ def as_image(image: Tensor) -> Image.Image:
     return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def as_jpeg(picture: Image.Image, most: int = LARGEST_PNG) -> bytes:
-    """Return a picture as JPEG of at most ``most`` bytes: in lower quality, and then smaller, where it takes more."""
-    while True:
-        for quality in QUALITY:
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=quality, subsampling=0)  # optimize fails on noise
-            if buffer.tell() <= most:
-                return buffer.getvalue()
-        if max(picture.size) <= 64:
-            return buffer.getvalue()
-        picture = picture.resize([max(1, round(side * 0.85)) for side in picture.size], Image.Resampling.LANCZOS)
+def as_jpeg(picture: Image.Image) -> bytes:
+    """Return a picture as JPEG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY, subsampling=0)  # optimize fails on noise
+    return buffer.getvalue()
 
 
 def outline(

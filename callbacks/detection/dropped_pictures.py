@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from callbacks.results.figures import new_figure, save_photographs
+from callbacks.results.figures import new_figure, save_figure
 
 COLUMNS = 6
 SIDE = 1.5  # inches of a tile
@@ -49,7 +49,7 @@ def save_dropped(items: Sequence[Dropped], path: Path, most: int) -> None:
         panel.axis("off")
     for panel, place in zip(panels, places.tolist(), strict=False):
         _show(panel, ranked[place])
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def _show(panel: object, item: Dropped) -> None:

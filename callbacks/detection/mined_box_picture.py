@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.results.figures import new_figure, save_photographs
+from callbacks.results.figures import new_figure, save_figure
 from visionscapes.checks import PositiveInt, check_options
 
 COLUMNS = 3
@@ -29,7 +29,7 @@ class MinedBoxPicture(Callback):
     """Mined boxes of the last training batches, white, beside the annotations, red, as in Figure 3.5.
 
     Where a sparse split is known, what it removed is drawn with blue dashes. Writes pictures/mined_boxes.png into the
-    run folder when training ends, at most 300 kB; nothing for a module that mines no boxes, so that the methods that
+    run folder when training ends; nothing for a module that mines no boxes, so that the methods that
     SparseDet is compared with run under its configuration. Under DDP rank 0 draws what it sees.
 
     Args:
@@ -70,7 +70,7 @@ class MinedBoxPicture(Callback):
                 break
         pl_module.train(training)
         self._last = []
-        save_photographs(draw(pictures[: self.images]), Path(trainer.default_root_dir) / "pictures" / "mined_boxes.png")
+        save_figure(draw(pictures[: self.images]), Path(trainer.default_root_dir) / "pictures" / "mined_boxes.png")
 
 
 def draw(pictures: list[dict[str, Any]]) -> Any:

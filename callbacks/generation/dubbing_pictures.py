@@ -13,7 +13,7 @@ from callbacks.generation.comparison import DUB, RECONSTRUCTION, dubbed_of
 from callbacks.generation.evaluation import generating
 from callbacks.generation.film import save_film, save_gif
 from callbacks.generation.pictures import new_grid, show, to_bytes
-from callbacks.results.figures import save_photographs
+from callbacks.results.figures import save_figure
 from networks.audio import FRAME_RATE
 from visionscapes.checks import Bounds, PositiveInt, check_options
 
@@ -52,7 +52,7 @@ class DubbingPictures(Callback):
     the sound is from and of the dubbed one below each other; denoising.png, x_t above and the estimate of x_0 below as
     t goes from T to 0, of a module that has ``trace``; dubbed.mp4, the video, the dubbed one and the mouth that
     the sound is from beside each other, with the sound, of the first pair of the setting "cross" if there is one; and
-    dubbed.gif, the same without sound, of less than 300 kB. Under DDP the first process draws what it sees.
+    dubbed.gif, the same without sound. Under DDP the first process draws what it sees.
 
     Args:
         pairs: to show of each setting.
@@ -154,7 +154,7 @@ def save_strips(pairs: list[ShownPair], frames: int, path: Path) -> None:
             show(panel, faces[at].float() / 255)
             if name == VIDEO:
                 panel.set_title(f"{at / FRAME_RATE:.2f} s", fontsize=8, pad=2)
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def save_denoising(steps: list[int], pictures: Tensor, path: Path) -> None:
@@ -167,7 +167,7 @@ def save_denoising(steps: list[int], pictures: Tensor, path: Path) -> None:
         line[0].text(-0.06, 0.5, name, rotation=90, ha="right", va="center", fontsize=9, transform=line[0].transAxes)
         for panel, image in zip(line, images, strict=True):
             show(panel, image)
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def spread(count: int, most: int) -> list[int]:

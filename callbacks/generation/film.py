@@ -14,12 +14,11 @@ from visionscapes.files import write_bytes
 from visionscapes.media.video_writer import VideoWriter
 
 SHOWN = 256  # pixels a face has in a film; larger ones stay as they are
-LARGEST_GIF = 300_000  # bytes
-COLOURS = 32
+SMALL = 192  # pixels a face has in a small film
+COLOURS = 256
 EVERY = 2  # frames, of which a small film shows one
 SLOW = 12  # frames a second at most, of which it shows all
 LONGEST = 50  # frames of a film that become a small one: two seconds
-SIDES = (192, 160, 144, 128, 112, 96, 80, 64, 48, 32, 24, 16)  # of its faces in pixels, tried in this order
 
 
 def save_film(clips: Sequence[Tensor], sound: Tensor | None, path: Path, *, rate: float = FRAME_RATE) -> None:
@@ -42,7 +41,7 @@ def save_film(clips: Sequence[Tensor], sound: Tensor | None, path: Path, *, rate
 
 
 def save_gif(clips: Sequence[Tensor], path: Path, *, rate: float = FRAME_RATE) -> None:
-    """Write clips of faces beside each other as a GIF of at most 300 kB, as large as that allows; see `save_film`.
+    """Write clips of faces beside each other as a GIF of 192 pixels a face; see `save_film`.
 
     It shows the first 50 frames, of a film of 25 a second every second one.
 
@@ -52,12 +51,8 @@ def save_gif(clips: Sequence[Tensor], path: Path, *, rate: float = FRAME_RATE) -
         rate: frames a second; those of slow films are all shown.
     """
     every = EVERY if rate > SLOW else 1
-    content = b""
-    for side in SIDES:
-        content = as_gif(beside([clip[:LONGEST:every] for clip in clips], side), round(every * 1000 / rate))
-        if len(content) <= LARGEST_GIF:
-            break
-    write_bytes(path, content)
+    pictures = beside([clip[:LONGEST:every] for clip in clips], SMALL)
+    write_bytes(path, as_gif(pictures, round(every * 1000 / rate)))
 
 
 def beside(clips: Sequence[Tensor], side: int) -> NDArray[np.uint8]:

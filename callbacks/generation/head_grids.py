@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from callbacks.generation.pictures import label_colours, new_grid, show
-from callbacks.results.figures import save_photographs
+from callbacks.results.figures import save_figure
 from metrics.keypoint_error import GROUPS
 from networks.reenacted import parsed_method
 
@@ -164,4 +164,4 @@ def _save(
     for line, some in zip(panels, pictures, strict=True):
         for panel, picture in zip(line, some, strict=True):
             show(panel, picture.float() / 255)
-    save_photographs(figure, path)
+    save_figure(figure, path)

@@ -50,8 +50,8 @@ class HeadPictures(Callback):
       from the source's as much as those of half of its others.
     - cross_subject.png: every person in the pose of every other, with the driver's landmarks as they are (thesis
       6.1.2.3); of a module that has ``reenact``.
-    - driven.mp4 and driven.gif, of less than 300 kB: source, targets and outputs of the first person; where targets are
-      not the frames of a video ("consecutive" of the batch), two a second.
+    - driven.mp4 and driven.gif: source, targets and outputs of the first person; where targets are not the frames of a
+      video ("consecutive" of the batch), two a second.
 
     Under DDP the first process draws whom it sees.
 

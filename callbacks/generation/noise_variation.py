@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from callbacks.generation.evaluation import GenerationEvaluation, Key, Metrics, generating, generator_of
 from callbacks.generation.pictures import new_grid, show, shown_condition
-from callbacks.results.figures import save_photographs
+from callbacks.results.figures import save_figure
 from callbacks.results.presentation import HIGHER, NEUTRAL, Presentation
 from callbacks.results.result import Result
 from metrics.image_means import ImageMeans
@@ -198,7 +198,7 @@ def save_variation(
     bar.ax.tick_params(labelsize=7)
     for panel, title in zip(panels[:, 0], ("input", "one sample", "standard deviation", compared), strict=True):
         panel.set_title(title, fontsize=9, loc="left")
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def one(batch: Mapping[str, Any], key: str, index: int) -> Any:

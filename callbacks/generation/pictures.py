@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.results.figures import new_figure, save_photographs
+from callbacks.results.figures import new_figure, save_figure
 from networks.gan.conditions import UNLABELLED
 from networks.generated import Generated, to_unit_range
 
@@ -85,7 +85,7 @@ def save_columns(columns: Mapping[str, Tensor], path: Path) -> None:
         panels[0, column].set_title(name, fontsize=9)
         for row, sample in enumerate(samples):
             show(panels[row, column], sample)
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def new_grid(rows: int, columns: int, side: float = 1.55, height: float | None = None) -> tuple[Any, np.ndarray]:

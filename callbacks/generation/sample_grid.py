@@ -20,8 +20,8 @@ class SampleGrid(Callback):
 
     During training the first validation samples, with the same noise every time, go to
     pictures/training/epoch_<number>.png in the run folder, and at the end of a test the first test samples to
-    pictures/translations.png, each of at most 300 kB. Label maps have one palette, edges are shown as they are, and the
-    GAN residual r (thesis Eq. 5.1) as 0.5 + r / 2. Under DDP the first process draws what it sees.
+    pictures/translations.png. Label maps have one palette, edges are shown as they are, and the GAN residual r (thesis
+    Eq. 5.1) as 0.5 + r / 2. Under DDP the first process draws what it sees.
 
     Args:
         images: how many samples to show.

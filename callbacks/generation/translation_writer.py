@@ -16,7 +16,7 @@ from callbacks.generation.evaluation import check_images
 from callbacks.generation.noise_variation import save_variation
 from callbacks.generation.pictures import new_grid, show, shown_condition, to_bytes
 from callbacks.results.csv_files import write_csv
-from callbacks.results.figures import save_photographs
+from callbacks.results.figures import save_figure
 from callbacks.results.prediction_writer import PredictionWriter
 from networks.generated import Generated, in_size_of, to_unit_range
 
@@ -186,7 +186,7 @@ def save_overview(pairs: Sequence[PairPictures], path: Path) -> None:
         show(panels[0, column], pair.style)
         show(panels[row, column], pair.image)
     panels[0, 0].text(0.5, 0.5, "label maps ↓\nstyles →", ha="center", va="center", fontsize=9)
-    save_photographs(figure, path)
+    save_figure(figure, path)
 
 
 def _small(image: Tensor) -> Tensor:

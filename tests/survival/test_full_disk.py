@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from callbacks.dense.feature_writer import write_features, write_picture
-from callbacks.results import figures
 from callbacks.results.array_files import write_npz
 from callbacks.results.csv_files import write_csv
-from callbacks.results.figures import new_figure, save_figure, save_photographs
+from callbacks.results.figures import new_figure, save_figure
 from callbacks.results.result import Result, write_results
 from callbacks.results.result_table import ResultTable
 from callbacks.run.backbone_writer import BackboneWriter
@@ -131,17 +130,6 @@ def figure(folder: Path, size: int) -> None:
     save_figure(figure_of(size), folder / "pictures" / "figure.png")
 
 
-def photographs(folder: Path, size: int) -> None:
-    save_photographs(figure_of(size), folder / "pictures" / "photographs.png")
-
-
-def large_photographs(folder: Path, size: int) -> None:
-    """Too large at first, so that they are reduced."""
-    figure = new_figure(size / 40, size / 40)
-    figure.figimage(noise(size, 110, 110, 3))
-    save_photographs(figure, folder / "pictures" / "photographs.png")
-
-
 def picture(folder: Path, size: int) -> None:
     image = torch.from_numpy(noise(size, 3, 5 * size, 5 * size))
     write_picture(image, torch.randn(8, 5, 6), folder / "pictures" / "cat.jpg.png", side=5 * size)
@@ -198,8 +186,6 @@ KINDS: list[Callable[[Path, int], None]] = [
     features,
     backbone,
     figure,
-    photographs,
-    large_photographs,
     picture,
     label_map,
     page_of_clusters,
@@ -216,7 +202,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "LARGEST_PNG", 15_000)
     monkeypatch.setattr(celeba_mask_hq, "merge_masks", lambda size: (19 * noise(size, size, size)).astype(np.uint8))
 
 

@@ -16,7 +16,6 @@ from metrics.detection_matching import Matching, overlaps
 Kind = Literal["missed", "false", "confused"]
 KINDS: tuple[Kind, ...] = ("missed", "false", "confused")
 SIDE = 232  # pixels of the longer side of a picture
-LARGEST_PICTURE = 14_000  # bytes
 MARGIN = 0.6  # of the box's longer side, shown around it
 LEAST = 64  # pixels of the original that are shown at least
 NEARBY = 0.1  # IoU, from which on a false detection is said to overlap an object
@@ -160,7 +159,7 @@ def with_picture(mistake: Mistake, image: Image.Image, size: tuple[int, int]) ->
         if box is not None:
             corners = ((np.array(box).reshape(2, 2) - start) * scale).ravel().tolist()
             outline(draw, corners, colour, line=2, dashed=dashed)
-    return replace(mistake, picture=as_jpeg(cut, LARGEST_PICTURE))
+    return replace(mistake, picture=as_jpeg(cut))
 
 
 def _nearest(iou: np.ndarray, ignored: np.ndarray) -> int | None:

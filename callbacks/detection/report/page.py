@@ -11,7 +11,7 @@ from callbacks.detection.report import charts
 from callbacks.detection.report.files import FILES
 from callbacks.detection.report.findings import Findings, ends
 from callbacks.detection.report.mistakes import KINDS, Mistake
-from callbacks.results.figures import figure_png
+from callbacks.results.figures import DPI, as_png
 from callbacks.results.html import render
 from callbacks.results.table import MISSING, Table
 from metrics.label_statistics import LabelStatistics
@@ -78,8 +78,8 @@ def page(findings: Findings) -> str:
 
 
 def chart(title: str, figure: Any) -> Chart:
-    """Return a chart of at most ``callbacks.results.figures.LARGEST_PNG`` bytes."""
-    return Chart(title, base64.b64encode(figure_png(figure)).decode())
+    """Return a chart with its picture."""
+    return Chart(title, base64.b64encode(as_png(figure, DPI)).decode())
 
 
 def facts(findings: Findings) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """From the arrays of a run to its pictures, tables and page."""
 
-import io
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.results.csv_files import write_csv
-from callbacks.results.figures import LARGEST_PNG, as_png, save_figure
+from callbacks.results.figures import save_figure
 from callbacks.results.table import Table
 from callbacks.vit_analysis.report import attention_figures, downstream_figures, feature_figures
 from callbacks.vit_analysis.report.arrays import AnalysedModel, read_arrays
@@ -16,7 +15,7 @@ from callbacks.vit_analysis.report.exhibits import DrawnPicture, Exhibit
 from callbacks.vit_analysis.report.local_heads import offset_local_heads
 from callbacks.vit_analysis.report.page import Content, SavedFigure, SavedPicture, SavedTable, Section, page
 from callbacks.vit_analysis.report.tables import as_markdown, tables
-from visionscapes.files import write_bytes, write_text
+from visionscapes.files import write_text
 
 SECTIONS = {
     "how": ("How", "How do the models process information? Attention (thesis sections 2.3 and 2.7.4)."),
@@ -144,28 +143,9 @@ def _save(exhibit: Exhibit, drawn: DrawnPicture, folder: Path) -> SavedPicture:
     from PIL import Image
 
     path = f"pictures/figure_{exhibit.number.replace('.', '_')}_{drawn.suffix}.png"
-    figure: Any = drawn.figure
-    save_figure(figure, folder / path, DPI)
+    save_figure(drawn.figure, folder / path, DPI)
     with Image.open(folder / path) as picture:
-        size = picture.size
-    if size[0] < int(figure.get_figwidth() * DPI):
-        size = _save_with_palette(figure, folder / path)
-    return SavedPicture(path, drawn.title, width=size[0], height=size[1])
-
-
-def _save_with_palette(figure: Any, path: Path) -> tuple[int, int]:
-    """Write a figure in 256 colours and return its size, because large grids of maps lose less so than by shrinking."""
-    from PIL import Image
-
-    dpi: float = DPI
-    while True:
-        with Image.open(io.BytesIO(as_png(figure, dpi))) as full:
-            picture = full.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        content = as_png(picture)
-        if len(content) <= LARGEST_PNG or dpi < 40:
-            write_bytes(path, content)
-            return picture.size
-        dpi *= 0.85
+        return SavedPicture(path, drawn.title, width=picture.width, height=picture.height)
 
 
 def _tables(models: Sequence[AnalysedModel], problems: list[str]) -> dict[str, Table]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.results.figures import LARGEST_PNG, PALETTE, as_png, new_figure
+from callbacks.results.figures import PALETTE, as_png, new_figure
 from datamodules.common.inspection.examples import sheet
 from datamodules.common.inspection.inspect_data import DataReport
 
@@ -16,7 +16,7 @@ def figures_of(report: DataReport) -> dict[str, bytes]:
     pictures = {}
     for name, examples in report.examples.items():
         if examples:
-            pictures[f"examples_{file_name(name)}.png"] = _small(sheet(examples))
+            pictures[f"examples_{file_name(name)}.png"] = as_png(sheet(examples))
     if len({size for stored in report.stored.values() for size in map(tuple, stored.sizes.tolist())}) > 1:
         pictures["sizes.png"] = as_png(_sizes(report), DPI)
     if any(part.boxes is not None and len(part.boxes.corners) for part in report.contents.values()):
@@ -27,11 +27,6 @@ def figures_of(report: DataReport) -> dict[str, bytes]:
 def file_name(loader: str) -> str:
     """Return the name of a loader as a part of the name of a file."""
     return "".join(each if each.isalnum() else "_" for each in loader)
-
-
-def _small(picture: Any) -> bytes:
-    content = as_png(picture)
-    return content if len(content) <= LARGEST_PNG else as_png(picture.quantize(256))
 
 
 def _sizes(report: DataReport) -> Any:

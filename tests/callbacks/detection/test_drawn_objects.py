@@ -6,8 +6,6 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from callbacks.detection.drawn_objects import LARGEST, SMALLEST, Drawn, as_jpeg, drawn, shortened
-from callbacks.results.figures import LARGEST_PNG
-from tests.helpers.image_files import pixels
 
 GREY = (90, 90, 90)
 
@@ -80,12 +78,12 @@ def test_dashes_leave_gaps():
     assert 0.3 < dashed[499, 100:500].mean() < 0.8
 
 
-def test_files_are_at_most_300_kilobytes():
-    noise = Image.fromarray(pixels(1280, 1280))
-    content = as_jpeg(noise)
-    assert len(content) <= LARGEST_PNG
-    with Image.open(io.BytesIO(content)) as picture:
+def test_files_keep_size_and_colours():
+    plain = drawn(grey(1280, 1280), (1280, 1280), [Drawn((100, 100, 900, 900), 3, "x", "x", colour=(255, 0, 0))])
+    with Image.open(io.BytesIO(as_jpeg(plain))) as picture:
         assert picture.format == "JPEG"
+        assert picture.size == plain.size
+        assert np.abs(np.asarray(picture).astype(int) - np.asarray(plain)).mean() < 2
 
 
 def test_long_names_keep_both_ends():

@@ -51,7 +51,7 @@ def test_a_test_leaves_strips_denoising_and_films(tmp_path):
     quiet_trainer(tmp_path, [DubbingPictures(pairs=1)]).test(Tracing(), loader([(0, 0), (0, 1), (1, 0)]), verbose=False)
     assert names(tmp_path) == {"dubbed_reconstruction.png", "dubbed_cross.png", "denoising.png"} | FILMS
     for path in (tmp_path / "pictures").iterdir():
-        assert 5_000 < path.stat().st_size <= 300_000 or path.suffix == ".mp4"
+        assert path.stat().st_size > 5_000 or path.suffix == ".mp4"
     first = next(iter(read_frames(tmp_path / "pictures" / "dubbed.mp4")))
     assert first.shape == (256, 768, 3)  # of a pair of the setting "cross": the driving clip is the third
     with Image.open(tmp_path / "pictures" / "dubbed_cross.png") as image:

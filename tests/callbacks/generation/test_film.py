@@ -1,11 +1,9 @@
-import io
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from callbacks.generation.film import LARGEST_GIF, SHOWN, as_gif, beside, save_film, save_gif
+from callbacks.generation.film import SHOWN, SMALL, beside, save_film, save_gif
 from visionscapes.errors import UserError
 from visionscapes.media.sound import read_sound
 from visionscapes.media.video import probe, read_frames
@@ -50,16 +48,13 @@ def test_a_small_film_moves_and_keeps_its_size(tmp_path):
     assert shown[0] < shown[1] < shown[2]
 
 
-def test_a_film_that_is_hard_to_compress_gets_smaller(tmp_path):
+def test_a_film_that_is_hard_to_compress_keeps_its_size(tmp_path):
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (50, 3, 96, 96), generator=generator, dtype=torch.uint8)
     save_gif([noise, noise], tmp_path / "noise.gif")
-    content = (tmp_path / "noise.gif").read_bytes()
-    assert 20_000 < len(content) <= LARGEST_GIF
-    with Image.open(io.BytesIO(content)) as image:
-        assert image.width == 2 * image.height
-        assert image.height < 96
-    assert len(as_gif(beside([noise], 96))) > LARGEST_GIF
+    assert (tmp_path / "noise.gif").stat().st_size > 1_000_000
+    with Image.open(tmp_path / "noise.gif") as image:
+        assert image.size == (2 * SMALL, SMALL)
 
 
 def test_where_nothing_can_be_written_it_is_said(tmp_path):

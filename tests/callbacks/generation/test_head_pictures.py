@@ -32,7 +32,7 @@ def test_a_test_leaves_grids_and_films(tmp_path):
     quiet_trainer(tmp_path, [HeadPictures(people=3)]).test(PerfectReenactor(), loader(range(4)), verbose=False)
     assert names(tmp_path) == GRIDS | FILMS
     for path in (tmp_path / "pictures").iterdir():
-        assert 3_000 < path.stat().st_size <= 300_000
+        assert path.stat().st_size > 3_000
     info = probe(tmp_path / "pictures" / "driven.mp4")
     assert (info.frames, info.rate) == (TARGETS, pytest.approx(2))
     second = list(read_frames(tmp_path / "pictures" / "driven.mp4"))[18].astype(int)  # at 25 a second

