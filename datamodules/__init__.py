@@ -26,6 +26,7 @@ EXPORTS = {
     "ImageNet": "datamodules.images.imagenet",
     "ImageNet50": "datamodules.analysis.imagenet_50",
     "ImageNetNeighbours": "datamodules.analysis.imagenet_neighbours",
+    "LabelledImages": "datamodules.images.labelled_images",
     "Layouts": "datamodules.detection.layouts",
     "LVISDetection": "datamodules.detection.lvis",
     "ObjectFolder": "datamodules.detection.object_folder",

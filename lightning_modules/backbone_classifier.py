@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from lightning_modules.detector_config import kept_config, with_config
+from lightning_modules.known_classes import check_classes
 from lightning_modules.method import MADE_OF, Method
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from networks.detection.build import build_detector
@@ -60,7 +61,7 @@ class BackboneClassifier(Method):
         self.backbone.train()
         self.head = nn.Linear(width, classes)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
-        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        self.classes, self.lr, self.weight_decay, self.warmup = classes, lr, weight_decay, warmup
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -75,10 +76,21 @@ class BackboneClassifier(Method):
         return loss
 
     @override
+    def on_fit_start(self) -> None:
+        check_classes(self.classes, getattr(self.trainer, "datamodule", None))
+
+    @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._score(batch, "val/accuracy")
+
+    @override
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._score(batch, "test/accuracy")
+
+    def _score(self, batch: dict[str, Any], name: str) -> None:
         if batch.get("task") == "images":
             self.accuracy(self(batch["image"]), batch["label"])
-            self.log("val/accuracy", self.accuracy, prog_bar=True, on_epoch=True, add_dataloader_idx=False)
+            self.log(name, self.accuracy, prog_bar=True, on_epoch=True, add_dataloader_idx=False)
 
     @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:

@@ -80,7 +80,7 @@ class NearestNeighbours(LayerEvaluation):
         if not len(test) or len(train) < self.k:
             raise UserError(
                 f"NearestNeighbours has {len(train)} labelled samples of task knn-train and {len(test)} of knn-test: "
-                f"give it both tasks, and at least k={self.k} of the first"
+                f"give it both tasks, and at least k={self.k} of the first, or a smaller k"
             )
         known, asked = (bank.raw(task, "label")[rows] for task, rows in zip(self.tasks, (train, test), strict=True))
         known, asked, classes = class_numbers(known, asked)

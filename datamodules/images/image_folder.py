@@ -334,16 +334,17 @@ class ImageFolder(PredictsFiles):
         return batch
 
     def _held_out(self, paths: Sequence[Path]) -> set[Path]:
-        def place(path: Path) -> float:
-            key = f"{self.seed}/{relative_name(path, self.named_below)}".encode(errors="surrogateescape")
-            return int.from_bytes(hashlib.sha256(key).digest()[:8]) / 2**64
-
         if self.val_fraction == 0 or len(paths) < 2:
             return set()
-        places = {path: place(path) for path in paths}
+        places = {path: self._place(path) for path in paths}
         ranked = sorted(paths, key=places.__getitem__)
         count = sum(place < self.val_fraction for place in places.values())
         return set(ranked[: min(max(count, 1), len(paths) - 1)])
+
+    def _place(self, path: Path) -> float:
+        """Return a number in [0, 1) that seed and name of a file decide."""
+        key = f"{self.seed}/{relative_name(path, self.named_below)}".encode(errors="surrogateescape")
+        return int.from_bytes(hashlib.sha256(key).digest()[:8]) / 2**64
 
     def readable(self, part: LabelledFiles) -> LabelledFiles:
         """Return the part without the files that cannot be read, if these are to be skipped, and report them.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
+from lightning_modules.known_classes import check_classes
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import (
@@ -31,8 +32,8 @@ from visionscapes.errors import UserError
 class Supervised(ViTSupervision):
     """Trains a ViT and a linear layer on its class token to name the class of a picture.
 
-    Batches are dictionaries with "image" (B, 3, S, S) in [0, 1] and "label" (B,) in [0, classes). In validation,
-    batches of task "images" are scored where they have labels, -1 standing for none; others are passed over.
+    Batches are dictionaries with "image" (B, 3, S, S) in [0, 1] and "label" (B,) in [0, classes). In validation
+    and test, batches of task "images" are scored where they have labels, -1 standing for none; others are passed over.
 
     Args:
         model: name of a timm vision transformer, trained from random weights.
@@ -100,11 +101,22 @@ class Supervised(ViTSupervision):
         return loss
 
     @override
+    def on_fit_start(self) -> None:
+        check_classes(self.classes, getattr(self.trainer, "datamodule", None))
+
+    @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._score(batch, "val/accuracy")
+
+    @override
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._score(batch, "test/accuracy")
+
+    def _score(self, batch: dict[str, Any], name: str) -> None:
         if batch.get("task") != "images" or "label" not in batch or not bool((batch["label"] >= 0).any()):
             return
         self.accuracy(self(batch["image"]), batch["label"])
-        self.log("val/accuracy", self.accuracy, on_epoch=True, batch_size=len(batch["label"]), add_dataloader_idx=False)
+        self.log(name, self.accuracy, on_epoch=True, batch_size=len(batch["label"]), add_dataloader_idx=False)
 
     @override
     def kept_vit(self) -> KeptViT:
@@ -131,7 +143,8 @@ class Supervised(ViTSupervision):
         if "label" not in batch:
             raise UserError(
                 "full supervision needs labels and the data have none: choose data with classes, such as "
-                "--data=ImageNet or --data=SubjectWorld, or one of the supervisions that need none"
+                "--data=LabelledImages for folders or a table of your own, --data=ImageNet or --data=SubjectWorld, or "
+                "one of the supervisions that need none"
             )
         labels = batch["label"]
         low, high = (int(each) for each in torch.aminmax(labels))

@@ -74,6 +74,8 @@ def inspect_data(datamodule: LightningDataModule, *, files: int | None = None, b
         batches: of every loader that are looked at.
     """
     report = DataReport(type(datamodule).__name__)
+    if hasattr(datamodule, "check_files"):
+        datamodule.check_files = False  # of which the first fault would end it: all files are read below
     with _collected(report.findings):
         if not _tried(report, "setup", lambda: _set_up(datamodule)) and not _set_up_without_missing(report, datamodule):
             return report

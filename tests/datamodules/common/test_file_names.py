@@ -11,6 +11,7 @@ from datamodules import (
     COCODetection,
     COCOInstances,
     ImageCaptions,
+    LabelledImages,
     LVISDetection,
     RevisitedRetrieval,
     SPair71k,
@@ -42,6 +43,12 @@ def test_names_within_the_folder_and_absolute_paths_are_allowed(tmp_path):
 def captions(root: Path) -> Path:
     save_photo(root / "a.jpg", 20, 20)
     (root / "captions.csv").write_text("path,caption\na.jpg,a cat\n")
+    return root
+
+
+def labels(root: Path) -> Path:
+    save_photo(root / "a.jpg", 20, 20)
+    (root / "labels.csv").write_text("path,label\na.jpg,cat\n")
     return root
 
 
@@ -93,6 +100,7 @@ READERS = {
         ImageCaptions,
         {"path_column": "path", "caption_column": "caption"},
     ),
+    "labels": (labels, "labels.csv", spoil_captions, LabelledImages, {}),
     "retrieval": (
         make_retrieval,
         "roxford5k/gnd_roxford5k.pkl",
@@ -110,5 +118,5 @@ def test_readers_refuse_it_by_name(tmp_path, reader):
     spoil(root / listed)
     data = datamodule(str(root), **options)
     with pytest.raises(UserError, match=r"passwd'?, which leads out of the folder of the data set") as refused:
-        data.setup("fit" if reader in ("COCO detection", "LVIS", "VOC", "captions") else "test")
+        data.setup("fit" if reader in ("COCO detection", "LVIS", "VOC", "captions", "labels") else "test")
     assert listed in str(refused.value)

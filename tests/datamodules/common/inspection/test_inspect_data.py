@@ -57,6 +57,7 @@ def folders(tmp_path):
 FOLDERS = {
     "ImageFolder": lambda root: {"root": str(root / "photos"), "image_size": 16},
     "ImageCaptions": lambda root: {"root": str(root / "captions"), "image_size": 16},
+    "LabelledImages": lambda root: {"root": str(root / "labelled"), "image_size": 16},
     "SourceImages": lambda root: {
         "labelled": str(root / "labelled"),
         "discovery": str(root / "photos"),
