@@ -10,17 +10,20 @@ from pathlib import Path
 from visionscapes.missing_packages import told_if_missing
 
 with told_if_missing():
+    from callbacks.results.table import Table
     from callbacks.results.terminal import print_tables
     from experiments.loading import load_tables, suggest
     from experiments.pictures import small_copy
     from experiments.records import ROOT, Records
-    from experiments.report import document, list_text, tables_to_print
+    from experiments.report import METHOD_HEAD, document, list_text, method_rows, tables_to_print
     from experiments.runs import Runner
     from experiments.state import summary
     from experiments.tables import FOLDER, SCALES, SEEDS, ThesisTable
     from visionscapes.checks import NumpySeed, check_value
     from visionscapes.errors import UserError, tell
     from visionscapes.files import write_text
+
+LIST_MORE = "python -m experiments list <method> or <table> has the claims and what they come to; --all has them all."
 
 
 def records_of(table: ThesisTable) -> Records:
@@ -43,10 +46,15 @@ def wanted_tables(names: Sequence[str]) -> list[ThesisTable]:
     return [table for table in tables.values() if not names or {table.name, table.method} & set(names)]
 
 
-def list_tables(names: Sequence[str], as_json: bool) -> None:
-    """Print the state and the claims of tables."""
+def list_tables(names: Sequence[str], as_json: bool, everything: bool) -> None:
+    """Print the state and the claims of tables; a line a method where no table is named."""
     summaries = [summary(table, records_of(table)) for table in wanted_tables(names)]
-    print(json.dumps({"tables": summaries}, indent=1) if as_json else "\n".join(list_text(summaries)))
+    if as_json:
+        print(json.dumps({"tables": summaries}, indent=1))
+    elif names or everything:
+        print("\n".join(list_text(summaries)))
+    else:
+        print_tables([Table.of_texts("At embedded scale", METHOD_HEAD, method_rows(summaries))], LIST_MORE)
 
 
 def run_tables(names: Sequence[str], scale: str, seeds: Sequence[int], force: bool) -> None:
@@ -98,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
         "list", allow_abbrev=False, help="every table, its state and the verdict of each claim"
     )
     lister.add_argument("tables", nargs="*", metavar="table|method", help="only these")
+    lister.add_argument("--all", action="store_true", help="every table and claim, not a line a method")
     lister.add_argument("--json", action="store_true", help="for programs")
     runner = commands.add_parser("run", allow_abbrev=False, help="run what tables need and print what came out")
     runner.add_argument("tables", nargs="+", metavar="table|method")
@@ -117,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.command == "list":
-            list_tables(options.tables, options.json)
+            list_tables(options.tables, options.json, options.all)
         elif options.command == "run":
             run_tables(options.tables, options.scale, options.seeds or SEEDS[options.scale], options.force)
         elif options.command == "picture":

@@ -1,6 +1,7 @@
 """Tables, claims and states as text: what the commands print and the document of a method."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -78,6 +79,7 @@ def claim_rows(table: ThesisTable, records: Records, scale: str) -> list[list[st
     return rows
 
 
+METHOD_HEAD = ("method", "tables", "complete", "partial", "not run", "outdated", "runs", "hold", "fail", "undecided")
 CLAIM_HEAD = ("section: claim", "comparisons that hold", "weakest effect [95 %]", "verdict")
 
 
@@ -94,6 +96,27 @@ def tables_to_print(table: ThesisTable, records: Records, scale: str) -> list[Ta
         figures = Table.of_texts(title, ["", *columns], measured_rows(table, records, scale))
     claims = claim_rows(table, records, scale)
     return [figures, Table.of_texts("", CLAIM_HEAD, claims)] if claims else [figures]
+
+
+def method_rows(summaries: Iterable[dict[str, Any]]) -> list[list[str]]:
+    """Return a row a method, as `METHOD_HEAD` names its cells, and one of all: tables, runs and verdicts in numbers."""
+    counts: dict[str, Counter[str]] = {}
+    for entry in summaries:
+        known, count = entry["embedded"], counts.setdefault(entry["method"], Counter())
+        count["tables"] += 1
+        count[known["state"]] += 1
+        count["recorded"] += known["recorded"]
+        count["needed"] += known["needed"]
+        count["outdated"] += bool(known["outdated"])
+        count.update(claim["embedded"]["verdict"] for claim in entry["claims"] if "embedded" in claim)
+    counts["all"] = sum(counts.values(), Counter())
+    keys = ("tables", "complete", "partial", "not run", "outdated")
+    verdicts = ("holds", "fails", "undecided")
+    return [
+        [method, *(str(count[key]) for key in keys), f"{count['recorded']} of {count['needed']}"]
+        + [str(count[verdict]) for verdict in verdicts]
+        for method, count in counts.items()
+    ]
 
 
 def list_text(summaries: Iterable[dict[str, Any]]) -> list[str]:

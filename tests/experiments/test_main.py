@@ -30,6 +30,26 @@ def test_list_as_text_names_tables_and_claims(capsys):
     assert "table_8_12" not in text
 
 
+def test_list_is_a_line_a_method_and_all_of_it_on_request(capsys):
+    assert command.main(["list"]) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) < 24, "it fits a screen"
+    assert all(len(line) <= 100 for line in short.splitlines()[:-1])
+    assert command.main(["list", "--all"]) == 0
+    long = capsys.readouterr().out
+    assert command.main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert all(f"{entry['method']}/{entry['table']}:" in long for entry in tables)
+    verdicts = [claim["embedded"]["verdict"] for entry in tables for claim in entry["claims"] if "embedded" in claim]
+    *methods, total = [line.split() for line in short.splitlines() if line.strip() and line.split()[-1].isdigit()]
+    assert [row[0] for row in methods] == list(dict.fromkeys(entry["method"] for entry in tables))
+    assert total[:2] == ["all", str(len(tables))]
+    assert [int(text) for text in total[-3:]] == [verdicts.count(each) for each in ("holds", "fails", "undecided")]
+    assert [int(text) for text in total[-6:-3:2]] == [
+        sum(entry["embedded"][key] for entry in tables) for key in ("recorded", "needed")
+    ]
+
+
 def test_summary_of_a_table_without_records_is_json(world):
     assert (
         json.loads(json.dumps(summary(world.table, world.records)))["claims"][0]["embedded"]["weakest_effect"] is None
