@@ -10,6 +10,7 @@ import yaml
 
 import cli
 from tests.helpers.tiny_runs import TINY, after_the_first_epoch, manifest, rows, weights
+from tests.helpers.wandb_files import configuration_in
 
 
 def test_a_run_leaves_its_record(run, tmp_path):
@@ -135,7 +136,7 @@ def test_callbacks_of_a_configuration_are_added(run, tmp_path):
 def test_wandb_is_added_to_the_csv_log(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    command = run("--config", "configs/logging/wandb.yaml")
+    command = run("--config", "configs/logging/wandb.yaml", "--model.lr=0.02", "--seed_everything=3")
     import wandb
 
     wandb.finish()
@@ -143,7 +144,13 @@ def test_wandb_is_added_to_the_csv_log(run, monkeypatch):
     assert rows(command.run_folder)
     assert list(command.run_folder.glob("wandb/offline-run-*")), "W&B writes inside the run folder"
     identity = (command.run_folder / "wandb_run_id").read_text()
-    assert list(command.run_folder.glob(f"wandb/offline-run-*-{identity}"))
+    (written,) = command.run_folder.glob(f"wandb/offline-run-*-{identity}/run-*.wandb")
+    known, group = configuration_in(written)
+    saved = yaml.safe_load((command.run_folder / "cli_config.yaml").read_text())
+    assert {name: known[name] for name in saved} == saved, "all of it, as nested dictionaries"
+    assert known["model"]["init_args"]["lr"] == 0.02
+    assert known["seed_everything"] == 3
+    assert group == command.run_folder.parent.name
 
 
 def test_environment_is_left_alone(run):

@@ -65,9 +65,14 @@ def with_callbacks(
 
 
 def place_wandb(folder: Path) -> None:
-    """Have W&B write into the run folder, under the run's name, and go on with the same W&B run after a resume."""
+    """Have W&B write into the run folder, under the run's name, and go on with the same W&B run after a resume.
+
+    Runs of a sweep are its group already; others are grouped by method.
+    """
     os.environ.setdefault("WANDB_DIR", str(folder))
     os.environ.setdefault("WANDB_NAME", f"{folder.parent.name}/{folder.name}")
+    if "WANDB_SWEEP_ID" not in os.environ:
+        os.environ.setdefault("WANDB_RUN_GROUP", folder.parent.name)
     if is_rank_zero(os.environ) and "WANDB_RUN_ID" not in os.environ:
         file = folder / "wandb_run_id"
         if not file.exists():

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
@@ -23,12 +24,18 @@ class SavedConfig(SaveConfigCallback):
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all, and tell every logger all that is in it, as nested dictionaries."""
         self.save_in(Path(trainer.default_root_dir))
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(self._text()))
 
     def save_in(self, folder: Path) -> None:
         """Write the file into a run folder, whole or not at all."""
-        write_text(folder / SAVED_CONFIG, self.parser.dump(self.config, skip_none=False))
+        write_text(folder / SAVED_CONFIG, self._text())
+
+    def _text(self) -> str:
+        text: str = self.parser.dump(self.config, skip_none=False)
+        return text
 
 
 def _with_portable_paths(value: Any) -> Any:

@@ -55,7 +55,7 @@ def test_progress_and_the_configured_optimizer_are_there_where_they_are_wanted(r
 
 
 def test_wandb_goes_on_with_the_same_run(tmp_path, monkeypatch):
-    for name in ["WANDB_DIR", "WANDB_NAME", "WANDB_RUN_ID"]:
+    for name in ["WANDB_DIR", "WANDB_NAME", "WANDB_RUN_ID", "WANDB_RUN_GROUP", "WANDB_SWEEP_ID"]:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     folder = tmp_path / "lift/first"
@@ -63,6 +63,7 @@ def test_wandb_goes_on_with_the_same_run(tmp_path, monkeypatch):
     place_wandb(folder)
     identity = os.environ["WANDB_RUN_ID"]
     assert (os.environ["WANDB_DIR"], os.environ["WANDB_NAME"]) == (str(folder), "lift/first")
+    assert os.environ["WANDB_RUN_GROUP"] == "lift"
     monkeypatch.delenv("WANDB_RUN_ID")
     place_wandb(folder)
     assert os.environ["WANDB_RUN_ID"] == identity
