@@ -5,8 +5,6 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from networks.gan.conditions import UNLABELLED
-
 
 class SegmentationScores(MulticlassConfusionMatrix):
     """mIoU and pixel accuracy over all pixels of all label maps; those without a label do not count.
@@ -15,7 +13,8 @@ class SegmentationScores(MulticlassConfusionMatrix):
     are predicted or true anywhere, as in the evaluation of SPADE (Park et al., CVPR 2019).
 
     Args:
-        classes: number of labels, at most 255.
+        classes: number of labels.
+        ignored: the label of pixels without one.
 
     Returns:
         ``compute`` gives "mIoU" and "pixel accuracy", in [0, 1]; NaN without any pixel.
@@ -23,8 +22,8 @@ class SegmentationScores(MulticlassConfusionMatrix):
 
     images: Tensor
 
-    def __init__(self, classes: int):
-        super().__init__(classes, ignore_index=UNLABELLED, validate_args=False)
+    def __init__(self, classes: int, ignored: int = 255):
+        super().__init__(classes, ignore_index=ignored, validate_args=False)
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     @override
@@ -33,7 +32,7 @@ class SegmentationScores(MulticlassConfusionMatrix):
 
         Args:
             preds: (B, H, W) integers, 0 to classes - 1.
-            target: (B, H, W) integers, the same, or ``UNLABELLED``.
+            target: (B, H, W) integers, the same, or ``ignored``.
         """
         super().update(preds.long(), target.long())
         self.images += len(target)

@@ -112,6 +112,9 @@ class TransformersSegmenter(nn.Module):
         UserError: there is no such network, or ``labels`` has another length than its classes.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         checkpoint: str,

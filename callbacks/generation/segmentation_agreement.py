@@ -111,7 +111,7 @@ class SegmentationAgreement(GenerationEvaluation):
 
     @override
     def new_metric(self, key: Key) -> SegmentationScores:
-        return SegmentationScores(self._classes)
+        return SegmentationScores(self._classes, UNLABELLED)
 
     @override
     def update(self, trainer: Trainer, pl_module: LightningModule, generated: Generated, batch: Any) -> None:

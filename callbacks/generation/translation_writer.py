@@ -113,9 +113,14 @@ class TranslationWriter(PredictionWriter):
                 save_deviation(deviation, len(images), self.staged_path(trainer, f"{name}-std", ".png"))
             if not many:
                 condition = in_size_of(batch, index, conditions[index], smooth=False)
-                pictures = (condition, batch["style"][index].float().cpu(), images[0].float() / 255)
-                small = None if deviation is None else _small(deviation[None])
-                record = record._replace(pictures=PairPictures(name, *map(_small, pictures), deviation=small))
+                pictures = PairPictures(
+                    name,
+                    condition=_small(condition),
+                    style=_small(batch["style"][index].float().cpu()),
+                    image=_small(images[0].float() / 255),
+                    deviation=None if deviation is None else _small(deviation[None]),
+                )
+                record = record._replace(pictures=pictures)
             written[name] = record
         return written
 
