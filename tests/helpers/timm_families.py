@@ -75,3 +75,9 @@ WITHOUT_FACETS = {  # but with tokens
     "vit_relpos_small_patch16_rpn_224",
 }
 PLAIN_FAMILIES = list(SMALLEST)[: list(SMALLEST).index("coat")]
+
+
+def few_blocks(model: str) -> dict[str, int]:
+    """Return arguments of timm that make a model of a large family small enough to be built in a moment."""
+    family = next(family for family, models in SMALLEST.items() if model in models)
+    return {"depth": 3} if family in ("deepseek_vit", "eva", "qwen3_vit", "vision_transformer") else {}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from networks.position_tables import resize_positions_official, resize_positions_timm
 from networks.vit_features import ViTFeatures
-from tests.helpers.timm_families import PLAIN_FAMILIES, SMALLEST, WITHOUT_FACETS
+from tests.helpers.timm_families import PLAIN_FAMILIES, SMALLEST, WITHOUT_FACETS, few_blocks
 from tests.helpers.tiny_vit import TINY_64
 from visionscapes.errors import UserError
 
@@ -270,14 +270,10 @@ def test_the_vit_of_a_detector(tmp_path):
 QUICK = ["test_vit", "test_vit_relpos", "deit_tiny_distilled_patch16_224", "vit_dwee_patch16_reg1_gap_256"]
 
 
-def family_of(model: str) -> str:
-    return next(family for family, models in SMALLEST.items() if model in models)
-
-
 def check_cells_are_their_patches(model: str, facet: str) -> None:
     """New pixels in one patch change the features of its own cell most, in the corners and in the middle."""
     torch.manual_seed(0)
-    few = {"depth": 3} if family_of(model) in ("deepseek_vit", "eva", "qwen3_vit", "vision_transformer") else {}
+    few = few_blocks(model)
     net = ViTFeatures(model, None, facet=facet, model_args=few)
     p = net.patch_size
     if net.fixed_size and max(net.fixed_size) > 300:

@@ -8,6 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from networks.vit_layers import BlockView, LayeredViT, RandomFeatures
+from tests.helpers.timm_families import PLAIN_FAMILIES, SMALLEST, few_blocks
 from visionscapes.errors import UserError
 
 SMALL = {"img_size": 32, "embed_dim": 48, "depth": 3, "num_heads": 4}
@@ -169,6 +170,53 @@ def test_features_that_are_no_numbers_are_refused_at_the_layer_they_come_from() 
     vit.vit.blocks[1].mlp.fc2.bias.data[5] = torch.nan
     with pytest.raises(UserError, match=r"layer 2 of 'vit_tiny_patch16_224' with random weights .* 2 of 2 images"):
         views(vit, pictures(vit), attention=False)
+
+
+WITHOUT_ANALYSIS = {  # why
+    "no class token": [
+        "deepseek_vit_412m_enc",
+        "qwen3_vit_88m_enc",
+        "samvit_base_patch16",
+        "samvit_base_patch16_224",
+        "test_vit2",
+        "test_vit_relpos",
+        "vit_base_patch16_rpn_224",
+        "vit_base_patch16_siglip_224",
+        "vit_betwixt_patch16_rope_reg4_gap_256",
+        "vit_dpwee_patch16_reg1_gap_256",
+        "vit_dwee_patch16_reg1_gap_256",
+        "vit_medium_patch16_rope_reg1_gap_256",
+        "vit_pwee_patch16_reg1_gap_256",
+        "vit_relpos_small_patch16_rpn_224",
+    ],
+    "blocks of the kind": [
+        "cait_xxs24_224",
+        "convit_tiny",
+        "eva02_enormous_patch14_clip_224",
+        "vit_base_patch16_xp_224",
+        "vit_small_patch16_18x2_224",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [model for family in PLAIN_FAMILIES for model in SMALLEST[family]])
+def test_every_plain_family_of_timm_is_looked_into_or_says_why_not(model: str) -> None:
+    arguments = few_blocks(model)
+    if max(timm.get_pretrained_cfg(model).input_size) > 300:  # type: ignore[union-attr]
+        arguments["img_size"] = 56 if "14" in model or "deepseek" in model else 64
+    reason = next((reason for reason, models in WITHOUT_ANALYSIS.items() if model in models), None)
+    if reason is not None:
+        with pytest.raises(UserError, match=f"'{model}' has .*{reason}"):
+            LayeredViT(model, None, arguments)
+        return
+    vit = LayeredViT(model, None, arguments)
+    last = views(vit, pictures(vit, 1))[-1]
+    assert last.grid == (vit.image_size // vit.patch_size,) * 2
+    tokens = last.prefix + last.grid[0] * last.grid[1]
+    assert last.tokens.shape == (1, tokens, vit.dim)
+    assert last.attention is not None
+    assert last.attention.shape[-2:] == (tokens, tokens)
 
 
 def test_weights_of_another_patch_size_are_refused(tmp_path) -> None:

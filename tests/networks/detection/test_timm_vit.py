@@ -1,11 +1,13 @@
 """A plain ViT of timm as a backbone; what it gives behind a pyramid is tested in test_vit_pyramid.py."""
 
 import pytest
+import timm
 import torch
 
 from networks.detection.build import setup_mmdet
 from networks.lift_block import Lifted
 from networks.vit_features import ViTFeatures
+from tests.helpers.timm_families import PLAIN_FAMILIES, SMALLEST, few_blocks
 from tests.helpers.tiny_vit import TINY_DETECTOR as VIT
 from visionscapes.errors import UserError
 
@@ -67,3 +69,24 @@ def test_a_larger_lift(timm_vit):
     backbone = timm_vit(**VIT, lift={"stem": 8, "stem_blocks": 1}).eval()
     assert backbone.lift.stem[6].weight.shape == (8, 8, 3, 3)
     assert backbone(torch.rand(1, 3, 64, 64))[0].shape == (1, 32, 8, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [model for family in PLAIN_FAMILIES for model in SMALLEST[family]])
+def test_every_plain_family_of_timm_is_a_backbone(timm_vit, model):
+    arguments = few_blocks(model)
+    if max(timm.get_pretrained_cfg(model).input_size) > 300:
+        arguments["img_size"] = 56 if "14" in model or "deepseek" in model else 64
+    net = timm_vit(model, model_args=arguments).eval()
+    patch, channels = net.patch_size, net.out_channels
+    fixed = None if getattr(net.vit, "dynamic_img_size", False) else net.vit.patch_embed.img_size
+    height, width = fixed or (2 * patch, 3 * patch)
+    with torch.inference_mode():
+        (found,) = net(torch.rand(1, 3, height, width))
+    assert found.shape == (1, channels, height // patch, width // patch)
+
+
+@pytest.mark.parametrize("model", ["hiera_tiny_224", "crossvit_tiny_240", "swin_tiny_patch4_window7_224"])
+def test_other_families_are_refused(timm_vit, model):
+    with pytest.raises(UserError, match=f"'{model}' is not a plain vision transformer"):
+        timm_vit(model)
