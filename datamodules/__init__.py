@@ -34,6 +34,7 @@ EXPORTS = {
     "PartImageNet": "datamodules.analysis.part_imagenet",
     "PeopleWorld": "datamodules.images.people_world",
     "RandomViews": "datamodules.images.views",
+    "RealPictures": "datamodules.sources.real_pictures",
     "RevisitedRetrieval": "datamodules.analysis.revisited_retrieval",
     "SPair71k": "datamodules.dense.spair",
     "SecondView": "datamodules.detection.second_view",

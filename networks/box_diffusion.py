@@ -1,7 +1,7 @@
 """A small diffusion model that draws objects of given classes into boxes, over what surrounds them.
 
 It estimates the picture itself from a noised one. Pictures go in and out as cells of 4 x 4 pixels, so that a sixteenth
-of the places are computed.
+of the places are computed; smaller cells cost more and learn sooner how to take noise away.
 """
 
 import math
@@ -20,7 +20,7 @@ from networks.weights import load_state, read_metadata, read_state_dict
 from visionscapes.checks import Among, Bounds, PositiveInt, check_options
 from visionscapes.errors import UserError
 
-CELL = 4  # pixels of a side
+CELL = 4  # pixels of a side, unless a network is made with others
 SPREAD = 0.5  # standard deviation of pictures in [-1, 1], about
 STEPS = 1000  # T, of the training
 PLACES = 3  # planes before those of the classes: the mask, and where in its box a pixel lies
@@ -50,8 +50,9 @@ class BoxDiffusion(nn.Module):
 
     Args:
         classes: names of the K classes that it draws.
-        channels: of its levels, each of half the resolution of the last; the first has cells of 4 x 4 pixels.
+        channels: of its levels, each of half the resolution of the last; the first has the cells.
         blocks: residual blocks of a level.
+        cell: pixels of a side of the cells.
 
     Attributes:
         alphas: (T,) float32, the cumulative products alpha-bar of the noise scales.
@@ -67,16 +68,17 @@ class BoxDiffusion(nn.Module):
         classes: Sequence[str],
         channels: Sequence[Annotated[int, Bounds(least=8), Among(1)]] = (64, 80),
         blocks: PositiveInt = 1,
+        cell: PositiveInt = CELL,
     ):
         check_options(BoxDiffusion, locals())
         super().__init__()
         if any(each % 8 for each in channels):
             raise UserError(f"BoxDiffusion.channels is {list(channels)}; each has to be a multiple of 8")
-        self.classes, self.channels, self.blocks = tuple(classes), tuple(channels), blocks
+        self.classes, self.channels, self.blocks, self.cell = tuple(classes), tuple(channels), blocks, cell
         levels = len(self.channels)
         self.unet = UNet2DModel(
-            in_channels=(2 * 3 + 1) * CELL**2 + PLACES + len(self.classes),
-            out_channels=3 * CELL**2,
+            in_channels=(2 * 3 + 1) * cell**2 + PLACES + len(self.classes),
+            out_channels=3 * cell**2,
             block_out_channels=self.channels,
             layers_per_block=blocks,
             down_block_types=("DownBlock2D",) * levels,
@@ -91,12 +93,13 @@ class BoxDiffusion(nn.Module):
     @property
     def options(self) -> dict[str, Any]:
         """The options that it was made with."""
-        return {"classes": list(self.classes), "channels": list(self.channels), "blocks": self.blocks}
+        plain = {"classes": list(self.classes), "channels": list(self.channels), "blocks": self.blocks}
+        return plain | {"cell": self.cell}
 
     @property
     def multiple(self) -> int:
         """What height and width of pictures have to be multiples of, in pixels."""
-        return CELL * 2 ** (len(self.channels) - 1)
+        return self.cell * 2 ** (len(self.channels) - 1)
 
     @staticmethod
     def scheduler(steps: int) -> DDIMScheduler:
@@ -128,9 +131,9 @@ class BoxDiffusion(nn.Module):
         variance = alphas * SPREAD**2 + 1 - alphas
         share, rest = alphas.sqrt() * SPREAD**2 / variance, SPREAD * ((1 - alphas) / variance).sqrt()
         within = torch.where(asked.mask > 0, noised / variance.sqrt(), asked.kept)
-        cells = F.pixel_unshuffle(torch.cat([within, asked.kept, asked.mask], 1), CELL)
-        seen = torch.cat([cells, F.avg_pool2d(asked.planes, CELL)], 1)
-        made = F.pixel_shuffle(self.unet(seen, step, return_dict=False)[0], CELL)
+        cells = F.pixel_unshuffle(torch.cat([within, asked.kept, asked.mask], 1), self.cell)
+        seen = torch.cat([cells, F.avg_pool2d(asked.planes, self.cell)], 1)
+        made = F.pixel_shuffle(self.unet(seen, step, return_dict=False)[0], self.cell)
         return torch.where(asked.mask > 0, share * noised + rest * made, asked.kept)
 
     @classmethod
@@ -143,7 +146,8 @@ class BoxDiffusion(nn.Module):
         header = read_metadata(path)
         try:
             channels = [int(each) for each in header["channels"].split(",")]
-            network = cls(header["classes"].split(","), channels, int(header["blocks"]))
+            cell = int(header.get("cell", CELL))  # which files of older versions do not name
+            network = cls(header["classes"].split(","), channels, int(header["blocks"]), cell=cell)
         except (KeyError, ValueError) as error:
             raise UserError(f"'{path}' does not say which diffusion model it holds: {LEFT_BY}") from error
         load_state(network, read_state_dict(path), f"'{path}'", f"To mend it, {LEFT_BY}.")
@@ -155,6 +159,7 @@ class BoxDiffusion(nn.Module):
             "classes": ",".join(self.classes),
             "channels": ",".join(map(str, self.channels)),
             "blocks": str(self.blocks),
+            "cell": str(self.cell),
         }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
-from networks.box_diffusion import STEPS, BoxDiffusion, emptied
+from networks.box_diffusion import CELL, STEPS, BoxDiffusion, emptied
 from visionscapes.checks import (
     Among,
     Bounds,
@@ -36,6 +36,7 @@ class BoxDiffusionTraining(LightningModule):
         classes: names of the classes, as the data call them.
         channels: of the levels of the UNet, see there.
         blocks: residual blocks of a level.
+        cell: pixels of a side of the cells that pictures go in and out as.
         lr: peak learning rate of AdamW, after ``warmup`` steps, then along a cosine to 1 %.
         weight_decay: of AdamW; biases and gains do not decay.
         warmup: steps.
@@ -50,6 +51,7 @@ class BoxDiffusionTraining(LightningModule):
         classes: list[str],
         channels: list[Annotated[int, Bounds(least=8), Among(1)]] = [64, 80],  # noqa: B006 (read only, and the help shows it)
         blocks: PositiveInt = 1,
+        cell: PositiveInt = CELL,
         lr: PositiveFloat = 2e-3,
         weight_decay: NonNegativeFloat = 0.01,
         warmup: NonNegativeInt = 50,
@@ -58,7 +60,7 @@ class BoxDiffusionTraining(LightningModule):
         check_options(BoxDiffusionTraining, locals())
         super().__init__()
         self.save_hyperparameters()
-        self.network = BoxDiffusion(classes, channels, blocks)
+        self.network = BoxDiffusion(classes, channels, blocks, cell=cell)
         self.lr, self.weight_decay, self.warmup, self.clip = lr, weight_decay, warmup, clip
 
     @override

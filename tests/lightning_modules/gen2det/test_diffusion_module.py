@@ -63,7 +63,7 @@ def test_it_learns_what_is_in_the_boxes_and_says_how_well(tmp_path):
 def test_what_is_kept_makes_the_network_again():
     module = BoxDiffusionTraining(**SMALL)
     assert module.backbone_state().keys() == module.network.state_dict().keys()
-    assert module.backbone_options() == {"classes": "a,b", "channels": "8,16", "blocks": "1"}
+    assert module.backbone_options() == {"classes": "a,b", "channels": "8,16", "blocks": "1", "cell": "4"}
 
 
 def test_data_of_other_classes_are_refused(tmp_path):
