@@ -22,6 +22,7 @@ EXPORTS = {
     "AttentionAnalysis": "callbacks.vit_analysis.attention_analysis",
     "AttentionSaliency": "callbacks.vit_analysis.attention_saliency",
     "BackboneWriter": "callbacks.run.backbone_writer",
+    "AttributionRobustness": "callbacks.source_discovery.attribution_robustness",
     "AttributionWriter": "callbacks.source_discovery.attribution_writer",
     "ClusteringBaseline": "callbacks.source_discovery.clustering_baseline",
     "ClusterReport": "callbacks.source_discovery.cluster_report",

@@ -105,11 +105,7 @@ class DiscoveryEvaluation(RoundResults):
 
     @override
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if images_of(trainer, self).truth is None:
-            raise UserError(
-                "test needs the true sources of the discovery images: give --data.discovery a folder with a sub-folder"
-                " for each source, or attribute images without a truth with predict"
-            )
+        check_truth(images_of(trainer, self))
         self._attributed = {}
 
     @override
@@ -148,6 +144,19 @@ class DiscoveryEvaluation(RoundResults):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.results and trainer.is_global_zero:
             show(self.results)
+
+
+def check_truth(images: Any) -> None:
+    """Check that the true sources of the discovery images are known, which ``test`` is about.
+
+    Raises:
+        UserError: they are not.
+    """
+    if images.truth is None:
+        raise UserError(
+            "test needs the true sources of the discovery images: give --data.discovery a folder with a sub-folder"
+            " for each source, or attribute images without a truth with predict"
+        )
 
 
 class AttributedImage(NamedTuple):
