@@ -59,6 +59,9 @@ ELSEWHERE = {
     "configs/paper/gen2det_ld_coco.yaml": "tests/configs/test_gen2det.py::test_coco[sampling-fragment1]",
     "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py::test_coco_o",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py::test_scenes_are_drawn_anew",
+    "configs/gan_discovery_diffusion.yaml": (
+        "tests/configs/test_gan_discovery_diffusion.py::test_the_file_knows_how_it_was_made_and_is_a_network"
+    ),
     "configs/gen2det_inpainter.yaml": (
         "tests/configs/test_gen2det_inpainter.py::test_the_file_knows_how_it_was_made_and_is_a_network"
     ),

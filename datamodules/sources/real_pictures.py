@@ -60,10 +60,12 @@ class RealPictures(LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage == "fit" and "fit" not in self._parts:
             check_global_batch(len(self.classes) * self.counts[0], self.batch_size)
-            self._parts["fit"] = RealPictureSamples(self.seed, self.classes, self.counts[0], self.image_size)
+            self._parts["fit"] = self._pictures(self.seed, self.counts[0])
         if stage in ("fit", "validate") and "validate" not in self._parts:
-            world = self.seed + HELD_OUT_WORLD
-            self._parts["validate"] = RealPictureSamples(world, self.classes, self.counts[1], self.image_size)
+            self._parts["validate"] = self._pictures(self.seed + HELD_OUT_WORLD, self.counts[1])
+
+    def _pictures(self, world: int, count: int) -> "RealPictureSamples":
+        return RealPictureSamples(world, self.classes, count=count, size=self.image_size)
 
     @override
     def train_dataloader(self) -> DataLoader:
@@ -96,7 +98,7 @@ class RealPictureSamples(Dataset):
         size: side in pixels.
     """
 
-    def __init__(self, world: int, contents: tuple[str, ...], count: int, size: int):
+    def __init__(self, world: int, contents: tuple[str, ...], *, count: int, size: int):
         self.images = [render_source(world, f"{content}_real", 0, count, size) for content in contents]
         self.planes = torch.stack([whole_picture(number, len(contents), size) for number in range(len(contents))])
         self.count = count

@@ -1,6 +1,6 @@
 """The embedded world of chapter 4: simple pictures that went through small generators with a fingerprint each."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from datamodules.sources.images import LEAST_SIZE, CollectedPictures, SourceImag
 from datamodules.sources.pictures import Augment
 from visionscapes.checks import LARGEST_IMAGE, Bounds, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
+
+if TYPE_CHECKING:
+    from datamodules.procedural.sources.diffusion import PictureDiffusion
 
 SettingName = Literal[
     "default",
@@ -67,6 +70,8 @@ class SourceWorld(SourceImages):
         include_known: see `SourceImages`.
         augment: see `SourceImages`.
         seed: of the world and of the order of training.
+        diffusion: weights of a small diffusion model, as ``configs/gan_discovery_diffusion.yaml`` leaves them; what it
+            draws of every content that it has learned is one more source to be discovered, "<content>_diffusion".
         labelled: folder of labelled pictures, instead of the world.
         discovery: folder of pictures to be discovered, instead of the world.
         arrivals: of folders, see `SourceImages`.
@@ -78,8 +83,9 @@ class SourceWorld(SourceImages):
         skip_unreadable: of folders, see `SourceImages`.
 
     Raises:
-        UserError: an option out of its range, one of the two folders without the other, or options of folders without
-            folders; what `SourceImages` raises.
+        UserError: an option out of its range, one of the two folders without the other, options of folders without
+            folders, or a diffusion model beside folders; in ``setup``, the file of the diffusion model is missing or
+            holds another network; what `SourceImages` raises.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class SourceWorld(SourceImages):
         include_known: bool = True,
         augment: Augment = "none",
         seed: NonNegativeInt = 0,
+        diffusion: str | None = None,
         labelled: str | None = None,
         discovery: str | None = None,
         arrivals: dict[int, str | list[str]] | None = None,
@@ -115,6 +122,11 @@ class SourceWorld(SourceImages):
                 f"{', '.join(idle)} choose among folders, and there are none: give labelled and discovery, or choose"
                 " among the sources of the world with setting"
             )
+        if diffusion is not None and not self.rendered:
+            raise UserError(
+                "diffusion adds sources to the world, and folders take its place: leave it out, or give neither "
+                "labelled nor discovery"
+            )
         super().__init__(
             labelled or "",
             discovery or "",
@@ -133,6 +145,7 @@ class SourceWorld(SourceImages):
             seed=seed,
         )
         self.images, self.discovery_images, self.setting = images, discovery_images, setting
+        self.diffusion = diffusion
 
     @override
     def collect(self) -> CollectedPictures:
@@ -142,7 +155,8 @@ class SourceWorld(SourceImages):
         setting = SETTINGS[self.setting]
         classes = tuple(sorted(setting.labelled))
         check_global_batch(len(classes) * self.images, self.batch_size)
-        rounds = {1: setting.discovery, **setting.arrivals}
+        model = self._diffusion_model()
+        rounds = {1: (*setting.discovery, *_drawn_by(model)), **setting.arrivals}
         coming = [(arrival, name) for arrival in sorted(rounds) for name in sorted(rounds[arrival])]
         count = self.discovery_images
         width = len(str(count - 1))  # leading zeros, so that names sort as numbers do
@@ -150,7 +164,7 @@ class SourceWorld(SourceImages):
             classes=classes,
             labelled=self._rendered([(name, 0) for name in classes], self.images),
             labels=np.repeat(np.arange(len(classes)), self.images),
-            discovery=self._rendered([(name, DISCOVERED) for _, name in coming], count),
+            discovery=self._rendered([(name, DISCOVERED) for _, name in coming], count, model),
             names=[f"{name}/{number:0{width}d}" for _, name in coming for number in range(count)],
             truth=[name for _, name in coming for _ in range(count)],
             rounds=np.repeat([arrival for arrival, _ in coming], count),
@@ -160,7 +174,7 @@ class SourceWorld(SourceImages):
     def discovery_count(self) -> int | None:
         """The number of discovery images before they are drawn; None of folders, which are listed in ``setup``."""
         setting = SETTINGS[self.setting]
-        sources = sum(map(len, [setting.discovery, *setting.arrivals.values()]))
+        sources = sum(map(len, [setting.discovery, _drawn_by(self._diffusion_model()), *setting.arrivals.values()]))
         return sources * self.discovery_images if self.rendered else None
 
     @override
@@ -168,6 +182,20 @@ class SourceWorld(SourceImages):
         """Return whether a source is real by its name."""
         return is_real(source) if self.rendered else super().is_real(source)
 
-    def _rendered(self, parts: list[tuple[str, int]], count: int) -> InMemory:
+    def _rendered(self, parts: list[tuple[str, int]], count: int, model: "PictureDiffusion | None" = None) -> InMemory:
         size = self.image_size
-        return InMemory(np.concatenate([render_source(self.seed, name, first, count, size) for name, first in parts]))
+        return InMemory(
+            np.concatenate([render_source(self.seed, name, first, count, size, model) for name, first in parts])
+        )
+
+    def _diffusion_model(self) -> "PictureDiffusion | None":
+        if self.diffusion is None:
+            return None
+        from datamodules.procedural.sources.diffusion import PictureDiffusion  # diffusers takes a second to import
+
+        return PictureDiffusion(self.diffusion)
+
+
+def _drawn_by(model: "PictureDiffusion | None") -> list[str]:
+    """Return the sources that a diffusion model draws."""
+    return [] if model is None else [f"{content}_diffusion" for content in model.contents]

@@ -59,6 +59,7 @@ ELSEWHERE = dict.fromkeys(EVALUATIONS, "tests/configs/test_lift_evaluations.py")
     "configs/paper/gen2det_coco_o.yaml": "tests/configs/test_gen2det_paper.py",
     "configs/gen2det_filter.yaml": "tests/configs/test_gen2det_filter.py",
     "configs/gen2det_generate.yaml": "tests/configs/test_gen2det_generate.py",
+    "configs/gan_discovery_diffusion.yaml": "tests/configs/test_gan_discovery_diffusion.py",
     "configs/gen2det_inpainter.yaml": "tests/configs/test_gen2det_inpainter.py",
     **dict.fromkeys(DUBBING, "tests/configs/test_diff2lip_paper.py"),
     **dict.fromkeys(REENACTING, "tests/configs/test_lsr_paper.py"),

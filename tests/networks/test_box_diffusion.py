@@ -102,6 +102,23 @@ def test_a_file_knows_its_network(tmp_path):
     assert not any(each.requires_grad for each in network.parameters())
 
 
+def test_cells_of_another_size_are_known_to_the_file(tmp_path):
+    network = BoxDiffusion(CLASSES, (8, 16), cell=2)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    assert network.multiple == 2 * 2
+    noised, asked = given()
+    assert network(noised, 3, asked).shape == noised.shape
+    described = network.described()
+    save_file(network.state_dict(), tmp_path / "a.safetensors", described)
+    again = BoxDiffusion.from_file(tmp_path / "a.safetensors")
+    assert again.options == network.options
+    assert torch.equal(again(noised, 3, asked), network(noised, 3, asked))
+    older = tiny_diffusion(CLASSES)  # a file from before cells were an option
+    header = {key: value for key, value in older.described().items() if key != "cell"}
+    save_file(older.state_dict(), tmp_path / "b.safetensors", header)
+    assert BoxDiffusion.from_file(tmp_path / "b.safetensors").options == older.options
+
+
 def test_files_of_something_else_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file({"a": torch.zeros(1)}, path)

@@ -1,7 +1,6 @@
 """Pictures that a small diffusion model draws from noise: the one kind of source here that has learned from another."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +57,3 @@ class PictureDiffusion:
 def whole_picture(content: int, contents: int, size: int) -> Tensor:
     """Return planes (3 + contents, size, size) that ask for a whole picture of a content, by its number."""
     return painted_boxes(torch.tensor([[0.0, 0, size, size]]), [content], contents, (size, size))
-
-
-@cache
-def picture_diffusion(path: str) -> PictureDiffusion:
-    """Return the diffusion model of a file, read once."""
-    return PictureDiffusion(path)

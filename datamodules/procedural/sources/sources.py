@@ -15,17 +15,19 @@ asked of it; the generators are decoders with fixed random weights and none of t
 | m | StarGAN-v2 | n | DCGAN | o | Pix2Pix |
 
 A source is named "<content>_real", "<content>_decoder_<letter>" or, for a second seed of an architecture,
-"<content>_decoder_<letter>_seed_2".
+"<content>_decoder_<letter>_seed_2". With a diffusion model there are sources "<content>_diffusion" too, whose pictures
+show what it has learned from a real source instead of the contents themselves; no setting has them.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from datamodules.procedural.scenes.scenes import generator
 from datamodules.procedural.sources.contents import render_contents
@@ -35,6 +37,7 @@ from datamodules.procedural.sources.generators import ZOOM, Architecture, Decode
 # another order and a pixel fall on the other side of a rounding.
 BLOCK = 8
 WEIGHTS, CAPTURE = 9, 10  # streams of random numbers, apart from those of scenes and of contents
+Diffusion = Callable[[str, Sequence[np.random.Generator], int], Tensor]  # content, B generators, side -> pictures
 APART = 100_000_000  # more than the pictures of a source
 ARCHITECTURES = {
     "a": Architecture("nearest", 2, 3, activation="relu"),
@@ -111,7 +114,9 @@ def is_real(source: str) -> bool:
     return source.endswith("_real")
 
 
-def render_source(seed: int, source: str, first: int, count: int, size: int) -> NDArray[np.uint8]:
+def render_source(
+    seed: int, source: str, first: int, count: int, size: int, diffusion: Diffusion | None = None
+) -> NDArray[np.uint8]:
     """Render pictures ``first`` to ``first + count - 1`` of a source, (count, size, size, 3) uint8 RGB.
 
     Every picture is a function of (seed, source, its number, size).
@@ -122,6 +127,7 @@ def render_source(seed: int, source: str, first: int, count: int, size: int) -> 
         first: number of the first picture.
         count: how many.
         size: side in pixels.
+        diffusion: model of a source "<content>_diffusion", as `diffusion.PictureDiffusion` is.
     """
     content, maker, *_ = source.split("_")
     letter = source.split("_")[2] if maker == "decoder" else ""
@@ -131,8 +137,12 @@ def render_source(seed: int, source: str, first: int, count: int, size: int) -> 
         numbers = [zlib.crc32(source.encode()) * APART + index for index in range(block * BLOCK, (block + 1) * BLOCK)]
         rngs = [generator(seed, number, CAPTURE) for number in numbers]
         with torch.no_grad():
-            shown = render_contents(content, seed, numbers, side)
-            made = _decoder(seed, source, letter)(shown) if letter else camera(shown, rngs)
+            if maker == "diffusion":
+                assert diffusion is not None, "the source of a diffusion model needs the model"
+                made = diffusion(content, rngs, side)
+            else:
+                shown = render_contents(content, seed, numbers, side)
+                made = _decoder(seed, source, letter)(shown) if letter else camera(shown, rngs)
             blocks.append(capture(made, rngs, size))
     skipped = first % BLOCK
     return np.concatenate(blocks)[skipped : skipped + count]

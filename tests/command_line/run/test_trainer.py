@@ -80,6 +80,7 @@ def test_configs_that_run_anywhere_ask_for_no_bfloat16():
     assert set(precisions.values()) == {None, "32-true", "auto"}
     assert sorted(name for name, precision in precisions.items() if precision == "auto") == [
         "gan_discovery",
+        "gan_discovery_diffusion",
         "gen2det_inpainter",
         "grit",
     ]

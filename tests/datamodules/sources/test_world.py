@@ -3,10 +3,12 @@ import pytest
 import torch
 
 from datamodules.procedural.sources import sources
+from datamodules.procedural.sources.diffusion import PictureDiffusion
 from datamodules.procedural.sources.sources import SETTINGS, SourceSetting, render_source
 from datamodules.sources.images import SourceImages
 from datamodules.sources.world import DISCOVERED, SettingName, SourceWorld
 from tests.helpers.image_files import save_photo
+from tests.helpers.tiny_diffusion import write_diffusion
 from visionscapes.errors import UserError
 
 SMALL = {"images": 2, "discovery_images": 3, "image_size": 16, "batch_size": 4, "setting": "gans_0"}
@@ -29,7 +31,7 @@ def few(monkeypatch):
 def unrendered(monkeypatch):
     """Let a picture tell its source and number without being drawn, which takes most of the time."""
 
-    def blank(seed, source, first, count, size):
+    def blank(seed, source, first, count, size, diffusion=None):
         return np.full((count, size, size, 3), len(source), np.uint8)
 
     monkeypatch.setattr("datamodules.sources.world.render_source", blank)
@@ -84,6 +86,31 @@ def test_the_online_world_grows_in_rounds_3_and_5(unrendered):
 def test_names_sort_as_their_numbers_do(unrendered):
     data = world(discovery_images=12)
     assert data.discovery_names[:12] == [f"faces_decoder_a/{number:02d}" for number in range(12)]
+
+
+def test_a_diffusion_model_is_a_source_to_be_discovered_for_each_of_its_contents(few, tmp_path):
+    path = write_diffusion(tmp_path / "a.safetensors", ("rooms", "faces"))
+    plain, data = world(), world(diffusion=str(path))
+    assert data.classes == plain.classes
+    assert data.sources == (*plain.sources[:2], "faces_diffusion", "portraits_decoder_d", "rooms_diffusion")
+    assert data.real == plain.real
+    assert data.discovery_count == len(data.discovery_names) == plain.discovery_count + 2 * 3
+    assert SourceWorld(**SMALL, diffusion=str(path)).discovery_count == data.discovery_count, "before it is set up"
+    model = PictureDiffusion(path)
+    wanted = render_source(0, "rooms_diffusion", DISCOVERED, 3, 16, model)
+    found = [data.discovery_image(data.discovery_names.index(f"rooms_diffusion/{number}")) for number in range(3)]
+    assert np.array_equal(found, wanted)
+    assert np.array_equal(wanted[2:], render_source(0, "rooms_diffusion", DISCOVERED + 2, 1, 16, model))
+    others = {name: plain.discovery_image(number) for number, name in enumerate(plain.discovery_names)}
+    for number, name in enumerate(data.discovery_names):
+        assert "diffusion" in name or np.array_equal(data.discovery_image(number), others[name]), "others stay"
+
+
+def test_a_diffusion_model_needs_its_file_and_the_world(tmp_path):
+    with pytest.raises(UserError, match="no weights at"):
+        world(diffusion=str(tmp_path / "none.safetensors"))
+    with pytest.raises(UserError, match="diffusion adds sources to the world"):
+        SourceWorld(**SMALL, labelled="x", discovery="y", diffusion="z")
 
 
 def test_folders_take_the_place_of_the_world(tmp_path):
