@@ -182,7 +182,7 @@ class LabelledImages(ImageFolder):
             images = ImageFiles(tested if tested.paths else self.train_part, transform, self.upright)
             samples = Subset(images, torch.randperm(len(images), generator=_generator(self.seed)).tolist())
         elif task == "retrieval-queries":
-            samples = Queries(tested, self.train_part, transform, self.upright)
+            samples = ClassQueries(tested, self.train_part, transform, upright=self.upright)
             collate = Stacked(task, RELEVANCE, dataset=self.dataset_name)
         else:
             samples = ImageFiles(tested if task == "knn-test" else self.train_part, transform, self.upright)
@@ -308,7 +308,7 @@ class LabelledImages(ImageFolder):
         return digest.hexdigest()[:16]
 
 
-class Queries(ImageFiles):
+class ClassQueries(ImageFiles):
     """Pictures to be found again by their class, evenly taken where there are many; see `LabelledImages`.
 
     Args:
@@ -318,7 +318,7 @@ class Queries(ImageFiles):
         upright: see `datamodules.common.image_files.read_image`.
     """
 
-    def __init__(self, part: LabelledFiles, database: LabelledFiles, transform: Any, upright: bool):
+    def __init__(self, part: LabelledFiles, database: LabelledFiles, transform: Any, *, upright: bool):
         step = -(-len(part.paths) // MOST_QUERIES)
         assert part.labels is not None
         super().__init__(LabelledFiles(part.paths[::step], part.labels[::step]), transform, upright)

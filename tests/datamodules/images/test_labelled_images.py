@@ -11,7 +11,7 @@ import cli
 from callbacks.results.array_store import describe
 from datamodules import LabelledImages
 from datamodules.common.inspection.inspect_data import inspect_data
-from datamodules.images.labelled_images import MOST_QUERIES, LabelledFiles, Queries
+from datamodules.images.labelled_images import MOST_QUERIES, ClassQueries, LabelledFiles
 from tests.helpers.image_files import save_photo, truncate
 from tests.helpers.runs import ROOT
 from visionscapes.errors import UserError
@@ -169,7 +169,7 @@ def test_queries_name_the_pictures_of_their_class(photos):
 
 def test_many_queries_are_thinned_evenly(tmp_path):
     many = LabelledFiles([tmp_path / f"{number}.png" for number in range(2500)], [number % 3 for number in range(2500)])
-    queries = Queries(many, many, None, upright=True)
+    queries = ClassQueries(many, many, None, upright=True)
     assert len(queries) == 834 <= MOST_QUERIES
     assert queries.paths[1] == many.paths[3]
 
