@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from lightning_modules.method import Method
 from lightning_modules.supervision.exporting import dense_vit
+from networks.cells import Cells
 from networks.vit_features import create_vit
 from visionscapes.errors import UserError
 from visionscapes.exporting.parts import Exportable
@@ -83,6 +84,11 @@ class ViTSupervision(Method):
             UserError: it is smaller than a patch.
         """
         _check_size(self.kept_vit().vit, height, width)
+
+    def cells(self) -> Cells | None:
+        """Return where the patches lie in any picture; None for a ViT of one size, which pictures are resized to."""
+        vit = self.kept_vit().vit
+        return Cells(0.0, float(vit.patch_embed.patch_size[0])) if getattr(vit, "dynamic_img_size", False) else None
 
     def exportable(self) -> list[Exportable]:
         """Return the ViT to export: images to patch tokens, normalising inside."""

@@ -15,7 +15,10 @@ from callbacks import (
     VideoPropagation,
 )
 from callbacks.dense.evaluation import DenseEvaluation, Precise, dense_features_of
+from datamodules import SceneWorld
+from lightning_modules import LiFT
 from metrics.estimate import Estimate
+from networks.vit_features import ViTFeatures
 from tests.helpers.dense_case import Objects, Pooled, TinyModule, object_discovery_loaders, run_test
 from tests.helpers.quiet_trainer import quiet_trainer
 from visionscapes.errors import UserError
@@ -180,3 +183,26 @@ def test_features_are_computed_in_the_precision_of_the_trainer_and_handed_on_in_
     found = Precise(Watched(4, 2), trainer)(torch.rand(1, 3, 4, 4))
     assert seen == [torch.bfloat16]
     assert {layer: maps.dtype for layer, maps in found.items()} == {"": torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "stride"), [(28, 8), (64, 4)])
+def test_on_scenes_what_is_found_lies_better_where_cells_are(tmp_path, size, stride):
+    """With the features of the embedded world: 24 of 28 pixels, and all but two at every side of 64, are in cells."""
+    backbone = ViTFeatures(
+        "vit_tiny_patch16_224",
+        "weights/dense_contrastive.safetensors",
+        layer=2,
+        stride=stride,
+        mean=[0.485, 0.456, 0.406],
+        std=[0.229, 0.224, 0.225],
+        model_args={"patch_size": 8, "img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4},
+    )
+    figures = {}
+    for grid in ("official", "covered"):
+        protocols = [ObjectDiscovery(["base"], tau=0.4, grid=grid), VideoPropagation(["base"], grid=grid)]
+        data = SceneWorld(image_sizes=[size], tasks=["discovery", "video"], videos=12)
+        quiet_trainer(tmp_path / grid, protocols).test(LiFT(backbone), datamodule=data, verbose=False)
+        figures[grid] = {row.metric: row.value for protocol in protocols for row in protocol.results}
+    for metric in ("CorLoc", "J&F"):
+        assert figures["covered"][metric] > figures["official"][metric]

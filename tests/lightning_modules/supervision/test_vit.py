@@ -42,6 +42,19 @@ def test_the_backbone_that_is_kept_is_the_one_that_was_trained(method, tmp_path)
         torch.testing.assert_close(network(images)[1], wanted)
 
 
+def test_where_cells_lie_is_known_but_for_pictures_that_are_resized():
+    module = DINO(MODEL, TINY)
+    images = torch.zeros(1, 3, 37, 35)
+    images[..., 32:, :], images[..., 32:] = 1, 1  # of no whole patch, and in no cell
+    blank = torch.zeros(1, 3, 37, 35)
+    with torch.no_grad():
+        tokens = module.eval().predict_step({"image": images}, 0)
+        assert torch.equal(tokens, module.predict_step({"image": blank}, 0))
+    assert tokens.shape[-2:] == (4, 4)
+    assert [module.cells().edge(cell) for cell in (0, 4)] == [0, 32]
+    assert DINO("beit_base_patch16_224", {**TINY, "patch_size": 8}).cells() is None
+
+
 def test_fixed_positions_are_waves_of_row_and_column():
     vit = create_vit(MODEL, None, TINY | {"embed_dim": 8})
     fix_positions(vit)
