@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from networks.cells import Cells, Grid, cells_along, cells_of
 from networks.feature_maps import principal_colours, self_similarity
 from networks.frozen import remembering
 from visionscapes.checks import PositiveInt, check_options
+
+TITLE_WIDTH = 21  # letters that a panel is wide
 
 
 class ImageFeatures(NamedTuple):
@@ -199,23 +202,23 @@ def draw_cells(panel: Any, row: ImageFeatures, method: str, values: Tensor, **op
 
 def grid(rows: list[ImageFeatures]) -> tuple[Any, Any]:
     """Return a figure and its panels (row, 1 + method), the images drawn, methods and grid sizes written above."""
-    methods = list(rows[0].features)
-    heights = [row.image.shape[1] / row.image.shape[2] for row in rows]
-    side = 1.55  # inches, width of a panel
-    figure = new_figure(side * (1 + len(methods)), side * sum(heights) + 0.45)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    panels = figure.subplots(len(rows), 1 + len(methods), squeeze=False, gridspec_kw={"height_ratios": heights})
-    for panel in panels.flat:
-        panel.set_axis_off()
-    for line, row in zip(panels, rows, strict=True):
-        height, width = row.image.shape[1:]
-        line[0].imshow(row.image.clamp(0, 1).permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
     same = len({row.image.shape for row in rows}) == 1
     h, w = rows[0].image.shape[1:]
     titles = ["image" + (f"\n{h}×{w} px" if same else "")]
     for method, features in rows[0].features.items():
         h, w = features.shape[1:]
-        titles.append(method + (f"\n{h}×{w}" if same else ""))
+        titles.append("\n".join([*wrap(method, TITLE_WIDTH), *([f"{h}×{w}"] if same else [])]))
+    heights = [row.image.shape[1] / row.image.shape[2] for row in rows]
+    side = 1.55  # inches, width of a panel
+    lines = 1 + max(title.count("\n") for title in titles)
+    figure = new_figure(side * len(titles), side * sum(heights) + 0.15 + 0.15 * lines)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    panels = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for line, row in zip(panels, rows, strict=True):
+        height, width = row.image.shape[1:]
+        line[0].imshow(row.image.clamp(0, 1).permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
     for panel, title in zip(panels[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
     return figure, panels

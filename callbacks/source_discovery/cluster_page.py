@@ -13,10 +13,7 @@ from PIL import Image
 from callbacks.results.figures import PALETTE, new_figure
 from callbacks.results.html import render
 
-SIDE = 96  # pixels of a picture, where there is room
-SMALLEST = 32
-LARGEST_PAGE = 1_000_000  # bytes
-TAG = 75  # bytes of a picture's element around its data
+SIDE = 96  # pixels of a picture
 PURITY = "Purity and size of every cluster, the purest first"
 
 
@@ -91,7 +88,7 @@ def page(
     images_left_out: int,
     unclustered: Pictures,
 ) -> str:
-    """Return the page as HTML, with its pictures inside, at most about ``LARGEST_PAGE`` bytes; purity.png lies beside.
+    """Return the page as HTML, with its pictures inside; purity.png lies beside.
 
     Args:
         overview: of all clusters.
@@ -101,13 +98,7 @@ def page(
         unclustered: pictures of images that are in no cluster.
     """
     groups = [pictures for _, pictures in clusters] + [unclustered]
-    side = SIDE
-    while True:
-        strips = [[_embedded(picture, side) for picture in pictures] for pictures in groups]
-        size = sum(len(picture.jpeg) + TAG for strip in strips for picture in strip)
-        if size < 0.95 * LARGEST_PAGE or side <= SMALLEST:
-            break
-        side = max(SMALLEST, int(side * 0.85))
+    strips = [[_embedded(picture) for picture in pictures] for pictures in groups]
     shown = [(cluster, strip) for (cluster, _), strip in zip(clusters, strips, strict=False)]
     return render(
         Path(__file__).with_name("cluster_page.html"),
@@ -134,9 +125,9 @@ def _facts(overview: Overview) -> dict[str, str]:
     return facts
 
 
-def _embedded(picture: np.ndarray, side: int) -> EmbeddedPicture:
+def _embedded(picture: np.ndarray) -> EmbeddedPicture:
     image = Image.fromarray(picture)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85, optimize=True)
     return EmbeddedPicture(base64.b64encode(file.getvalue()).decode(), image.width, image.height)
@@ -150,7 +141,7 @@ def cluster_figure(clusters: Sequence[Cluster]) -> Any:
     """
     known_colour, found_colour, purity_colour = PALETTE[2], PALETTE[7], PALETTE[3]
     ordered = sorted(clusters, key=lambda cluster: (-(cluster.purity or 0), -cluster.size))
-    figure = new_figure(6.5, 3.6)
+    figure = new_figure(4.8, 3.3)  # whose letters can still be read at the width of a phone
     sizes = figure.subplots()
     places = np.arange(1, len(ordered) + 1)
     for known, colour, name in ((True, known_colour, "known source"), (False, found_colour, "discovered cluster")):

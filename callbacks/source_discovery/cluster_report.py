@@ -16,6 +16,7 @@ from metrics.source_discovery import UNCLUSTERED, majorities
 from visionscapes.checks import NonNegativeInt, PositiveInt, check_options
 from visionscapes.files import write_text
 
+FIGURE_DPI = 150
 HEADER = ("image", "round", "label", "name", "distance", "margin", "truth")
 
 
@@ -53,7 +54,7 @@ class ClusterReport(Callback):
         drawn = [(group, self._pictures(round, images, group.label)) for group in shown]
         overview = overview_of(round, images, groups)
         if groups:
-            save_figure(cluster_figure(groups), folder / "clusters" / "purity.png")
+            save_figure(cluster_figure(groups), folder / "clusters" / "purity.png", FIGURE_DPI)
         unclustered = self._pictures(round, images, UNCLUSTERED)
         text = page(overview, drawn, len(more), sum(group.size for group in more), unclustered)
         write_text(folder / "clusters" / "index.html", text)

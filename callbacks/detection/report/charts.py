@@ -40,28 +40,23 @@ def precision_chart(findings: Findings) -> Any:
     return figure
 
 
-def curve_chart(findings: Findings) -> Any:
-    """Return the figure of precision over recall: the mean over classes at several IoU, and every class at 0.5."""
-    figure = new_figure(11.4, 4.2)
-    means, classes = figure.subplots(1, 2)
+def mean_curve_chart(findings: Findings) -> Any:
+    """Return the figure of precision over recall: the mean over classes at several IoU."""
+    figure, panel = _new_curves()
     for threshold, colour in zip((50, 65, 75, 85), (BLUE, GREEN, ORANGE, RED), strict=True):
         mean = findings.curves.at(threshold)[0][:, findings.ranked].mean(1)
-        means.plot(RECALLS, mean, color=colour, label=f"IoU {threshold / 100:.2f}: AP {100 * mean.mean():.1f}")
-    means.set_title("mean over the classes", fontsize=9)
-    means.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    _draw_curves_of_classes(classes, findings)
-    for panel in (means, classes):
-        panel.set_xlim(0, 1)
-        panel.set_ylim(0, 1.02)
-        panel.set_xlabel("recall", fontsize=9)
-        panel.set_ylabel("precision", fontsize=9)
-        panel.tick_params(labelsize=8)
-        panel.grid(color=LINE, lw=0.6)
+        panel.plot(RECALLS, mean, color=colour, label=f"IoU {threshold / 100:.2f}: AP {100 * mean.mean():.1f}")
+    panel.set_title("mean over the classes", fontsize=9)
+    panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
-def _draw_curves_of_classes(panel: Any, findings: Findings) -> None:
-    """Draw a curve a class: all with their names if they are few, else the best and the worst, others grey."""
+def class_curve_chart(findings: Findings) -> Any:
+    """Return the figure of precision over recall of every class at an IoU of 0.5.
+
+    All classes have their names if they are few, else the best and the worst, and the others are grey.
+    """
+    figure, panel = _new_curves()
     precision = findings.curves.at(50)[0]
     order = sorted(findings.ranked, key=lambda label: -precision[:, label].mean())
     best, worst = ends(order, 2 * NAMED_CURVES)
@@ -75,7 +70,21 @@ def _draw_curves_of_classes(panel: Any, findings: Findings) -> None:
         panel.plot(RECALLS, precision[:, label], lw=1.4, color=colour, ls=style, label=name)
     others = f": {NAMED_CURVES} best, {NAMED_CURVES} worst, others grey" if worst else ""
     panel.set_title(f"classes, IoU 0.50{others}", fontsize=9)
-    panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title="AP50 (%)")
+    panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title="AP50 (%)")
+    return figure
+
+
+def _new_curves() -> tuple[Any, Any]:
+    """Return a figure for curves and its panel."""
+    figure = new_figure(6.4, 4.2)
+    panel = figure.subplots()
+    panel.set_xlim(0, 1)
+    panel.set_ylim(0, 1.02)
+    panel.set_xlabel("recall", fontsize=9)
+    panel.set_ylabel("precision", fontsize=9)
+    panel.tick_params(labelsize=8)
+    panel.grid(color=LINE, lw=0.6)
+    return figure, panel
 
 
 def confusion_chart(findings: Findings) -> Any:
@@ -145,7 +154,7 @@ def class_chart(findings: Findings) -> Any:
 
 def label_chart(statistics: LabelStatistics) -> Any:
     """Return the figure of how large objects are, of which shape, how many a picture shows, and where they are."""
-    figure = new_figure(9.6, 5.4)
+    figure = new_figure(7.6, 5.6)
     (sides, shapes), (pictures, places) = figure.subplots(2, 2)
     _bars(sides, SIDES, statistics.sides, "side of a square of the box's area (px)")
     for border in (SMALL, LARGE):
@@ -159,7 +168,7 @@ def label_chart(statistics: LabelStatistics) -> Any:
     pictures.set_ylabel("pictures", fontsize=9)
     pictures.xaxis.get_major_locator().set_params(integer=True)
     places.imshow(statistics.places, cmap="viridis", extent=(0, 1, 1, 0), aspect="auto")
-    places.set_xlabel("centre of the box, across and down the picture", fontsize=9)
+    places.set_xlabel("centre of the box in the picture", fontsize=9)
     for panel in (sides, shapes, pictures, places):
         panel.tick_params(labelsize=8)
     return figure

@@ -67,7 +67,11 @@ def page(findings: Findings) -> str:
         lowest=Table("", table.header, [table.rows[row] for row in last]) if last else None,
         whole=table if last else None,
         precision=chart("Average precision of every class", charts.precision_chart(findings)) if known else None,
-        curves=chart("Precision over recall", charts.curve_chart(findings)) if known else None,
+        curves=[
+            chart(f"Precision over recall, {what}", draw(findings))
+            for what, draw in (("mean", charts.mean_curve_chart), ("by class", charts.class_curve_chart))
+            if known
+        ],
         confusion=chart("Confusion matrix", charts.confusion_chart(findings)),
         cut=len(findings.classes) > charts.MOST_CELLS,
         pairs=pair_table(findings),

@@ -46,8 +46,8 @@ def page_of(report: DataReport, pictures: Mapping[str, bytes]) -> str:
             (name, images.get(f"examples_{file_name(name)}.png"), _entries(each))
             for name, each in report.loaders.items()
         ],
-        sizes=images.get("sizes.png"),
-        boxes=images.get("boxes.png"),
+        sizes=[images[name] for name in ("sizes.png", "aspects.png") if name in images],
+        boxes=[images[name] for name in ("box_sizes.png", "box_aspects.png") if name in images],
     )
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from callbacks.dense.feature_pictures import ImageFeatures, PrincipalComponentPicture, SelfSimilarityPicture
+from callbacks.results.figures import save_figure
 from networks.cells import Cells
 from tests.helpers.dense_case import TinyModule, object_discovery_loaders, run_test
 from tests.helpers.quiet_trainer import quiet_trainer
@@ -67,6 +70,15 @@ def test_covered_cells_are_drawn_where_they_lie(picture):
     for panel in figure.axes:
         for marker in panel.lines:
             assert (float(marker.get_xdata()[0]), float(marker.get_ydata()[0])) == (27, 19)  # centre of cell (4, 6)
+
+
+def test_long_names_of_methods_do_not_run_into_each_other(tmp_path):
+    names = ["vit_small_patch16_224 layer 11", "bilinear to the size of the other", "x" * 40]
+    row = ImageFeatures(torch.zeros(3, 32, 32), {name: torch.randn(4, 8, 8) for name in names}, dict.fromkeys(names))
+    figure = PrincipalComponentPicture().draw([row])
+    save_figure(figure, tmp_path / "a.png")
+    extents = [panel.title.get_window_extent() for panel in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
 
 
 def test_many_photographs_are_shown_as_large_as_few(tmp_path):

@@ -14,7 +14,13 @@ TRAINED = Labels(
     boxes=np.array([[0, 0, 9, 9]], np.float32),
     ignored=np.zeros(1, bool),
 )
-CHARTS = (charts.precision_chart, charts.curve_chart, charts.confusion_chart, charts.class_chart)
+CHARTS = (
+    charts.precision_chart,
+    charts.mean_curve_chart,
+    charts.class_curve_chart,
+    charts.confusion_chart,
+    charts.class_chart,
+)
 
 
 def names(count):

@@ -105,8 +105,9 @@ def test_annotations_of_coco_are_looked_over(capsys):
     assert found["parts"]["train"]["classes"]["counted"] == "boxes"
     assert dict(found["parts"]["train"]["classes"]["counts"])["car"] >= 1
     assert found["parts"]["train"]["boxes"]["count"] > 0
-    assert "boxes.png" in [path.name for path in (folder() / PICTURES).iterdir()]
-    assert "Sizes and aspect ratios of the boxes" in page()
+    assert "box_sizes.png" in [path.name for path in (folder() / PICTURES).iterdir()]
+    assert "Sizes of the boxes" in page()
+    assert "Aspect ratios of the boxes" in page()
 
 
 def test_a_missing_and_a_broken_picture_of_coco_are_errors(capsys):
