@@ -50,6 +50,8 @@ class Overview:
         purity: average purity of the clusters; None if unknown, or without clusters.
         sources: number of true sources of the images; None if unknown.
         missed: those that are the majority of no cluster; None if unknown.
+        unknown: how many of the sources that are not known are the majority of a discovered cluster, and how many there
+            are; None if unknown.
         arrivals: rounds from the second on in which images arrived, and how many.
     """
 
@@ -60,6 +62,7 @@ class Overview:
     purity: float | None
     sources: int | None
     missed: Sequence[str] | None
+    unknown: tuple[int, int] | None
     arrivals: Sequence[tuple[int, int]]
 
 
@@ -122,6 +125,8 @@ def _facts(overview: Overview) -> dict[str, str]:
         facts["purity of the clustered"] = f"{100 * overview.purity:.1f} %"
     if overview.sources is not None and overview.missed is not None:
         facts["sources discovered"] = f"{overview.sources - len(overview.missed)} of {overview.sources}"
+    if overview.unknown is not None:
+        facts["unknown sources, in clusters of their own"] = "{} of {}".format(*overview.unknown)
     return facts
 
 

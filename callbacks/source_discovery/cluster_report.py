@@ -108,10 +108,13 @@ def overview_of(round: RoundOutcome, images: Any, clusters: list[Cluster]) -> Ov
     """Return what the page says of the round as a whole."""
     truth, count = truth_of(images, len(round.labels)), len(round.labels)
     clustered, missed, purity, sources = sum(cluster.size for cluster in clusters), None, None, None
+    unknown = None
     if truth is not None:
         sources = len(np.unique(truth))
         found = {cluster.source for cluster in clusters}
         missed = [images.sources[source] for source in np.unique(truth) if images.sources[source] not in found]
+        others = {images.sources[source] for source in np.unique(truth) if source >= round.known}
+        unknown = len(others & {cluster.source for cluster in clusters if not cluster.known}), len(others)
         purity = sum(c.size * c.purity for c in clusters if c.purity is not None) / clustered if clustered else None
     present = [images.arrived(n) for n in range(1, round.number + 1)]
     arrivals = [(n + 1, late - early) for n, (early, late) in enumerate(pairwise(present), 1)]
@@ -124,5 +127,6 @@ def overview_of(round: RoundOutcome, images: Any, clusters: list[Cluster]) -> Ov
         purity=purity,
         sources=sources,
         missed=missed,
+        unknown=unknown,
         arrivals=arrivals,
     )

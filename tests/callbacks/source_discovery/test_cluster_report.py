@@ -122,6 +122,7 @@ def test_what_the_page_says_of_the_round(tmp_path):
     reported(tmp_path, round_of(("refine", labels)))
     text = Checked(page_of(tmp_path)).text
     assert re.search(r"images40clustered80.0 %clusters3purity of the clustered75.0 %sources discovered3 of 4", text)
+    assert "sources discovered3 of 4unknown sources, in clusters of their own1 of 2" in text
     assert "The majority of no cluster: b <new>." in text
     assert "arrived" not in text
 

@@ -146,9 +146,10 @@ def test_table(tmp_path, capsys):
     for number in (1, 2):
         end_round(callback, trainer, usual(number=number))
     lines = table(callback).splitlines()
-    assert lines[2].split() == ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "clusters"]
+    header = ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "unknown", "clusters"]
+    assert lines[2].split() == header
     assert [line.split()[0] for line in lines[4:6]] == ["1", "2"]
-    assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "100.0", "80.0", "4/4", "4"]
+    assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "100.0", "80.0", "4/4", "2/2", "4"]
     callback.on_train_end(trainer, None)
     assert "clusters" in capsys.readouterr().out
     callback.on_train_end(trainer_of(tmp_path, rank=1), None)
@@ -180,7 +181,17 @@ def test_nothing_is_clustered(tmp_path):
     found = values(callback, "last")
     assert math.isnan(found["purity"])
     assert (found["sources"], found["out"], found["net"]) == (0, 1, 0.5)
-    assert table(callback).splitlines()[4].split() == ["1", "40", "–", "–", "–", "0.0", "0.0", "0/4", "0"]
+    assert table(callback).splitlines()[4].split() == ["1", "40", "–", "–", "–", "0.0", "0.0", "0/4", "0/2", "0"]
+
+
+def test_an_unknown_source_inside_a_known_class_is_not_found(tmp_path):
+    """Of source 2 most lies in the class of source 1, of source 3 in a cluster of its own."""
+    images = Images(count=8)
+    images.truth = np.array([0, 0, 1, 2, 2, 3, 3, 2])
+    callback = DiscoveryEvaluation()
+    end_round(callback, trainer_of(tmp_path, images), round_of(("refine", np.array([0, 0, 1, 1, 1, 2, 2, 2]))))
+    found = values(callback, "last")
+    assert (found["sources"], found["unknown sources"]) == (3, 1)
 
 
 def test_other_data(tmp_path):
