@@ -29,10 +29,6 @@ MODULES = sorted(
 # Source file: the test file that covers it, and why it has none of its own.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "command_line/lightning_cli.py": ("tests/test_cli.py", "what it does is seen by running cli.py"),
-    "lightning_modules/gan_discovery/stages.py": (
-        "tests/lightning_modules/gan_discovery/test_rounds.py",
-        "values alone; rounds say what each does",
-    ),
     "lightning_modules/grit/baselines/pix2pixhd.py": (
         "tests/lightning_modules/grit/test_module.py",
         "the three modules of chapter 5 are asked the same",

@@ -85,6 +85,9 @@ ELSEWHERE = {
     "configs/paper/detector_lvis.yaml": "tests/configs/test_detection.py::test_lvis",
     "configs/paper/gan_discovery.yaml": f"{DISCOVERY}::test_the_data_are_those_of_table_4_1",
     "configs/paper/gan_discovery_online.yaml": (f"{DISCOVERY}::test_online_sources_come_in_the_order_of_section_4_5_2"),
+    "configs/gan_discovery_folders.yaml": (
+        f"{DISCOVERY}::test_folders_of_ones_own_are_trained_on_tested_and_predicted"
+    ),
     "configs/diff2lip.yaml": "tests/configs/test_diff2lip.py::test_training_ends_with_figures_of_both_settings",
     **{
         config: f"{DUBBED}::test_the_thesis_on_replicas[{config}]"

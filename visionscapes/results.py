@@ -38,7 +38,7 @@ class Attribution:
 
     Attributes:
         source: name of a known source, "cluster 7" of a discovered one, or "unknown".
-        distance: of the image to the source that accepts it most readily.
+        distance: of the image to that source; where it is unknown, to the one that is nearest to accepting it.
         margin: the threshold of that source less the distance; above 0 inside.
         probability: in [0, 1], that the classifier gives to the known source that it prefers.
     """

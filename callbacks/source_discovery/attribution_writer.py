@@ -18,8 +18,8 @@ KEYS = ("name", "distance", "margin", "probability")
 class AttributionWriter(PredictionWriter):
     """Writes attributions.csv into the run folder: what ``predict_step`` returns for the batches of task "predict".
 
-    That is a dict with "name" (B names of sources, clusters, or "unknown"), "distance" (B,) to the detector that
-    accepts most readily, "margin" (B,) its threshold less the distance, positive inside, and "probability" (B,) that
+    That is a dict with "name" (B names of sources, clusters, or "unknown"), "distance" (B,) to what it is
+    named after, "margin" (B,) the threshold of its detector less that, positive inside, and "probability" (B,) that
     the classifier gives; with "fake_probability" (B,) too, the file is one that ``RealFakeVote`` reads. Images are
     named by their paths below the datamodule's root and sorted; under DDP the first rank writes those of all.
 

@@ -350,7 +350,7 @@ def show(results: list[Result], console: Any = None) -> None:
     judged = any("purity" in row for row in rounds.values())
     matched = any("ACC" in row for row in rounds.values())  # not of a run that an older version has begun
     scores = ("purity", "NMI", "ARI", *["ACC"] * matched) if judged else ()
-    header = ["round", "images", *scores, "clustered", *(["sources", "unknown"] if judged else []), "clusters"]
+    header = ["round", "images", *scores, "clustered", *(["sources", "new"] if judged else []), "clusters"]
     rows = []
     for method, row in rounds.items():
         texts = [_percent(row[metric].value) if metric in row else MISSING for metric in (*scores, "clustered")]
@@ -359,7 +359,7 @@ def show(results: list[Result], console: Any = None) -> None:
         images = str(row["clustered"].count)
         rows.append([method.removeprefix("round "), images, *texts, f"{row['clusters'].value:.0f}"])
     note = f"{', '.join(scores)} (%): of all images, those not clustered in the nearest cluster; " if judged else ""
-    note += "unknown: unknown sources that are most of a discovered cluster; " if judged else ""
+    note += "new: unknown sources that are most of a discovered cluster; " if judged else ""
     table = Table.of_texts(DiscoveryEvaluation.presentation.title, header, rows)
     print_tables([table], f"{note}clustered: % of the images", console)
 

@@ -11,13 +11,21 @@ from typing import Literal
 from PIL import Image
 
 from datamodules.common.errors import DatasetNotFoundError
-from datamodules.common.image_files import COPY_SOME, find_images, unreadable_images
+from datamodules.common.image_files import (
+    COPY_SOME,
+    UnreadableImageError,
+    find_images,
+    read_image,
+    unreadable_images,
+)
+from datamodules.common.inputs import printable
 from visionscapes.errors import UserError
 from visionscapes.processes import is_first
 
 log = logging.getLogger(__name__)
 LEAST_IMAGES = 2  # of a class: the threshold of its detector comes from the distances between its images
 FEW_IMAGES = 20  # below, that threshold rests on few distances
+SHOWN = 10  # files that cannot be read
 PEEKED = 20  # files of a class whose format is looked at
 LABELLED_TREE = """
 <labelled>/real_celeba/000001.png       one folder for each known source, of real pictures or of a generator;
@@ -207,9 +215,29 @@ def readable(found: SourceFiles, folder: Path) -> SourceFiles:
     """Return the files that can be read, and report the others; call it on all processes."""
     bad = unreadable_images(found.paths)
     if bad:
-        shown = ", ".join(str(path) for path in bad[:10]) + (", ..." if len(bad) > 10 else "")
+        shown = ", ".join(str(path) for path in bad[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
         _warn("Left out %d of %d images for %s that cannot be read: %s", len(bad), len(found.paths), folder, shown)
     return found.without(set(bad))
+
+
+def check_readable(paths: Sequence[Path]) -> None:
+    """Decode every file once, so that none ends a run after hours of training; call it on all processes.
+
+    Raises:
+        UnreadableImageError: files that cannot be read, with what is wrong with the first.
+    """
+    bad = unreadable_images(paths)
+    if not bad:
+        return
+    try:
+        read_image(bad[0])
+    except UnreadableImageError as error:
+        if len(bad) == 1:
+            raise
+        others = ", ".join(map(printable, bad[1:SHOWN])) + (", ..." if len(bad) > SHOWN else "")
+        raise UnreadableImageError(
+            f"{len(bad)} of {len(paths)} images cannot be read; {error} The others: {others}"
+        ) from error
 
 
 def check_leaks(labelled: SourceFiles, discovery: SourceFiles) -> None:

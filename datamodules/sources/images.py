@@ -16,7 +16,7 @@ from datamodules.common.inputs import Inputs, find_inputs
 from datamodules.common.inspection.contents import PartContents, picture_files
 from datamodules.common.loading import eval_loader, train_loader
 from datamodules.common.prediction import PredictsFiles, UsableBatches
-from datamodules.sources.folders import check_leaks, find_discovery_images, find_labelled, option
+from datamodules.sources.folders import check_leaks, check_readable, find_discovery_images, find_labelled, option
 from datamodules.sources.given import GivenSources
 from datamodules.sources.pictures import (
     Augment,
@@ -92,20 +92,22 @@ class SourceImages(PredictsFiles):
             too: they come with the arrival only.
         include_known: train on discovery pictures that were attributed to known sources too, as Eq. 4.1 has it; the
             official code leaves them out unless asked.
-        augment: "none", or "jpeg_blur" to blur, compress and mirror (section 4.5.3), which made the thesis' result
-            worse.
+        augment: "none"; "flips" to mirror pictures either way, worth it where there are few; "jpeg_blur" to blur,
+            compress and mirror (section 4.5.3), which made the thesis' result worse.
         truth: whether the sub-folders of ``discovery`` name the sources; "auto" if no image lies outside of one.
         real: names of the real sources; if None, those named "real" or "real_...", as the authors name them.
         root: images for ``predict``: a folder, a file, a pattern such as "photos/**/*.jpg", or a list of these.
         classes: which folders of ``labelled`` to take; all if None.
         discovery_classes: which folders of ``discovery`` to take; all if None.
-        skip_unreadable: decode every file once at the start, leave out those that cannot be read and say which. To
-            predict, nothing is decoded beforehand. If false, the first one ends the run.
+        skip_unreadable: leave out files that cannot be read and say which. If false, they end the run: before it
+            trains, for which every file is decoded once at the start in either case. To predict, nothing is decoded
+            beforehand.
         seed: of the order of training and of its augmentation.
 
     Raises:
         UserError: an option out of its range; in ``setup``, fewer than two known sources, a known source with a single
-            image, a class or real source that does not exist, or nothing to discover in round 1.
+            image, a class or real source that does not exist, nothing to discover in round 1, or files that cannot be
+            read, before training.
         DatasetNotFoundError: in ``setup``, if a folder is missing or holds no image.
     """
 
@@ -159,6 +161,8 @@ class SourceImages(PredictsFiles):
         if self._collected is not None:
             return
         found = self.collect()
+        if stage == "fit" and not self.skip_unreadable:
+            check_readable([*_paths_of(found.labelled), *_paths_of(found.discovery)])
         self.classes, self.discovery_names = found.classes, found.names
         others = set() if found.truth is None else set(found.truth) - set(found.classes)
         self.sources: tuple[str, ...] = (*found.classes, *sorted(others))
@@ -307,6 +311,11 @@ class SourceImages(PredictsFiles):
         found = find_inputs(self.root, name="The set of images to be attributed", remedies=remedies)
         self.predict_root = found.root
         return PicturesToPredict(PictureFiles(found.paths, self.image_size))
+
+
+def _paths_of(pictures: Pictures) -> list[Path]:
+    """Return the files of pictures; rendered ones have none."""
+    return pictures.paths if isinstance(pictures, PictureFiles) else []
 
 
 def _paths(folders: str | Sequence[str]) -> list[Path]:

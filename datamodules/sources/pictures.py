@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from datamodules.common.image_files import read_image
 
-Augment = Literal["none", "jpeg_blur"]
+Augment = Literal["none", "flips", "jpeg_blur"]
 
 
 class Pictures(Protocol):
@@ -89,8 +89,9 @@ class TrainingSources(Dataset):
         labels: (L,) their sources.
         discovery: all pictures of the discovery set.
         clusters: (n,) labels of its first n pictures; those below 0 are left out.
-        augment: "jpeg_blur" blurs a tenth of the pictures (sigma up to 3), then compresses a tenth as JPEG (quality 30
-            to 100), and mirrors every second one (thesis section 4.5.3, after Wang et al., 2020).
+        augment: "flips" mirrors every second picture and turns every second one upside down, which leaves the traces of
+            a source in place; "jpeg_blur" blurs a tenth of the pictures (sigma up to 3), then compresses a tenth as
+            JPEG (quality 30 to 100), and mirrors every second one (thesis section 4.5.3, after Wang et al., 2020).
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class TrainingSources(Dataset):
         else:
             number = int(self.clustered[place])
             picture, label = self.discovery[number], self.clusters[place]
-        if self.augment == "jpeg_blur":
+        if self.augment == "flips":
+            picture = flipped(picture)
+        elif self.augment == "jpeg_blur":
             picture = jpeg_blur(picture)
         return {"image": as_tensor(picture), "label": int(label), "discovered": place >= 0, "index": number}
 
@@ -136,6 +139,13 @@ class PicturesToPredict(Dataset):
 def as_tensor(picture: NDArray[np.uint8]) -> Tensor:
     """Return a picture (S, S, 3) uint8 as (3, S, S) float32 in [0, 1]."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float() / 255
+
+
+def flipped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture (S, S, 3), mirrored, turned upside down, both or neither, by torch's random numbers."""
+    mirror, turn = torch.rand(2).tolist()
+    picture = picture[:, ::-1] if mirror < 0.5 else picture
+    return picture[::-1] if turn < 0.5 else picture
 
 
 def jpeg_blur(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -65,30 +65,39 @@ class Attributor:
     def __call__(self, features: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """Attribute images.
 
-        What no detector accepts is "unknown". Of the rest, what the classifier gives to a known source is of that
-        source; anything else is of the cluster, or source, whose detector accepts it most readily. The classifier
-        knows the clusters of the round before only, so that its say ends there.
+        What no detector accepts is "unknown". The rest is of a class that accepts it: of the cluster, if that is where
+        the distance is the smallest share of the threshold, for thresholds of clusters are short; else of that known
+        source, among those that accept, which the classifier prefers. The classifier has no output for the clusters of
+        the last round, and gives what is of them to a known source; so it has no say between the two.
 
         Args:
             features: (B, d).
             logits: (B, C).
 
         Returns:
-            "name", a list; "distance" (B,) to the class that accepts most readily and "margin" (B,), its threshold
-            less that distance, both float64 in differing hashes or cosine distances; "probability" (B,) that the
-            classifier gives to the known source it prefers; "known" (B,) int64, that source; "known_margin" (B,), see
-            `known_margins`.
+            "name", a list; "distance" (B,) to that class and "margin" (B,), its threshold less that distance, both
+            float64 in differing hashes or cosine distances, of the class that is nearest to accepting where none does;
+            "probability" (B,) that the classifier gives to the known source it prefers; "known" (B,) int64, that
+            source; "known_margin" (B,), see `known_margins`.
         """
-        nearest, distances, margins = self.nearest(features)
-        known = len(self.names)
-        choice = logits.argmax(1)
-        label = np.where(choice < known, choice, nearest)
-        names = [self.name(one) if margin > 0 else "unknown" for one, margin in zip(label, margins, strict=True)]
+        known, classes = len(self.names), self.detectors.classes
+        distances = self.detectors.distances(self.transform(features))
+        margins = self.detectors.thresholds - distances
+        accepted, of_known = margins > 0, classes < known
+        readiness = np.divide(margins, self.detectors.thresholds, out=np.full_like(margins, -np.inf), where=accepted)
+        chosen = np.where(accepted.any(1), readiness.argmax(1), margins.argmax(1))
+        preference = np.where(accepted[:, of_known], logits[:, classes[of_known]], -np.inf)
+        by_classifier = np.flatnonzero(of_known)[preference.argmax(1)]
+        chosen = np.where(accepted.any(1) & of_known[chosen], by_classifier, chosen)
+        rows = np.arange(len(chosen))
+        distance, margin = distances[rows, chosen], margins[rows, chosen]
+        labels = zip(classes[chosen].tolist(), margin, strict=True)
+        names = [self.name(label) if inside > 0 else "unknown" for label, inside in labels]
         shares, preferred = torch.from_numpy(logits).double().softmax(1)[:, :known].max(1)
         return {
             "name": names,
-            "distance": torch.from_numpy(distances),
-            "margin": torch.from_numpy(margins),
+            "distance": torch.from_numpy(distance),
+            "margin": torch.from_numpy(margin),
             "probability": shares,
             "known": preferred,
             "known_margin": torch.from_numpy(self.known_margins(features)),

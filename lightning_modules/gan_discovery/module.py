@@ -1,6 +1,8 @@
 """Open-world discovery and attribution of generated images (thesis chapter 4)."""
 
+import logging
 import os
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from lightning_modules.gan_discovery.advice import of_steps
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.exporting import attribution
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
@@ -27,6 +30,8 @@ from visionscapes.progress import track
 from visionscapes.results import Attribution
 from visionscapes.seeding import derived_seed
 
+log = logging.getLogger(__name__)
+
 
 class GANDiscovery(GroupedOptions):
     """Attributes images to known sources and groups the others by source, in rounds of training and discovery.
@@ -42,8 +47,11 @@ class GANDiscovery(GroupedOptions):
         network: what the network is made of.
         stages: how the stages of a round work.
         rounds: of training and discovery (4.3.3).
-        epochs: of the first round (4.3.1).
-        epochs_later: of every other round (4.3.1).
+        epochs: of the first round (4.3.1); None: as many as ``steps`` take.
+        epochs_later: of every other round (4.3.1); None: as many as ``steps_later`` take.
+        steps: of the first round where ``epochs`` is not given, rounded up to whole epochs: of few images an epoch
+            teaches little.
+        steps_later: of every other round where ``epochs_later`` is not given, likewise.
         lr: learning rate of Adam, constant (4.3.1).
         balance: "sets", the mean over either set (Eq. 4.1), or "classes", as the official code weighs.
         freeze_from: round from which the backbone is kept but for its last stage (4.5.8.1); None: never.
@@ -66,8 +74,10 @@ class GANDiscovery(GroupedOptions):
         network: AttributionNetworkOptions = AttributionNetworkOptions(),
         stages: Stages = Stages(),
         rounds: PositiveInt = 4,
-        epochs: PositiveInt = 50,
-        epochs_later: PositiveInt = 100,
+        epochs: PositiveInt | None = None,
+        epochs_later: PositiveInt | None = None,
+        steps: PositiveInt = 500,
+        steps_later: PositiveInt = 250,
         lr: PositiveFloat = 1e-4,
         balance: Literal["sets", "classes"] = "sets",
         freeze_from: PositiveInt | None = None,
@@ -82,6 +92,8 @@ class GANDiscovery(GroupedOptions):
         self.keep_plain_hyperparameters()
         self.stages, self.network = stages, AttributionNetwork(network, classes=1)
         self.rounds, self.epochs, self.epochs_later, self.lr = rounds, epochs, epochs_later, lr
+        self.steps, self.steps_later = steps, steps_later
+        self._batches: dict[int, int] = {}  # steps an epoch of the rounds that have begun
         self.balance, self.freeze_from, self.exact_norms = balance, freeze_from, exact_norms
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.register_buffer("_class_counts", torch.zeros(1, dtype=torch.int64), persistent=False)
@@ -98,35 +110,50 @@ class GANDiscovery(GroupedOptions):
         """Tell the data what is clustered so far, and the trainer how long all rounds take.
 
         Raises:
-            UserError: the discovery images are not those of the checkpoint, or fewer than clusters are asked for.
+            UserError: the discovery images are not those that a round of the checkpoint has ended with, or fewer than
+                clusters are asked for.
         """
         data = self.sources()
         self._check_clusters(len(data.discovery_names))
         names = digest(*data.discovery_names)
         if self._names is not None and self._names != names:
-            raise UserError(
-                "the discovery images are not those that the checkpoint was made with: give the same folders, or "
-                "begin again without --resume and --ckpt_path"
+            if self.finished:
+                raise UserError(
+                    "the discovery images are not those that the checkpoint was made with: give the same folders, or "
+                    "begin again without --resume and --ckpt_path"
+                )
+            self.print(
+                "note: the discovery images have changed since the checkpoint; no round has ended, so that it goes on"
             )
         if self._names is None:
             self.network.new_classifier(len(data.classes), derived_seed(self.seed, 0))
         self._names = names
-        self.relabel()
-        self._plan_epochs()
+        self._limit = self.trainer.max_epochs
+        self.relabel(self.finished + 1)
+        if self.epochs is not None and not self.finished:
+            self._warn(of_steps(self.epochs * self._batches[1], self.epochs))
+        self._plan_epochs(told=True)
         if self.freeze_from is not None and self.round >= self.freeze_from:
             self.network.freeze_all_but_last_stage()
 
-    def _plan_epochs(self) -> None:
+    def _plan_epochs(self, told: bool = False) -> None:
         """Have the trainer go on for all rounds, or as long as it was told to if that is shorter."""
-        needed, given = self.last_epoch(self.rounds) + 1, self.trainer.max_epochs
+        needed, given = self.last_epoch(self.rounds) + 1, self._limit
         if given is None or not 0 <= given < needed:
             self.trainer.fit_loop.max_epochs = needed
             return
-        ends = [number for number in range(1, self.rounds + 1) if self.last_epoch(number) < given]
-        self.print(
-            f"note: --trainer.max_epochs={given} ends after {len(ends)} of {self.rounds} rounds, which take {needed} "
-            "epochs: --model.rounds, --model.epochs and --model.epochs_later make all of them shorter"
-        )
+        self.trainer.fit_loop.max_epochs = given
+        if told:
+            ends = [number for number in range(1, self.rounds + 1) if self.last_epoch(number) < given]
+            self.print(
+                f"note: --trainer.max_epochs={given} ends after {len(ends)} of {self.rounds} rounds, which take "
+                f"{needed} epochs: --model.rounds, --model.steps or --model.epochs, and --model.steps_later or "
+                "--model.epochs_later, make all of them shorter"
+            )
+
+    def _warn(self, message: str | None) -> None:
+        if message is not None and self.trainer.is_global_zero:
+            log.warning(message)
 
     def check_data(self, data: Any) -> None:
         """Check that there will be more discovery images than clusters, where the data know before they are set up.
@@ -144,27 +171,46 @@ class GANDiscovery(GroupedOptions):
         """Refuse to ask k-means for more clusters than there are images, with which it never finds any."""
         for number in range(1, self.rounds + 1):
             k = self.stages.clusters_of(number)
-            if k >= images:
+            if k is not None and k >= images:
                 raise UserError(
                     f"--model.stages.k is {k}, and there are {images} discovery images to cluster: it has to be far "
                     "below that"
                 )
 
-    def relabel(self) -> None:
-        """Have the data dealt with the labels found so far, and count them for the loss."""
+    def relabel(self, number: int) -> None:
+        """Have the data dealt with the labels found so far, and count them for the loss and the length of a round.
+
+        Args:
+            number: of the round that they are for.
+        """
         data = self.sources()
         data.relabel(self.labels)
         self._counts = data.counts()
         self._class_counts = torch.from_numpy(data.class_counts(self.network.classes)).to(self.device)
+        batches, limit = len(data.train_dataloader()), self.trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        # A round that has begun keeps its length, whatever batches it goes on with.
+        self._batches.setdefault(number, max(1, ceil(batches / self.trainer.accumulate_grad_batches)))
 
     @property
     def round(self) -> int:
         """Number of the round that is running, from 1."""
-        return 1 + max(0, self.current_epoch - self.epochs + self.epochs_later) // self.epochs_later
+        number = 1
+        while self.last_epoch(number) < self.current_epoch:
+            number += 1
+        return number
+
+    def epochs_of(self, number: int) -> int:
+        """Return the epochs of a round: as given, or as many as its steps take, of a round to come by the last one."""
+        given, steps = (self.epochs, self.steps) if number == 1 else (self.epochs_later, self.steps_later)
+        if given is not None:
+            return given
+        known = max((begun for begun in self._batches if begun <= number), default=None)
+        return steps if known is None else ceil(steps / self._batches[known])
 
     def last_epoch(self, number: int) -> int:
         """Return the last epoch of a round, counted from 0."""
-        return self.epochs + (number - 1) * self.epochs_later - 1
+        return sum(map(self.epochs_of, range(1, number + 1))) - 1
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -216,7 +262,8 @@ class GANDiscovery(GroupedOptions):
             kept = self.stage_results(number)
             seed = derived_seed(self.seed, number)
             names = list(data.classes)
-            result = run_round(number, labelled, discovery, before, names, self.stages, seed, kept, self.print)
+            told = self.print, self._warn
+            result = run_round(number, labelled, discovery, before, names, self.stages, seed, kept, *told)
         ended: Round
         ended, self.attributor = from_first(result)
         self.labels, self.finished = ended.labels, number
@@ -242,7 +289,8 @@ class GANDiscovery(GroupedOptions):
             optimizer.state.clear()
         if number == self.freeze_from:
             self.network.freeze_all_but_last_stage()
-        self.relabel()
+        self.relabel(number)
+        self._plan_epochs()
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def estimate_norms(self) -> None:
@@ -333,6 +381,7 @@ class GANDiscovery(GroupedOptions):
             "finished": self.finished,
             "labels": torch.from_numpy(self.labels),
             "classes": self.network.classes,
+            "batches": dict(self._batches),
             "attributor": None if self.attributor is None else self.attributor.state(),
         }
 
@@ -342,6 +391,7 @@ class GANDiscovery(GroupedOptions):
         state = checkpoint["discovery"]
         self._names, self.finished, self.labels = state["names"], state["finished"], state["labels"].numpy()
         self.network.classes = state["classes"]
+        self._batches = dict(state.get("batches", {}))  # of earlier versions, whose rounds count epochs, there are none
         self.attributor = None if state["attributor"] is None else Attributor.of(state["attributor"])
 
     def sources(self) -> Any:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from lightning_modules.gan_discovery.advice import of_clusters, of_sizes
 from lightning_modules.gan_discovery.attributing import attribute
 from lightning_modules.gan_discovery.attributor import Attributor, FeatureTransform
 from lightning_modules.gan_discovery.detectors import Detectors, fit_detectors
@@ -15,10 +16,11 @@ from lightning_modules.gan_discovery.merging import merge
 from lightning_modules.gan_discovery.overclustering import over_cluster
 from lightning_modules.gan_discovery.refining import refine
 from lightning_modules.gan_discovery.stage_results import StageResults, digest
-from lightning_modules.gan_discovery.stages import Stages
+from lightning_modules.gan_discovery.stages import Sizes, Stages
 from lightning_modules.gan_discovery.wta import WTAHash
 from visionscapes.seeding import derived_seed
 
+DISSOLVED = 0.5  # share of the clustered images, from which on fewer clusters are tried
 Plan = list[tuple[str, Callable[[np.ndarray], np.ndarray]]]
 
 
@@ -83,7 +85,7 @@ class Stager:
         labels: (n,) of the round before; clusters with larger ones are new in this round.
         known: number of known sources.
         stages: how they work.
-        k: clusters of k-means.
+        number: of the round, from 1.
         seed: of hash, k-means and negatives.
     """
 
@@ -94,14 +96,16 @@ class Stager:
         labels: np.ndarray,
         known: int,
         stages: Stages,
-        k: int,
+        number: int,
         seed: int,
     ):
         assert labelled.label is not None
         self.labelled, self.discovery, self.known = labelled, discovery, known
-        self.stages, self.k, self.seed = stages, k, seed
+        self.stages, self.number, self.seed = stages, number, seed
+        self.sizes = self.measure(labels)
         self.transform = FeatureTransform.fit(labelled.features, stages, derived_seed(seed, 0))
         self.first_new = next_label(labels, known)
+        self._refined: tuple[tuple[np.ndarray, int], np.ndarray] | None = None
 
     def plan(self) -> Plan:
         """Return the stages in their order, by name."""
@@ -134,10 +138,38 @@ class Stager:
         accepted = self.detectors(labels).accepted(self.transform(self.discovery.features))
         return attribute(labels, accepted, self.discovery.logits, self.known, self.stages.rule)
 
+    def measure(self, labels: np.ndarray) -> Sizes:
+        """Let k and tau follow from what attribution has left."""
+        left = len(labels) if self.stages.method == "reclustering" else int((labels == -1).sum())
+        self.sizes = self.stages.sizes_of(self.number, left)
+        return self.sizes
+
+    def settle(self, labels: np.ndarray) -> Sizes:
+        """Let tau follow from the clusters that there are, whether they were just made or read from a file."""
+        made = len(np.unique(labels[labels >= self.first_new]))
+        self.sizes = self.stages.sizes_of(self.number, self.sizes.left, made or None)
+        return self.sizes
+
     def clustering(self, labels: np.ndarray) -> np.ndarray:
-        """Over-cluster the rest (4.2.4)."""
-        features = self.transform.scaled(self.discovery.features)
-        return over_cluster(features, labels, self.k, self.known, seed=derived_seed(self.seed, 2) % 2**32)
+        """Over-cluster the rest (4.2.4).
+
+        Where k follows from the data it is halved as long as refining would dissolve more than `DISSOLVED` of what is
+        clustered: clusters of one source are each other's negatives, and sources that are clearly apart make each of
+        their clusters look like the rest. If all are dissolved too far, the number is taken that keeps most.
+        """
+        features, left = self.transform.scaled(self.discovery.features), labels == -1
+        best, kept, k = labels, -1.0, self.sizes.k
+        while kept < 1 - DISSOLVED and k >= 2:
+            found = over_cluster(features, labels, k, self.known, seed=derived_seed(self.seed, 2) % 2**32)
+            if self.stages.clusters_of(self.number) is not None or self.stages.method == "reclustering":
+                return found
+            self.settle(found)
+            refined = self.refine(self.merge(found) if self.stages.merging else found)
+            share = (refined[left] >= self.known).mean() if left.any() else 1.0
+            if share > kept:
+                best, kept = found, float(share)
+            k //= 2
+        return best
 
     def merge(self, labels: np.ndarray) -> np.ndarray:
         """Merge the clusters of this round with each other, then all clusters (4.2.5.1, 4.5.1)."""
@@ -159,16 +191,25 @@ class Stager:
 
     def refine(self, labels: np.ndarray) -> np.ndarray:
         """Drop members, and clusters, that an SVM does not recognise (4.2.5.2)."""
-        return refine(
+        asked = labels, self.sizes.tau
+        if (
+            self._refined is not None
+            and self._refined[0][1] == asked[1]
+            and np.array_equal(self._refined[0][0], labels)
+        ):
+            return self._refined[1]  # as the search for k has found
+        result = refine(
             self.discovery.features,
             labels,
             self.known,
             epsilon=self.stages.epsilon,
-            tau=self.stages.tau,
+            tau=self.sizes.tau,
             max_negatives=self.stages.max_negatives,
             jobs=self.stages.jobs,
             seed=derived_seed(self.seed, 3),
         ).labels
+        self._refined = asked, result
+        return result
 
 
 def run_round(
@@ -181,6 +222,7 @@ def run_round(
     seed: int,
     results: StageResults,
     say: Callable[[str], None],
+    warn: Callable[[str | None], None],
 ) -> tuple[Round, Attributor]:
     """Run the stages of a round.
 
@@ -194,22 +236,30 @@ def run_round(
         seed: of hash, k-means and negatives.
         results: gives the results of stages, kept by an interrupted run or computed.
         say: is told of progress.
+        warn: is told what the round suffers from; None if nothing.
     """
     known = len(names)
-    stager = Stager(labelled, discovery, labels, known=known, stages=stages, k=stages.clusters_of(number), seed=seed)
+    stager = Stager(labelled, discovery, labels, known=known, stages=stages, number=number, seed=seed)
     inputs = digest(
         str((asdict(stages), seed)), labelled.features, labelled.label, discovery.features, discovery.logits
     )
     done = []
     for name, stage in stager.plan():
         start, before = time.perf_counter(), labels
+        if name == "clustering":
+            stager.measure(labels)
         inputs = digest(inputs, name, before)
         kept = results(name, inputs, lambda stage=stage, before=before: {"labels": stage(before)})  # type: ignore[misc]
         labels = kept["labels"]
+        if name == "clustering":
+            sizes = stager.settle(labels)
+            say(f"round {number}: k {sizes.k} and tau {sizes.tau} of {sizes.left} images left")
+            warn(of_sizes(number, sizes, stages))
         done.append(Stage(name, labels))
         clusters, clustered = len(np.unique(labels[labels >= known])), (labels >= 0).mean()
         took = time.perf_counter() - start
         say(f"round {number}, {name}: {clusters} clusters, {clustered:.1%} of the images in a source ({took:.1f} s)")
+    warn(of_clusters(number, stager.sizes, done[-1].labels, known))
     attributor = Attributor(stager.transform, stager.detectors(labels), names)
     _, distances, margins = attributor.nearest(discovery.features)
     assert labelled.label is not None

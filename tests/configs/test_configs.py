@@ -30,6 +30,7 @@ VITDET = [
     f"configs/{folder}{name}.yaml" for folder in ("", "paper/") for name in ("vitdet", "lift_vitdet", "vitdet_lift")
 ]
 DISCOVERY = ["configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"]
+DISCOVERY += ["configs/gan_discovery_folders.yaml"]
 TRANSLATION = [f"configs/paper/{name}_{data}.yaml" for name in ("grit", "pix2pixhd", "spade") for data in (256, 512)]
 TRANSLATION += [f"configs/paper/{name}_handbags.yaml" for name in ("grit", "pix2pixhd", "spade")] + [
     "configs/grit.yaml"

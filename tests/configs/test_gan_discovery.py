@@ -1,6 +1,6 @@
-"""The thesis' configurations of GAN discovery on a replica of the authors' folders.
+"""Configurations of GAN discovery on folders: those of the thesis on a replica of the authors', and that of owners.
 
-configs/paper/gan_discovery.yaml, configs/paper/gan_discovery_online.yaml
+configs/paper/gan_discovery.yaml, configs/paper/gan_discovery_online.yaml, configs/gan_discovery_folders.yaml
 """
 
 import csv
@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 import cli
+from tests.helpers.foreign_sources import write_world
 from tests.helpers.image_files import save_photo
 from tests.helpers.runs import ROOT
 
 CONFIG, ONLINE = "configs/paper/gan_discovery.yaml", "configs/paper/gan_discovery_online.yaml"
+FOLDERS = "configs/gan_discovery_folders.yaml"
 SMALL = [
     *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     *("--trainer.log_every_n_steps=1", "--data.init_args.image_size=16", "--data.init_args.batch_size=32"),
@@ -91,3 +93,27 @@ def test_values_are_those_of_the_thesis():
     assert (model["epochs"], model["epochs_later"], model["lr"], model["rounds"]) == (50, 100, 1e-4, 4)
     assert (stages["hashes"], stages["window"], stages["percentile"]) == (2048, 2, 0.9)
     assert (stages["k"], stages["epsilon"], stages["tau"]) == (500, 0.5, 100)
+
+
+def test_folders_of_ones_own_are_trained_on_tested_and_predicted(tmp_path, monkeypatch):
+    """One file for all three; how long it trains, and how it clusters, is told by what there is."""
+    monkeypatch.chdir(ROOT)
+    unknown = write_world(tmp_path, seed=0, known=2, unknown=2, least=9, most=12, new=3)
+    small = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    small += ["--data.image_size=16", "--data.batch_size=8", "--data.num_workers=0", "--model.network.hidden=16"]
+    small += ["--model.steps=5", "--model.steps_later=3", "--model.stages.hashes=32", f"--runs_dir={tmp_path / 'runs'}"]
+    run = cli.main(["fit", f"--config={FOLDERS}", *folders(tmp_path, "discovery"), *small])
+    assert run.model.finished == 2
+    assert set(run.datamodule.sources) - set(run.datamodule.classes) == set(unknown)
+    found = rows(run, "sources")
+    assert found["unknown sources", "last"]["count"] == "2"
+    checkpoint = f"--ckpt_path={run.run_folder / 'checkpoints' / 'last.ckpt'}"
+    tested = cli.main(["test", f"--config={FOLDERS}", *folders(tmp_path, "new"), checkpoint, *small])
+    assert rows(tested, "sources")["named", "attributed"]["count"] == "6"
+    predicted = cli.main(["predict", f"--config={FOLDERS}", f"--data.root={tmp_path / 'new'}", checkpoint, *small])
+    with (predicted.run_folder / "attributions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4 * 3
+
+
+def folders(root, discovery):
+    return [f"--data.labelled={root / 'labelled'}", f"--data.discovery={root / discovery}"]

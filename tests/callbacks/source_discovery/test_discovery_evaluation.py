@@ -146,7 +146,7 @@ def test_table(tmp_path, capsys):
     for number in (1, 2):
         end_round(callback, trainer, usual(number=number))
     lines = table(callback).splitlines()
-    header = ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "unknown", "clusters"]
+    header = ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "new", "clusters"]
     assert lines[2].split() == header
     assert [line.split()[0] for line in lines[4:6]] == ["1", "2"]
     assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "100.0", "80.0", "4/4", "2/2", "4"]
@@ -163,7 +163,7 @@ def test_rounds_of_an_older_version_are_shown_too(tmp_path):
         end_round(callback, trainer_of(tmp_path), usual(number=number))
     callback.results = [row for row in callback.results if (row.method, row.metric) != ("round 1", "ACC")]
     lines = table(callback).splitlines()
-    assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "–", "80.0", "4/4", "4"]
+    assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "–", "80.0", "4/4", "2/2", "4"]
     assert lines[5].split()[5] == "100.0"
 
 

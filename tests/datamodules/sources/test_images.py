@@ -180,7 +180,7 @@ def test_a_missing_arrival_is_not_found(root):
         ({"image_size": 7}, "image_size is 7; it has to be between 8 and 16384"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers is -1"),
-        ({"augment": "flip"}, "augment is 'flip'; it has to be one of none, jpeg_blur"),
+        ({"augment": "flip"}, "augment is 'flip'; it has to be one of none, flips, jpeg_blur"),
         ({"batch_size": 26}, "training set has 25 samples"),
         ({"classes": ["real_hq"]}, r"has 1 classes \(real_hq\)"),
         ({"classes": ["real_hq", "dcgan"]}, "classes has dcgan, but"),
@@ -205,9 +205,12 @@ def test_broken_images_end_the_run_or_are_left_out(tmp_path):
         save_photo(tmp_path / name)
     truncate(tmp_path / "eval" / "1.png")
     everything = {"classes": None, "discovery_classes": None}
-    with pytest.raises(UnreadableImageError, match=r"1\.png"):
-        list(images(tmp_path, **everything).discovery_dataloader(1))
+    with pytest.raises(UnreadableImageError, match=r"cannot read the image .*1\.png: .*skip_unreadable=true"):
+        images(tmp_path, **everything)  # before training, as the files of an arrival are
     assert images(tmp_path, skip_unreadable=True, **everything).discovery_names == ["2.png"]
+    truncate(tmp_path / "train" / "b" / "2.png")
+    with pytest.raises(UnreadableImageError, match=r"2 of 6 images cannot be read; .*b/2\.png.* others: .*eval/1\.png"):
+        images(tmp_path, **everything)
 
 
 def test_prediction_goes_through_any_folder(root, tmp_path):

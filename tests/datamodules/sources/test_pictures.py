@@ -6,7 +6,14 @@ from torchvision import transforms
 
 from datamodules.common.image_files import UnreadableImageError
 from datamodules.common.loading import SeededDataset
-from datamodules.sources.pictures import PictureFiles, PictureSamples, PicturesToPredict, TrainingSources, jpeg_blur
+from datamodules.sources.pictures import (
+    PictureFiles,
+    PictureSamples,
+    PicturesToPredict,
+    TrainingSources,
+    flipped,
+    jpeg_blur,
+)
 from tests.helpers.image_files import AWKWARD, pixels, save_awkward, save_photo, truncate
 
 
@@ -97,12 +104,24 @@ def test_augmentation_follows_from_torchs_generator_and_is_rare():
     assert 0.3 < kinds["same"] / 200 < 0.5
 
 
-def test_augmented_samples_differ_from_epoch_to_epoch():
+def test_flips_are_all_four_equally_often_and_follow_from_torchs_generator():
+    picture = pixels(16, 12)
+    ways = [picture, picture[:, ::-1], picture[::-1], picture[::-1, ::-1]]
+    counts = [0] * 4
+    for seed in range(400):
+        torch.manual_seed(seed)
+        found = flipped(picture)
+        counts[[np.array_equal(way, found) for way in ways].index(True)] += 1
+    assert min(counts) > 70  # 100 are expected
+
+
+@pytest.mark.parametrize("augment", ["flips", "jpeg_blur"])
+def test_augmented_samples_differ_from_epoch_to_epoch(augment):
     class Noise(Plain):
         def __getitem__(self, index):
             return pixels(16, 16, seed=index)
 
-    dataset = SeededDataset(TrainingSources(Noise(20), np.zeros(20, int), Noise(0), np.empty(0, int), "jpeg_blur"), 0)
+    dataset = SeededDataset(TrainingSources(Noise(20), np.zeros(20, int), Noise(0), np.empty(0, int), augment), 0)
     epochs = [torch.stack([dataset[index, epoch]["image"] for index in range(20)]) for epoch in (0, 0, 1)]
     assert torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[0], epochs[2])

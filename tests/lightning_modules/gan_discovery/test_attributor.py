@@ -36,3 +36,30 @@ def test_of_known_sources_clusters_do_not_count(distance: Distance) -> None:
     assert found["known"].tolist() == logits[:, :2].argmax(1).tolist()
     shares = torch.from_numpy(logits).softmax(1)[range(60), found["known"]]
     np.testing.assert_allclose(found["probability"], shares, rtol=1e-5)
+
+
+def test_of_the_classes_that_accept_the_classifier_chooses_among_sources_and_has_no_say_about_clusters() -> None:
+    """Two known sources side by side, and a cluster that the classifier takes for the second of them."""
+    places = {0: (0.0, 0.0), 1: (1.0, 0.0), 2: (30.0, 30.0)}
+    noise = np.random.default_rng(0).normal(0, 3, (150, 2))
+    labels = np.repeat([0, 1, 2], 50)
+    points = np.stack([places[label] for label in labels]) + noise
+    features = np.exp(-(((points[:, None] - np.random.default_rng(1).uniform(-10, 40, (40, 2))) / 8) ** 2).sum(2))
+    features = features.astype(np.float32)
+    transform = FeatureTransform(WTAHash.fit(features, 256, 2, 0).positions, None)
+    attributor = Attributor(transform, fit_detectors(transform(features), labels, range(3)), ["a", "b"])
+    logits = np.zeros((150, 2), np.float32)
+    logits[:50, 0], logits[50:, 1] = 1, 1
+    found = attributor(features, logits)
+    inside = found["margin"].numpy() > 0
+    assert inside.mean() > 0.9
+    expected = np.array(["a", "b", "cluster 2"])[labels]
+    assert (np.array(found["name"])[inside] == expected[inside]).all()
+    assert set(np.array(found["name"])[~inside]) <= {"unknown"}
+    detectors = attributor.detectors
+    distances = detectors.distances(transform(features))[range(150), labels]
+    np.testing.assert_allclose(found["distance"][inside], distances[inside])
+    np.testing.assert_allclose(found["margin"][inside], (detectors.thresholds[labels] - distances)[inside])
+    # A source whose detector does not accept is not chosen, however sure the classifier is.
+    logits[100:] = [0, 100]
+    assert set(np.array(attributor(features, logits)["name"])[100:]) <= {"cluster 2", "unknown"}

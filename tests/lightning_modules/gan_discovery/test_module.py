@@ -1,3 +1,4 @@
+import math
 from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -140,22 +141,67 @@ def test_interrupted_in_a_stage_and_resumed(uninterrupted, tmp_path, monkeypatch
 def test_killed_and_resumed_from_the_checkpoint_of_any_epoch(uninterrupted, tmp_path, epoch):
     """Epoch 1 ends round 1: its checkpoint is of after the discovery."""
     _, found, _ = uninterrupted
-
-    class Killed(Exception):
-        pass
-
-    class Killer(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == epoch + 1:
-                trainer.callbacks = []  # a kill leaves nobody to save
-                raise Killed
-
     pl.seed_everything(0, verbose=False)
     with pytest.raises(Killed):
-        trainer(tmp_path, Killer()).fit(module(), datamodule=world())
+        trainer(tmp_path, KilledInEpoch(epoch + 1)).fit(module(), datamodule=world())
     resumed, _ = fit(tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
     assert np.array_equal(resumed.labels, found.labels)
     assert same(resumed, found)
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledInEpoch(pl.Callback):
+    """Ends a run without a word at the beginning of an epoch."""
+
+    def __init__(self, epoch: int):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch:
+            trainer.callbacks = []  # a kill leaves nobody to save
+            raise Killed
+
+
+def test_rounds_count_steps(tmp_path):
+    """24 labelled images are three batches an epoch; the second round has the clustered ones too."""
+    options = {"epochs": None, "epochs_later": None, "steps": 7, "steps_later": 5}
+    found, told = fit(tmp_path / "full", **options)
+    assert len(told.rounds) == 2
+    clustered = int((told.rounds[0].labels >= 0).sum())
+    later = (24 + clustered) // 8
+    assert found.epochs_of(1) == 3
+    assert found.epochs_of(2) == math.ceil(5 / later)
+    assert found.trainer.current_epoch == 3 + math.ceil(5 / later)
+    assert found.trainer.global_step == 3 * 3 + later * math.ceil(5 / later)
+    # Resumed from the middle of either round it is the same.
+    for epoch in (1, 3):
+        folder = tmp_path / str(epoch)
+        pl.seed_everything(0, verbose=False)
+        with pytest.raises(Killed):
+            trainer(folder, KilledInEpoch(epoch)).fit(module(**options), datamodule=world())
+        resumed, _ = fit(folder, ckpt_path=folder / "checkpoints" / "last.ckpt", **options)
+        assert same(resumed, found)
+        assert np.array_equal(resumed.labels, found.labels)
+
+
+def test_few_steps_of_a_given_number_of_epochs_are_told(tmp_path, caplog):
+    fit(tmp_path / "given", rounds=1)
+    assert "trains for 6 steps, --model.epochs=2" in caplog.text
+    caplog.clear()
+    fit(tmp_path / "steps", rounds=1, epochs=None, steps=6)
+    assert "--model.epochs" not in caplog.text
+
+
+def test_before_a_round_has_ended_other_discovery_images_are_gone_on_with(tmp_path, capsys):
+    pl.seed_everything(0, verbose=False)
+    with pytest.raises(Killed):
+        trainer(tmp_path, KilledInEpoch(1)).fit(module(), datamodule=world())
+    _, told = fit(tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt", data=world(discovery_images=5))
+    assert [len(each.labels) for each in told.rounds] == [60, 60]
+    assert "the discovery images have changed" in capsys.readouterr().out
 
 
 def test_other_discovery_images_are_not_gone_on_with(uninterrupted, tmp_path):

@@ -31,9 +31,15 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def round_of(
-    labelled: Labelled, features: np.ndarray, labels: np.ndarray, seed: int, folder: Path | None = None, **options
+    labelled: Labelled,
+    features: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    folder: Path | None = None,
+    told: list[str] | None = None,
+    **options,
 ) -> tuple[Round, Attributor]:
-    """Run a round; the classifier is the nearest mean."""
+    """Run a round, whose warnings are added to ``told``; the classifier is the nearest mean."""
     stages = replace(STAGES, **options)
     everything, targets = np.concatenate([labelled[0], features]), np.concatenate([labelled[1], labels])
     classes = range(next_label(labels, KNOWN))
@@ -42,11 +48,22 @@ def round_of(
     known, discovery = Extracted(labelled[0], logits[0], labelled[1]), Extracted(features, logits[1])
     run = SimpleNamespace(default_root_dir=folder)
     results = computed_anew if folder is None else StageFiles().stage_results(cast(Any, run), 1)
-    return run_round(1, known, discovery, labels, ["a", "b", "c"], stages, seed, results, lambda text: None)
+
+    def say(text: str | None) -> None:
+        if told is not None and text is not None:
+            told.append(text)
+
+    return run_round(1, known, discovery, labels, ["a", "b", "c"], stages, seed, results, lambda _: None, say)
 
 
 def one_round(
-    labelled: Labelled, features: np.ndarray, labels: np.ndarray, seed: int, k: int = 8, tau: int = 5, **options
+    labelled: Labelled,
+    features: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    k: int | None = 8,
+    tau: int | None = 5,
+    **options,
 ) -> dict[str, np.ndarray]:
     """Return the labels after each stage of a round."""
     ended, _ = round_of(labelled, features, labels, seed, k=k, tau=tau, **options)
@@ -213,6 +230,51 @@ def test_new_images_are_attributed_as_the_detectors_say(inside, scale) -> None:
         assert (names[:60][inside_[:60]] == np.array(["a", "b", "c"])[truth[:60]][inside_[:60]]).all()
     far, _ = blobs([20], dim=64, centre_seed=5)
     assert set(attributor(far, logits[:20])["name"]) == {"unknown"} or inside == "cosine"
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0])
+@pytest.mark.parametrize("tau", [None, 10])
+def test_k_follows_from_the_images_left_and_is_halved_until_half_of_them_stay(spread: float, tau: int | None) -> None:
+    """Of sources that are clearly apart each cluster looks like others, which its SVM is to tell it from."""
+    features, _ = blobs([60, 60, 60, 80, 80], dim=64, spread=spread)
+    labelled = blobs([60] * KNOWN, dim=64, spread=spread, seed=1000)
+    start = np.full(340, -1)
+    after = one_round(labelled, features, start, 0, k=None, tau=tau)
+    left = after["attribution"] == -1
+    k = round(2 * left.sum() ** 0.5)
+    while True:
+        members = round(left.sum() / (2 * k)) if tau is None else tau
+        given = one_round(labelled, features, start, 0, k=k, tau=members)
+        if (given["refine"][left] >= KNOWN).mean() >= 0.5:
+            break
+        k //= 2
+    assert k > 1
+    assert all(np.array_equal(after[name], given[name]) for name in given)
+
+
+def test_reclustering_takes_all_images_for_left() -> None:
+    features, _ = blobs([60, 60, 60, 80, 80], dim=64, spread=0.5)
+    labelled = blobs([60] * KNOWN, dim=64, spread=0.5, seed=1000)
+    after = one_round(labelled, features, np.full(340, -1), 0, k=None, tau=None, method="reclustering")
+    assert number(after["clustering"]) == round(2 * 340**0.5)
+
+
+def test_small_sources_are_found_where_k_and_tau_follow_and_not_where_they_are_large() -> None:
+    """Two unknown sources of 80 images: 60 clusters are smaller than tau 8, and the round says what to do."""
+    features, groups = blobs([60, 60, 60, 80, 80], dim=64, spread=0.5)
+    labelled = blobs([60] * KNOWN, dim=64, spread=0.5, seed=1000)
+    told: list[str] = []
+    ended, _ = round_of(labelled, features, np.full(340, -1), 0, told=told, k=60, tau=30)
+    assert number(ended.labels) == 0
+    assert ["leave k and tau to the data" in each for each in told] == [True, True]
+    assert "images on average" in told[0]
+    assert "ends without a single cluster" in told[1]
+    told.clear()
+    ended, _ = round_of(labelled, features, np.full(340, -1), 0, told=told, k=None, tau=None)
+    assert told == []
+    found = ended.labels >= KNOWN
+    assert purity(groups[found], ended.labels[found]) > 0.97
+    assert set(groups[found]) >= {3, 4}
 
 
 def test_features_that_are_all_the_same_end_with_advice() -> None:
