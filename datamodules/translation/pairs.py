@@ -244,8 +244,8 @@ class TranslationData(DataInParts, PredictsFiles):
         draws: N, how many images ``predict`` makes of a pair, each with noise of its own, which depends on ``seed``,
             the name of the pair and the number of the image alone; None for one of any noise.
         keep_aspect: whether ``predict`` scales a label map that is not square to fit the square that the network sees,
-            and repeats its edges around it; else it is squashed, as those of training are. Its image has the size of
-            the label map in any case.
+            and repeats its edges around it; else it is squashed, as those of training are. The image of a file has its
+            size in any case.
 
     Raises:
         UserError: an option out of its range.
