@@ -23,7 +23,8 @@ FILES = sorted([ROOT / "cli.py", *(path for room in SOURCES for path in (ROOT / 
 OPTION = re.compile(r"(?<![\w.-])--([a-zA-Z_][\w.-]*\w)")
 # Of other programs: pip, git, torchrun, SLURM, and the official code of other methods.
 FOREIGN = {"porcelain", "untracked-files", "nodes", "ntasks", "ntasks-per-node", "gres", "nproc_per_node", "no-deps"}
-FOREIGN |= {"label_feat", "use_encoded_image", "no_instance", "num_upsampling_layers"}
+FOREIGN |= {"ipc", "shm-size", "query-gpu"}  # docker and nvidia-smi
+FOREIGN |= {"contain_dontcare_label", "label_feat", "use_encoded_image", "no_instance", "num_upsampling_layers"}
 # What is answered with the right option, and words that stand for any option.
 EXAMPLES = {"optimizer", "lr_scheduler", "option"}
 

@@ -43,7 +43,7 @@ class PairPictures(NamedTuple):
     deviation: Tensor | None = None
 
 
-class Written(NamedTuple):
+class WrittenPair(NamedTuple):
     """What is kept of a pair.
 
     Attributes:
@@ -91,7 +91,7 @@ class TranslationWriter(PredictionWriter):
     @override
     def write_batch(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], outputs: Generated
-    ) -> dict[str, Written]:
+    ) -> dict[str, WrittenPair]:
         check_images(self, outputs)
         draws = batch["seeds"].shape[1] if "seeds" in batch else None
         made = outputs.image.unflatten(0, (-1, draws or 1))
@@ -107,9 +107,9 @@ class TranslationWriter(PredictionWriter):
                 path = self.staged_path(trainer, name if draws is None else f"{name}-{number}", ".png")
                 Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
             deviation = None if draws is None else deviation_of(images)
-            record = Written(None)
+            record = WrittenPair(None)
             if deviation is not None:
-                record = Written(None, len(images), float(deviation.mean()), float(deviation.max()))
+                record = WrittenPair(None, len(images), std=float(deviation.mean()), largest=float(deviation.max()))
                 save_deviation(deviation, len(images), self.staged_path(trainer, f"{name}-std", ".png"))
             if not many:
                 condition = in_size_of(batch, index, conditions[index], smooth=False)
@@ -125,7 +125,7 @@ class TranslationWriter(PredictionWriter):
         return written
 
     @override
-    def conclude(self, trainer: Trainer, records: Mapping[str, Written]) -> str | None:
+    def conclude(self, trainer: Trainer, records: Mapping[str, WrittenPair]) -> str | None:
         if not records:
             return None
         folder = Path(trainer.default_root_dir)

@@ -98,7 +98,8 @@ class AttributionRobustness(Callback):
         for condition, change in self.changes().items():
             other = {**batch, "image": changed(batch["image"], change)}
             with trainer.precision_plugin.forward_context():
-                self._keep(condition, other, pl_module.test_step(other, batch_idx))
+                asked: Any = pl_module.test_step(other, batch_idx)
+            self._keep(condition, other, asked)
 
     def _keep(self, condition: str, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         found = attributed_images(batch, outputs)

@@ -69,7 +69,7 @@ def read_label_table(
     _check_columns(file, columns, {"path": path_column, "label": label_column}, places[:2])
     if places[2] is None and split_column != "split":
         _check_columns(file, columns, {"split": split_column}, places[2:])
-    named = [(line, *(_cell(row, place) for place in places)) for line, row in rows]
+    named = [(line, _cell(row, places[0]), _cell(row, places[1]), _cell(row, places[2])) for line, row in rows]
     refuse_escape((path.replace("\\", "/") for _, path, _, _ in named), file)
     numbers = all(WHOLE_NUMBER.fullmatch(label) for _, _, label, _ in named if label)
     found: dict[Path, tuple[int, LabelledPicture]] = {}

@@ -40,7 +40,7 @@ def window_of(width: int, height: int, size: int, keep_aspect: bool) -> Window:
     longer = max(width, height) if keep_aspect else 0
     wide, high = (max(1, round(size * side / longer)) if keep_aspect else size for side in (width, height))
     left, top = (size - wide) // 2, (size - high) // 2
-    return Window(left, top, left + wide, top + high)
+    return Window(left, top, right=left + wide, bottom=top + high)
 
 
 def placed(width: int, height: int, size: int, keep_aspect: bool) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     It is made on the device of the labels: as float32 it has 4 bytes times ``classes`` a pixel, the map itself one.
 
     A pixel that is ``UNLABELLED`` is 0 in every channel. SPADE's official code has one more channel for such pixels
-    (``--contain_dontcare_label``); without it networks have one channel a class whether data leave pixels out or not,
+    (``contain_dontcare_label``); without it networks have one channel a class whether data leave pixels out or not,
     so that a network of fully labelled maps takes others too, and a convolution tells no label from all labels as well.
 
     Args:

@@ -47,7 +47,7 @@ class PictureDiffusion:
         drawn, scheduler = torch.from_numpy(noise), self.network.scheduler(STEPS)
         asked = emptied(torch.zeros_like(drawn), planes.expand(len(drawn), -1, -1, -1))
         for step in scheduler.timesteps:
-            drawn = scheduler.step(self.network(drawn, step, asked), step, drawn).prev_sample
+            drawn = scheduler.step(self.network(drawn, step, asked), step, drawn, return_dict=False)[0]
         pictures = ((drawn + 1) / 2).clamp(0, 1)
         if size == SIDE:
             return pictures
