@@ -3,9 +3,11 @@
 import csv
 
 import pytest
+import yaml
 from safetensors import safe_open
 
 import cli
+from datamodules.procedural.sources.diffusion import SIDE, PictureDiffusion
 from networks.box_diffusion import BoxDiffusion
 from tests.helpers.runs import ROOT
 
@@ -57,3 +59,12 @@ def test_what_it_draws_is_discovered_and_tested_beside_the_other_sources(trained
         plain = {row["metric"]: row["value"] for row in csv.DictReader(file)}
     assert {metric: value for (metric, method), value in rows.items() if method == "as given"} == plain
     assert {method for _, method in rows} >= {"JPEG 50", "resize 0.5", "blur 2"}
+
+
+def test_the_weights_of_the_repository_are_of_this_configuration():
+    path = ROOT / "weights" / "source_diffusion.safetensors"
+    options = yaml.safe_load((ROOT / CONFIG).read_text())["model"]["init_args"]
+    model = PictureDiffusion(path)
+    assert list(model.contents) == options["classes"]
+    assert model.network.cell == options["cell"]
+    assert SIDE % model.network.multiple == 0
