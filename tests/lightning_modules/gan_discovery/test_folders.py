@@ -4,6 +4,7 @@ import csv
 import signal
 import subprocess
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import cli
+from tests.helpers.foreign_sources import write_world
 from tests.helpers.runs import parameters, run_apart, run_here, start
 
 PATTERNS = {  # period in pixels and direction of a faint grid
@@ -195,3 +197,27 @@ def test_two_processes_find_the_same_on_every_rank(folders, tmp_path):
     assert len(table) == 5 * 16
     known = [row for row in table if row["truth"] in ("camera", "grid_2", "grid_3")]
     assert np.mean([row["name"] == row["truth"] for row in known]) > 0.6
+
+
+@pytest.mark.slow
+def test_sources_that_nobody_has_labelled_are_found_and_named_on_new_images(tmp_path):
+    """A world of other renderers, resampling, codecs and noises, by the one configuration for folders."""
+    unknown = set(write_world(tmp_path, seed=3))
+    start = ["--config=configs/gan_discovery_folders.yaml", f"--runs_dir={tmp_path}", "--trainer.accelerator=cpu"]
+    start += ["--data.num_workers=0", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    data = [f"--data.{part}={tmp_path / part}" for part in ("labelled", "discovery")]
+    run = run_here(["fit", *start, *data, "--model.rounds=1"])
+    table = [row for row in rows(run / "assignments.csv") if row["name"].startswith("cluster ")]
+    clusters: dict[str, Counter] = defaultdict(Counter)
+    for row in table:
+        clusters[row["name"]][row["truth"]] += 1
+    most = {name: truths.most_common(1)[0] for name, truths in clusters.items()}
+    assert sum(count for _, count in most.values()) / len(table) > 0.7, "purity"
+    found = {truth for truth, _ in most.values()} & unknown
+    assert len(found) >= 3
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    new = cli.main(["predict", *start, f"--data.root={tmp_path / 'new'}", checkpoint]).run_folder
+    named = [(row["image"].split("/")[0], row["source"]) for row in rows(new / "attributions.csv")]
+    of_found = [name for truth, name in named if truth in found]
+    assert np.mean([name in most and most[name][0] in unknown for name in of_found]) > 0.5
+    assert np.mean([(tmp_path / "labelled" / name).is_dir() for name in of_found]) < 0.4
