@@ -224,8 +224,9 @@ class AdversarialModule(GroupedOptions):
 
     def _together(self, batch_idx: int) -> int:
         """Return how many batches a step is the mean of, that of this batch: of the last in an epoch often fewer."""
-        first = batch_idx - batch_idx % self.accumulate
-        return int(min(self.accumulate, self.trainer.num_training_batches - first))
+        left = self.trainer.num_training_batches - (batch_idx - batch_idx % self.accumulate)
+        # After a resume the trainer may count the batches of an epoch of another length.
+        return int(min(self.accumulate, left)) if left > 0 else self.accumulate
 
     def _batches(self) -> int:
         """Return how many training batches came before this one, over all epochs."""

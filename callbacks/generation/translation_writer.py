@@ -19,6 +19,7 @@ from callbacks.results.csv_files import write_csv
 from callbacks.results.figures import save_figure
 from callbacks.results.prediction_writer import PredictionWriter
 from networks.generated import Generated, in_size_of, to_unit_range
+from visionscapes.files import atomic_write
 
 MOST = 12  # labels and styles in the overview
 COLUMNS = ["name", "draws", "std", "largest std"]  # of translations.csv
@@ -169,7 +170,8 @@ def save_deviation(deviation: Tensor, draws: int, path: Path) -> None:
         "Description", f"standard deviation over {draws} images, colours in [0, 1]; white is {largest:.6g}, black 0"
     )
     grey = to_bytes(deviation / largest if largest else deviation)
-    Image.fromarray(grey.numpy()).save(path, pnginfo=told)
+    with atomic_write(path) as file:
+        Image.fromarray(grey.numpy()).save(file, "PNG", pnginfo=told)
 
 
 def save_overview(pairs: Sequence[PairPictures], path: Path) -> None:

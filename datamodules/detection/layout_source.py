@@ -98,6 +98,7 @@ def source_in_files(annotations: str, images: str, *, skip_missing: bool = False
 
 def source_of(real: DetectionDataModule) -> LayoutSource:
     """Return the training pictures of a data module, which is set up for that."""
+    real.batch_size = 1  # its pictures are taken one by one: there may be fewer than in a batch of a training
     real.setup("fit")
     images = real.training_images()
     paths = getattr(images, "paths", None)

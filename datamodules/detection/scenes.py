@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from datamodules.common.evaluation import known_tasks
 from datamodules.common.inputs import Inputs
+from datamodules.common.loading import check_global_batch
 from datamodules.detection.annotations import AnnotatedImage
 from datamodules.detection.datamodule import DetectionDataModule, PictureSide
 from datamodules.detection.second_view import SecondView
@@ -164,6 +165,7 @@ class DetectionScenes(DetectionDataModule):
             return
         scenes, test_scenes, unlabelled = self.counts
         if stage == "fit" and not self.train:
+            check_global_batch(scenes + unlabelled, self.batch_size)
             records = [self._record(self.seed, k) for k in range(scenes + unlabelled)]
             self.train = self._sparse(records[:scenes]) + [without_labels(each) for each in records[scenes:]]
         if not self.test:

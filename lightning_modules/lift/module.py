@@ -199,7 +199,7 @@ class LiFT(Method):
                 "this checkpoint is of another method, it holds no LiFT block: give one that a LiFT run saved"
             )
         own = fingerprint(self.backbone)
-        if any(own[key] != value for key, value in checkpoint["backbone"].items()):
+        if {"blocks": own["blocks"]} | checkpoint["backbone"] != own:  # earlier ones do not say what blocks add up to
             raise UserError(
                 "this checkpoint's LiFT block was trained on another backbone than the one configured; configure that "
                 "one, or to try the block on this one on purpose give the checkpoint as --model.weights"

@@ -53,6 +53,7 @@ def run_of(folder: Path, **more: object) -> SimpleNamespace:
         precision="32",
         global_step=1,
         fast_dev_run=0,
+        loggers=[],
         **more,
     )
 

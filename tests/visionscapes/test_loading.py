@@ -84,8 +84,8 @@ class TestPlaces:
                 rf"image_size of the inputs is {SIZE}, as GRIT was trained, and cannot be {SIZE + 1}",
             ),
             ({"classes": 30}, "classes of the inputs is 19, as GRIT was trained, and cannot be 30"),
-            ({"channels": 1}, "cannot be 1: of others there is none that can be given"),
-            ({"size": 64}, "there is no option size of the inputs: there is none that can be given"),
+            ({"channels": 1}, "cannot be 1: of others there are ignore_label, keep_aspect"),
+            ({"size": 64}, "there is no option size of the inputs: there are ignore_label, keep_aspect"),
         ],
     )
     def test_what_the_training_has_decided_stays(self, options, said):

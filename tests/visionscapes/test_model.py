@@ -21,7 +21,6 @@ from tests.helpers.heads import photograph, picture
 from tests.helpers.image_files import pixels, save_photo
 from tests.helpers.runs import ROOT
 from tests.helpers.trained_runs import QUIET, trained
-from tests.helpers.translation_runs import SIZE
 from visionscapes.errors import UserError
 from visionscapes.loading import load
 from visionscapes.results import Attribution, SyncResult, Translation
@@ -73,7 +72,7 @@ class TestAsPredict:
         written = np.asarray(Image.open(run / "translations" / "a__b.png"))
         assert isinstance(found, Translation)
         assert found.parts.keys() == {"reconstruction", "residual"}
-        assert found.image.shape == (3, SIZE, SIZE)
+        assert found.image.shape == (3, 20, 20)  # of the label map
         assert np.array_equal(written, (found.image * 255).round().byte().permute(1, 2, 0))
 
     @pytest.mark.parametrize("name", ["Detector", pytest.param("SparseDet", marks=pytest.mark.slow)])

@@ -118,7 +118,7 @@ def test_mistakes_are_named() -> None:
     assert show(NearestNeighbours(k=8), vit, tasks).compute()["top1"] >= 0.5
     with pytest.raises(UserError, match="both tasks"):
         show(NearestNeighbours(k=8), vit, {"knn-train": tasks["knn-train"]}).compute()
-    with pytest.raises(UserError, match="infinite values or NaN"):
+    with pytest.raises(UserError, match="infinite or not a number"):
         show(NearestNeighbours(), Written([torch.full((16, 8), torch.nan)]), tasks)
 
 

@@ -81,6 +81,7 @@ def test_configs_that_run_anywhere_ask_for_no_bfloat16():
     assert sorted(name for name, precision in precisions.items() if precision == "auto") == [
         "gan_discovery",
         "gan_discovery_diffusion",
+        "gan_discovery_folders",
         "gen2det_inpainter",
         "grit",
     ]

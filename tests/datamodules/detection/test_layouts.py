@@ -166,3 +166,9 @@ def test_weights_of_classes_that_have_changed_are_told_apart(tmp_path):
     path.write_text(json.dumps(dict.fromkeys(scenes().classes, 4.0)))
     assert layouts(tmp_path, drawn={"classes": "weights", "weights": str(path)}).identity == found[-1]
     assert "class weights" not in layouts(tmp_path, drawn={"classes": "balanced"}).identity
+
+
+def test_layouts_of_fewer_pictures_than_a_batch_of_a_training_has():
+    data = Layouts(real=DetectionScenes(scenes=3, test_scenes=1, image_size=48, batch_size=8))
+    data.setup("predict")
+    assert len(data.items) == 3
