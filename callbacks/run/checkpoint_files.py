@@ -37,7 +37,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in KINDS.items() if name in checkpoint and not isinstance(checkpoint[name], kind)]
     if wrong:
         raise UserError(f"checkpoint {path} was changed by hand: what it has as {wrong[0]} is none{_whole_one(path)}")
+    if spoilt := [name for name, value in checkpoint["state_dict"].items() if _without_numbers(value)]:
+        raise UserError(
+            f"checkpoint {path} holds weights that are no numbers, {spoilt[0]} among {len(spoilt)}: its training had "
+            f"gone wrong before it was saved{_others(path)}"
+        )
     return dict(checkpoint)
+
+
+def _without_numbers(value: Any) -> bool:
+    """Return whether a tensor is NaN throughout, as the weights of a training that diverged are."""
+    floating = isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 1
+    return floating and bool(value.flatten()[0].isnan()) and bool(value.isnan().all())
 
 
 def checkpoints_of(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ MANIFEST = "manifest.json"
 UNFINISHED = ("starting", "running")
 RESULT = ("metric", "method", "image_size", "value")
 SHOWN = 3  # runs named in a message
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("start", "status"), str),
+    **dict.fromkeys(("command", "earlier"), list),
+    **dict.fromkeys(("git", "hardware"), Mapping),
+    "wall_time_s": int | float,
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class RunFolder:
     Attributes:
         folder: its path.
         name: "<method>/<name>", below the folder of all runs.
-        manifest: what ``manifest.json`` says; nothing where it cannot be read.
+        manifest: what ``manifest.json`` says, of the kinds that runs write; nothing where it cannot be read.
     """
 
     folder: Path
@@ -36,30 +43,35 @@ class RunFolder:
     @property
     def started(self) -> str:
         """When its last session began, "YYYY-MM-DD HH:MM" of the time zone that it was written in."""
-        return str(self.manifest.get("start", ""))[:16].replace("T", " ")
+        return self.manifest.get("start", "")[:16].replace("T", " ")
 
     @property
     def seconds(self) -> float:
         """That all of its sessions took."""
-        sessions = [*(self.manifest.get("earlier") or []), self.manifest]
-        return sum(float(each.get("wall_time_s") or 0) for each in sessions if isinstance(each, Mapping))
+        sessions = [*map(_usual, self.manifest.get("earlier", [])), self.manifest]
+        return sum(each.get("wall_time_s", 0.0) for each in sessions)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a run of this program has left it: other programs write a ``manifest.json``, too."""
+        return {"status", "command", "start"} <= self.manifest.keys() or (self.folder / SAVED_CONFIG).is_file()
 
     @property
     def outcome(self) -> str:
         """How it ended: "finished", "running", "interrupted", "failed: <message>", or "killed", which nobody wrote."""
-        status = str(self.manifest.get("status", "unknown"))
+        status = self.manifest.get("status", "unknown")
         return "killed" if status in UNFINISHED and not in_use(self.folder) else status
 
     @property
     def command(self) -> str:
         """The words that started it."""
-        words = [str(each) for each in self.manifest.get("command") or []]
+        words = [str(each) for each in self.manifest.get("command", [])]
         return " ".join(["python", *words]) if words else ""
 
     @property
     def subcommand(self) -> str:
         """Such as "fit"."""
-        words = [str(each) for each in self.manifest.get("command") or []]
+        words = [str(each) for each in self.manifest.get("command", [])]
         return next((word for word in words[1:] if not word.startswith("-")), "")
 
     @property
@@ -85,10 +97,13 @@ class RunFolder:
         """Return (metric, method, image size) -> value, as the tables of its evaluation have them."""
         found: dict[tuple[str, str, str], str] = {}
         for path in sorted((self.folder / "results").glob("*.csv")):
-            with path.open(newline="") as file:
+            with path.open(newline="", errors="replace") as file:
                 reader = csv.DictReader(file)
                 if set(RESULT) <= set(reader.fieldnames or ()):
-                    found |= {(row["metric"], row["method"], row["image_size"]): row["value"] for row in reader}
+                    whole = [
+                        row for row in reader if None not in (row[name] for name in RESULT)
+                    ]  # the last may be cut off
+                    found |= {(row["metric"], row["method"], row["image_size"]): row["value"] for row in whole}
         return found
 
 
@@ -114,7 +129,7 @@ def named_run(word: str, root: Path) -> RunFolder:
     Raises:
         UserError: there is no such run, or more than one.
     """
-    for folder in (Path(word).expanduser(), root / word):
+    for folder in (root / word, Path(word).expanduser()):
         if (folder / MANIFEST).is_file():
             return _run(folder, root)
     runs = find_runs(root)
@@ -137,4 +152,14 @@ def _run(folder: Path, root: Path) -> RunFolder:
         manifest = {}
     inside = folder.absolute().is_relative_to(root.absolute())
     name = str(folder.absolute().relative_to(root.absolute())) if inside else str(folder)
-    return RunFolder(folder, name, manifest if isinstance(manifest, Mapping) else {})
+    return RunFolder(folder, name, _usual(manifest))
+
+
+def _usual(manifest: Any) -> dict[str, Any]:
+    """Return of a manifest what is of the kind that runs write; others, and hands, write other things."""
+    if not isinstance(manifest, Mapping):
+        return {}
+    usual = {name: value for name, value in manifest.items() if isinstance(value, KINDS.get(name, object))}
+    if not math.isfinite(usual.get("wall_time_s", 0)):
+        del usual["wall_time_s"]
+    return usual

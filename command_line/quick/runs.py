@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from command_line.quick.arguments import Arguments
-from command_line.quick.run_folders import find_runs, named_run
+from command_line.quick.run_folders import MANIFEST, RunFolder, find_runs, named_run
 from command_line.quick.texts import columns, duration, size
 from visionscapes.errors import UserError
 from visionscapes.folder_lock import FolderLock, InUseError
@@ -69,15 +69,15 @@ def _listed(given: Namespace) -> str:
 
 def _shown(given: Namespace) -> str:
     run = named_run(given.run, given.runs_dir)
-    manifest, git = run.manifest, run.manifest.get("git") or {}
-    hardware = manifest.get("hardware") or {}
+    manifest, git = run.manifest, run.manifest.get("git", {})
+    hardware = manifest.get("hardware", {})
     on = [hardware.get("cpu"), f"{hardware.get('cores')} cores", *(hardware.get("gpus") or [])] if hardware else []
     facts = {
         "folder": str(run.folder),
         "command": run.command,
         "ended": run.outcome,
         "started": run.started,
-        "took": f"{duration(run.seconds)} in {len(manifest.get('earlier') or []) + 1} session(s)",
+        "took": f"{duration(run.seconds)} in {len(manifest.get('earlier', [])) + 1} session(s)",
         "seed": manifest.get("seed"),
         "precision": manifest.get("precision"),
         "on": ", ".join(str(each) for each in on),
@@ -123,6 +123,8 @@ def _removed(given: Namespace) -> str:
     found = list(
         {run.folder.resolve(): run for run in (named_run(word, given.runs_dir) for word in given.run)}.values()
     )
+    for run in found:
+        _check_removable(run, {each.folder.resolve() for each in found})
     told = "\n".join(f"{run.name} ({size(run.size)}, {_cut(run.outcome)})" for run in found)
     if not given.yes:
         if not sys.stdin.isatty():
@@ -134,7 +136,7 @@ def _removed(given: Namespace) -> str:
     try:
         for run in found:  # all of them or none
             locks.append(FolderLock(run.folder, remedy="leave it out"))
-        for run in found:
+        for run in sorted(found, key=lambda run: -len(run.folder.resolve().parts)):  # inner ones first
             shutil.rmtree(run.folder)
     except InUseError:
         raise
@@ -144,6 +146,19 @@ def _removed(given: Namespace) -> str:
         for lock in locks:
             lock.release()
     return f"removed {told}"
+
+
+def _check_removable(run: RunFolder, others: set[Path]) -> None:
+    """Refuse what is no run, a link, and a run with another one inside that is not to be removed, too."""
+    if not run.is_ours:
+        raise UserError(f"{run.folder} does not look like a run of this program: remove it by hand if that is meant")
+    if run.folder.is_symlink():
+        raise UserError(
+            f"{run.folder} is a link to {run.folder.resolve()}: name that folder, or remove the link by hand"
+        )
+    inner = [path.parent for path in run.folder.glob("*/**/" + MANIFEST) if path.parent.resolve() not in others]
+    if inner:
+        raise UserError(f"{run.folder} has another run inside, {inner[0]}: name that, too, or move it away")
 
 
 def _word(options: dict[str, Any], name: str) -> str:
@@ -158,5 +173,5 @@ def _number(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ..."

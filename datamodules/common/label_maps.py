@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ FACE_PARTS = CELEBA_MASK_NAMES[1:]  # each in a mask of its own; laid on each ot
 CELEBA_FLIP_PAIRS = ((4, 5), (6, 7), (8, 9))  # eyes, brows, ears
 MOST_CLASSES = 256  # what uint8 holds
 SHOWN = 8  # values in a message
+SPREAD = {"L;2": 85, "L;4": 17}  # by what Pillow multiplies grey pixels of 2 and 4 bits
+HALVED = ";16B"  # channels of which Pillow drops the lower byte
 ASPECT_TOLERANCE = 0.01  # sizes are rounded to whole pixels when a picture is scaled
 
 Labels = TypeVar("Labels", NDArray[np.integer], Tensor)
@@ -29,8 +31,8 @@ Labels = TypeVar("Labels", NDArray[np.integer], Tensor)
 def read_labels(path: str | Path, classes: int, ignored: int | None = None) -> NDArray[np.uint8]:
     """Read a label map.
 
-    Of a palette image the index is the label, whatever its colour. Grey images of 1, 8 or 16 bits hold the label
-    itself; so do colour images whose channels are all equal.
+    Of a palette image the index is the label, whatever its colour. Grey images of 1, 2, 4, 8 or 16 bits hold the label
+    itself; so do colour images of 8 bits whose channels are all equal.
 
     Args:
         path: of an image file without loss of compression, such as PNG; its content decides the format.
@@ -45,14 +47,30 @@ def read_labels(path: str | Path, classes: int, ignored: int | None = None) -> N
         UserError: it is no label map, or holds labels outside of the range.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
+        with Image.open(path) as file:
+            stored = _raw_mode(file)
+            file.load()
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, UnidentifiedImageError):
             reason = "it is empty, its content is not an image, or its beginning is damaged"
         raise UnreadableImageError(f"cannot read the label map {path}: {reason}. Replace or remove the file") from error
+    image: Image.Image = file
+    if stored in SPREAD:  # over all of 8 bits, so that they look grey
+        image = image.point([value // SPREAD[stored] for value in range(256)])
+    if stored.endswith(HALVED) and image.mode in ("LA", "RGB", "RGBA"):
+        raise UserError(
+            f"{path} is an image of several channels with 16 bits each, of which only 8 can be read: convert it to a "
+            "grey or palette PNG whose values are the labels 0, 1, 2..."
+        )
     return labels_of_image(image, classes, path, ignored)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how Pillow calls the pixels in the file of an image that is not loaded yet, such as "RGB;16B"."""
+    tiles: Any = getattr(image, "tile", None)
+    args = tiles[0].args if tiles else ""
+    return str(args[0] if isinstance(args, tuple) and args else args)
 
 
 def labels_of_image(

@@ -35,6 +35,13 @@ def test_parts_that_are_of_another_kind(tmp_path, name, value):
         read_checkpoint(tmp_path / "changed.ckpt")
 
 
+def test_weights_that_are_no_numbers(tmp_path):
+    spoilt = {"b": torch.ones(3), "c": torch.full((2, 2), float("nan")), "d": torch.tensor([1.0, float("nan")])}
+    torch.save(STATE | {"state_dict": spoilt}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"a\.ckpt holds weights that are no numbers, c among 1"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
 def test_differences_are_those_of_shared_arguments():
     then = {"hyper_parameters": {"_class_path": "a.A", "lr": 0.1, "gone": 1, "_instantiator": "x"}}
     assert differences(then, {"class_path": "a.A", "init_args": {"lr": 0.1, "new": 2}}) == []

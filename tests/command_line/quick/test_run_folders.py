@@ -39,10 +39,30 @@ def test_a_run_that_nobody_ended_was_killed_unless_its_folder_is_in_use(tmp_path
 
 def test_a_damaged_manifest_still_is_a_run(tmp_path):
     folder = write_run(tmp_path, "lift/a")
-    for content in ("{", "[]", '{"earlier": [1], "wall_time_s": null, "command": null}'):
+    odd = ('"abc"', "NaN", "Infinity", "null", "5", '{"a": 1}')
+    keys = ("wall_time_s", "earlier", "command", "start", "status", "git", "hardware")
+    contents = ["{", "[]", '{"earlier": [1]}', *(f'{{"{key}": {value}}}' for key in keys for value in odd)]
+    for content in contents:
         (folder / "manifest.json").write_text(content)
         run = named_run("lift/a", tmp_path)
-        assert (run.outcome, run.seconds, run.subcommand, run.started) == ("unknown", 0, "", "")
+        assert run.outcome in ("unknown", "abc")
+        assert run.seconds in (0, 5)
+        assert (run.subcommand, run.command) == ("", "")
+        assert run.started in ("", "abc")
+        assert find_runs(tmp_path)[0].size
+
+
+def test_results_that_were_cut_off(tmp_path):
+    folder = write_run(tmp_path, "lift/a", results="metric,method,image_size,value\nPCK,base,64,12.5\nPCK,LiFT\n")
+    (folder / "results" / "other.csv").write_bytes(b"metric,method,image_size,value\n\xff\xfe,a,1,2\n")
+    assert len(named_run("a", tmp_path).results()) == 2
+
+
+def test_runs_of_the_folder_of_runs_come_before_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "runs", "lift/a")
+    write_run(tmp_path, "lift/a")
+    assert named_run("lift/a", tmp_path / "runs").folder == tmp_path / "runs" / "lift" / "a"
 
 
 def test_configuration_and_results(tmp_path):

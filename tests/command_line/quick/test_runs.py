@@ -109,6 +109,32 @@ def test_rm_removes_all_or_none(root):
     assert [path.name for path in root.glob("*/*")] == ["c"]
 
 
+def test_rm_leaves_alone_what_is_no_run(root, tmp_path):
+    (tmp_path / "webapp").mkdir()
+    (tmp_path / "webapp" / "manifest.json").write_text('{"name": "my web app"}')
+    with pytest.raises(UserError, match="webapp does not look like a run of this program"):
+        runs(["rm", "webapp", "--yes"])
+    write_run(root, "lift/a/inner")
+    with pytest.raises(UserError, match=r"has another run inside, .*inner: name that, too"):
+        runs(["rm", "lift/a", "--yes"])
+    (root / "link").symlink_to(root / "lift" / "b")
+    with pytest.raises(UserError, match="is a link to"):
+        runs(["rm", "link", "--yes"])
+    assert (root / "lift" / "b" / "manifest.json").is_file()
+    assert runs(["rm", "lift/a", "lift/a/inner", "--yes"]).startswith("removed")
+    assert not (root / "lift" / "a").exists()
+
+
+def test_odd_folders_are_listed_and_shown(root):
+    odd = {"wall_time_s": "abc", "earlier": 5, "command": "cli.py fit", "start": None, "git": 3, "hardware": []}
+    write_run(root, "lift/odd", **odd)
+    write_run(root, "lift/escape", status="failed: \x1b[31mred")
+    text = runs(["list"])
+    assert "lift/odd" in text
+    assert "\x1b" not in text
+    assert "lift/odd" in runs(["show", "lift/odd"])
+
+
 @pytest.mark.parametrize("words", [["shw"], ["list", "--statu=x", "--y"], ["show"], ["rm"]])
 def test_mistakes_are_one_line(words, root, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +34,41 @@ def test_the_values_are_the_labels_in_every_mode(tmp_path, mode):
     labels = read_labels(tmp_path / "x.png", 4)
     assert labels.dtype == np.uint8
     assert (labels == written).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_grey_of_few_bits_holds_the_labels_themselves(tmp_path, bits):
+    values = np.random.default_rng(0).integers(0, min(2**bits, 19), (5, 8)).astype(np.uint8)
+    path = tmp_path / "a.png"
+    write_png(path, np.packbits(_bits(values, bits), axis=1).tobytes(), (8, 5), bits, colour=0)
+    assert np.array_equal(read_labels(path, 19), values)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_channels_of_16_bits_are_refused(tmp_path, colour, channels):
+    values = np.full((5, 8, channels), 0xFFFF, ">u2")
+    values[..., :3] = 7
+    path = tmp_path / "a.png"
+    write_png(path, values.reshape(5, -1).view(np.uint8).tobytes(), (8, 5), 16, colour=colour)
+    with pytest.raises(UserError, match=r"several channels with 16 bits each.*grey or palette PNG"):
+        read_labels(path, 19)
+
+
+def _bits(values, bits):
+    return np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(len(values), -1)
+
+
+def write_png(path, content, size, bits, colour):
+    """Write a PNG as no library does, of rows that follow one another."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    row = len(content) // size[1]
+    rows = b"".join(b"\0" + content[at : at + row] for at in range(0, len(content), row))
+    head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def test_bilevel_and_opaque_label_maps_are_read(tmp_path):
