@@ -1,7 +1,6 @@
 """Folders of pictures by source: which files are labelled, which are to be discovered, and what is wrong with them."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from datamodules.common.image_files import (
     unreadable_images,
 )
 from datamodules.common.inputs import printable
+from datamodules.common.reports import first_names, report, report_left_out
 from visionscapes.errors import UserError
 from visionscapes.processes import is_first
 
-log = logging.getLogger(__name__)
 LEAST_IMAGES = 2  # of a class: the threshold of its detector comes from the distances between its images
 FEW_IMAGES = 20  # below, that threshold rests on few distances
 SHOWN = 10  # files that cannot be read
@@ -89,6 +88,12 @@ def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: 
         inner = path.relative_to(folder)
         if len(inner.parts) > 1:
             found.add(path, inner.parts[0], inner.as_posix())
+    loose = [path for path in paths if path.parent == folder]
+    if found.paths:
+        reason = f"they lie in no folder of a source, {first_names(loose, folder)}"
+        report_left_out("The labelled set", len(loose), "images", len(paths), reason)
+    if classes is None:
+        _tell_empty("The labelled set", folder, paths)
     found = _chosen(found, folder, classes, "classes")
     if skip_unreadable:
         found = readable(found, folder)
@@ -112,7 +117,7 @@ def find_labelled(folder: Path, classes: Sequence[str] | None, skip_unreadable: 
                 f" {option('classes', '[...]')}"
             )
     if few:
-        _warn(
+        report(
             "%d classes of the labelled set have fewer than %d images (%s): the thresholds of their detectors rest on"
             " few distances",
             *(len(few), FEW_IMAGES, ", ".join(f"{name}: {count}" for name, count in few.items())),
@@ -162,6 +167,8 @@ def find_discovery_images(
             f" move them into the folder of their source, or give {option('truth', 'false')} without discovery_classes"
         )
     known = not loose if truth == "auto" else truth
+    if known and classes is None:
+        _tell_empty("The discovery set", folder, paths)
     first = SourceFiles()
     for path in paths:
         inner = path.relative_to(folder)
@@ -216,7 +223,7 @@ def readable(found: SourceFiles, folder: Path) -> SourceFiles:
     bad = unreadable_images(found.paths)
     if bad:
         shown = ", ".join(str(path) for path in bad[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
-        _warn("Left out %d of %d images for %s that cannot be read: %s", len(bad), len(found.paths), folder, shown)
+        report("Left out %d of %d images for %s that cannot be read: %s", len(bad), len(found.paths), folder, shown)
     return found.without(set(bad))
 
 
@@ -250,7 +257,7 @@ def check_leaks(labelled: SourceFiles, discovery: SourceFiles) -> None:
         return
     both = duplicates(labelled.paths, discovery.paths)
     if both:
-        _warn(
+        report(
             "%d images of the discovery set are in the labelled set too, %s the first: what they are attributed to"
             " says nothing. Remove them from one of the two",
             *(len(both), both[0]),
@@ -258,7 +265,7 @@ def check_leaks(labelled: SourceFiles, discovery: SourceFiles) -> None:
     formats = {name: _formats(labelled, name) for name in sorted({str(source) for source in labelled.sources})}
     kinds = {tuple(sorted(each)) for each in formats.values()}
     if len(kinds) > 1:
-        _warn(
+        report(
             "the classes of the labelled set are stored in different formats (%s): the traces of a codec give the"
             " source away. Store all of them in one, from originals that were never compressed differently",
             "; ".join(f"{name}: {', '.join(sorted(each))}" for name, each in formats.items()),
@@ -293,6 +300,10 @@ def _formats(found: SourceFiles, source: str) -> set[str]:
     return formats
 
 
-def _warn(message: str, *values: object) -> None:
-    if is_first():
-        log.warning(message, *values)
+def _tell_empty(name: str, folder: Path, paths: Sequence[Path]) -> None:
+    """Tell which folders of sources hold no image."""
+    holding = {parent for path in paths for parent in path.parents}
+    folders = [each for each in sorted(folder.iterdir()) if each.is_dir() and each.name[0] != "."]
+    empty = [each for each in folders if each not in holding]
+    shown = ", ".join(each.name for each in empty[:SHOWN]) + (", ..." if len(empty) > SHOWN else "")
+    report_left_out(name, len(empty), "folders of sources", len(folders), f"they hold no image, {shown}")

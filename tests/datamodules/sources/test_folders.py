@@ -33,6 +33,29 @@ def test_labelled_images_are_those_of_the_sub_folders(tmp_path):
     assert found.sources == ["a", "a", "a", "b", "b"]
 
 
+def test_what_is_left_out_of_the_folders_is_told(tmp_path, caplog):
+    labelled = save(tmp_path / "labelled", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
+    unknown = save(tmp_path / "unknown", "c/0.png")
+    with caplog.at_level(logging.WARNING):
+        find_labelled(labelled, None, False)
+        discovery(unknown)
+        assert not caplog.records
+        save(labelled, "loose.png")
+        for place in (labelled, unknown):
+            (place / "empty").mkdir()
+            (place / ".hidden").mkdir()
+        find_labelled(labelled, None, False)
+        discovery(unknown)
+    assert [record.getMessage() for record in caplog.records] == [
+        "The labelled set: left out 1 of 5 images: they lie in no folder of a source, 1 files: loose.png",
+        "The labelled set: left out 1 of 3 folders of sources: they hold no image, empty",
+        "The discovery set: left out 1 of 2 folders of sources: they hold no image, empty",
+    ]
+    caplog.clear()
+    find_labelled(labelled, ["a", "b"], False)
+    assert "empty" not in caplog.text  # nobody asked for it
+
+
 def test_classes_choose_folders_whatever_their_order(tmp_path):
     save(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "extra/1.png")
     assert set(find_labelled(tmp_path, ["b", "a"], False).sources) == {"a", "b"}
