@@ -36,12 +36,13 @@ class DiscoveryEvaluation(RoundResults):
 
     Rows of method "round <n> <stage>" are about the clustered images after a stage, such as "round 1 merge". Rows of
     method "round <n>" are about all images present after the round, those not clustered attributed to the nearest
-    clusters (thesis 4.3.1). The metrics are purity, NMI, ARI, clustered (share of the images), clusters, sources and
-    unknown sources (numbers; the counts of the rows are how many sources there are), and in, out and net, the accuracy
-    of the attribution to known sources, which no later stage of the round changes. A source counts where it is the
-    majority of a cluster; an unknown one among the unknown sources only if that cluster was discovered: who makes up
-    most of what a known source was given is not found. The last round stands once more under "last" and "last <stage>".
-    Without true sources there are clusters and clustered alone.
+    clusters (thesis 4.3.1). The metrics are purity, NMI, ARI, clustered (share of the images), clusters (known sources
+    that have images are among them, so that the printed table says groups), sources and unknown sources (numbers; the
+    counts of the rows are how many sources there are), and in, out and net, the accuracy of the attribution to known
+    sources, which no later stage of the round changes. A source counts where it is the majority of a cluster; an
+    unknown one among the unknown sources only if that cluster was discovered: who makes up most of what a known source
+    was given is not found. The last round stands once more under "last" and "last <stage>". Without true sources there
+    are clusters and clustered alone.
 
     Rows of method "round <n>" have what the literature reports besides: ACC, ACC known and ACC novel, the accuracy of
     clusters that stand for sources one for one (``metrics.source_discovery.clustering_accuracy``); count error, by
@@ -350,7 +351,7 @@ def show(results: list[Result], console: Any = None) -> None:
     judged = any("purity" in row for row in rounds.values())
     matched = any("ACC" in row for row in rounds.values())  # not of a run that an older version has begun
     scores = ("purity", "NMI", "ARI", *["ACC"] * matched) if judged else ()
-    header = ["round", "images", *scores, "clustered", *(["sources", "new"] if judged else []), "clusters"]
+    header = ["round", "images", *scores, "clustered", *(["sources", "new"] if judged else []), "groups"]
     rows = []
     for method, row in rounds.items():
         texts = [_percent(row[metric].value) if metric in row else MISSING for metric in (*scores, "clustered")]
@@ -360,6 +361,7 @@ def show(results: list[Result], console: Any = None) -> None:
         rows.append([method.removeprefix("round "), images, *texts, f"{row['clusters'].value:.0f}"])
     note = f"{', '.join(scores)} (%): of all images, those not clustered in the nearest cluster; " if judged else ""
     note += "new: unknown sources that are most of a discovered cluster; " if judged else ""
+    note += "groups: known sources and clusters that have images; "
     table = Table.of_texts(DiscoveryEvaluation.presentation.title, header, rows)
     print_tables([table], f"{note}clustered: % of the images", console)
 

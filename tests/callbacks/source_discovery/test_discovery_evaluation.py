@@ -146,12 +146,12 @@ def test_table(tmp_path, capsys):
     for number in (1, 2):
         end_round(callback, trainer, usual(number=number))
     lines = table(callback).splitlines()
-    header = ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "new", "clusters"]
+    header = ["round", "images", "purity", "NMI", "ARI", "ACC", "clustered", "sources", "new", "groups"]
     assert lines[2].split() == header
     assert [line.split()[0] for line in lines[4:6]] == ["1", "2"]
     assert lines[4].split()[1:] == ["40", "100.0", "100.0", "100.0", "100.0", "80.0", "4/4", "2/2", "4"]
     callback.on_train_end(trainer, None)
-    assert "clusters" in capsys.readouterr().out
+    assert "groups: known sources and clusters that have images" in " ".join(capsys.readouterr().out.split())
     callback.on_train_end(trainer_of(tmp_path, rank=1), None)
     assert not capsys.readouterr().out
 
@@ -172,7 +172,7 @@ def test_without_truth_there_are_sizes(tmp_path):
     callback.on_round_end(trainer_of(tmp_path, Images(with_truth=False)), None, usual())
     assert {row.metric for row in callback.results} == {"clustered", "clusters"}
     assert values(callback, "last") == {"clustered": 0.8, "clusters": 4}
-    assert table(callback).splitlines()[2].split() == ["round", "images", "clustered", "clusters"]
+    assert table(callback).splitlines()[2].split() == ["round", "images", "clustered", "groups"]
 
 
 def test_nothing_is_clustered(tmp_path):
