@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from lightning_modules.gan_discovery.advice import of_steps
+from lightning_modules.gan_discovery.advice import of_images, of_steps
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.exporting import attribution
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
@@ -21,11 +21,12 @@ from lightning_modules.gan_discovery.rounds import Extracted, Round, run_round
 from lightning_modules.gan_discovery.stage_results import StageResults, computed_anew, digest
 from lightning_modules.gan_discovery.stages import Stages
 from lightning_modules.grouped_options import GroupedOptions
+from networks.dense import check_finite
 from visionscapes.checks import AnyInt, PositiveFloat, PositiveInt, check_options
 from visionscapes.errors import UserError
 from visionscapes.exporting.parts import Exportable
 from visionscapes.options import group_of
-from visionscapes.processes import from_first, gather_objects, overwrite_by_first
+from visionscapes.processes import from_first, gather_objects, is_first, overwrite_by_first
 from visionscapes.progress import track
 from visionscapes.results import Attribution
 from visionscapes.seeding import derived_seed
@@ -61,7 +62,7 @@ class GANDiscovery(GroupedOptions):
 
     Raises:
         UserError: a value that makes no sense; in ``fit``, data that this cannot learn from; in ``predict``, a module
-            that has discovered nothing yet.
+            that has discovered nothing yet; weights that give features or logits that are no numbers.
     """
 
     _class_counts: Tensor
@@ -102,6 +103,8 @@ class GANDiscovery(GroupedOptions):
         self.finished = 0  # rounds
         self.epoch_end_pending = False  # see callbacks.ReproducibleSteps
         self._names: str | None = None
+        self._image_size: int | None = None  # that it was trained on; of checkpoints of earlier versions None
+        self._told_sizes: set[int] = set()
 
     # ------------------------------------------------------------------------------------------------ training
 
@@ -128,10 +131,13 @@ class GANDiscovery(GroupedOptions):
         if self._names is None:
             self.network.new_classifier(len(data.classes), derived_seed(self.seed, 0))
         self._names = names
+        self._tell_size(data.image_size)
+        self._image_size = data.image_size
         self._limit = self.trainer.max_epochs
         self.relabel(self.finished + 1)
-        if self.epochs is not None and not self.finished:
-            self._warn(of_steps(self.epochs * self._batches[1], self.epochs))
+        if not self.finished:
+            self._warn(of_steps(self.epochs_of(1) * self._batches[1], self.epochs))
+            self._warn(of_images(len(data.discovery_names), self.stages))
         self._plan_epochs(told=True)
         if self.freeze_from is not None and self.round >= self.freeze_from:
             self.network.freeze_all_but_last_stage()
@@ -149,6 +155,18 @@ class GANDiscovery(GroupedOptions):
                 f"note: --trainer.max_epochs={given} ends after {len(ends)} of {self.rounds} rounds, which take "
                 f"{needed} epochs: --model.rounds, --model.steps or --model.epochs, and --model.steps_later or "
                 "--model.epochs_later, make all of them shorter"
+            )
+
+    def _tell_size(self, size: int) -> None:
+        """Warn, once for each size, of images of another one than was trained on."""
+        if self._image_size in (None, size) or size in self._told_sizes:
+            return
+        self._told_sizes.add(size)
+        if is_first():
+            log.warning(
+                "images are %d pixels wide and high, and the network was trained on %d: the traces of a source change "
+                "with the size, and attributions with them. Give --data.image_size=%d",
+                *(size, self._image_size, self._image_size),
             )
 
     def _warn(self, message: str | None) -> None:
@@ -311,8 +329,7 @@ class GANDiscovery(GroupedOptions):
         for batch in track(loader, what, len(loader), shown=self.trainer.is_global_zero):
             moved = self.trainer.strategy.batch_to_device(batch, self.device)
             with self.trainer.precision_plugin.forward_context():
-                features = self.network(moved["image"])
-                found = {"features": features.float(), "logits": self.network.logits(features).float()}
+                found = dict(zip(("features", "logits"), self._seen(moved["image"]), strict=True))
             found |= {key: batch[key] for key in ("index", "label") if key in batch}
             parts.append({key: value.cpu().numpy() for key, value in found.items()})
         self.train(training)
@@ -343,9 +360,21 @@ class GANDiscovery(GroupedOptions):
         Of the known sources alone, "known" (B,) and "known_margin" (B,); see ``attributor.Attributor``.
         """
         assert self.attributor is not None
-        features = self.network(batch["image"])
+        self._tell_size(batch["image"].shape[-1])
+        features, logits = self._seen(batch["image"])
+        return self.attributor(features.cpu().numpy(), logits.cpu().numpy())
+
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, d) and logits (B, C) of images, both float32.
+
+        Raises:
+            UserError: some of them are infinite or not a number, with which everything is unknown.
+        """
+        features = self.network(images)
         logits = self.network.logits(features)
-        return self.attributor(features.float().cpu().numpy(), logits.float().cpu().numpy())
+        both, precision = torch.cat([features, logits], 1), getattr(self._trainer, "precision", None)
+        check_finite(both, "the network, with the weights of this run or checkpoint,", precision)
+        return features.float(), logits.float()
 
     @override
     def answers(self, batch: dict[str, Any]) -> list[Attribution]:
@@ -378,6 +407,7 @@ class GANDiscovery(GroupedOptions):
         super().on_save_checkpoint(checkpoint)
         checkpoint["discovery"] = {
             "names": self._names,
+            "image_size": self._image_size,
             "finished": self.finished,
             "labels": torch.from_numpy(self.labels),
             "classes": self.network.classes,
@@ -391,6 +421,7 @@ class GANDiscovery(GroupedOptions):
         state = checkpoint["discovery"]
         self._names, self.finished, self.labels = state["names"], state["finished"], state["labels"].numpy()
         self.network.classes = state["classes"]
+        self._image_size = state.get("image_size")
         self._batches = dict(state.get("batches", {}))  # of earlier versions, whose rounds count epochs, there are none
         self.attributor = None if state["attributor"] is None else Attributor.of(state["attributor"])
 

@@ -254,12 +254,12 @@ def run_round(
         if name == "clustering":
             sizes = stager.settle(labels)
             say(f"round {number}: k {sizes.k} and tau {sizes.tau} of {sizes.left} images left")
-            warn(of_sizes(number, sizes, stages))
+            warn(of_sizes(number, sizes, stages, len(labels)))
         done.append(Stage(name, labels))
         clusters, clustered = len(np.unique(labels[labels >= known])), (labels >= 0).mean()
         took = time.perf_counter() - start
         say(f"round {number}, {name}: {clusters} clusters, {clustered:.1%} of the images in a source ({took:.1f} s)")
-    warn(of_clusters(number, stager.sizes, done[-1].labels, known))
+    warn(of_clusters(number, stager.sizes, done[-1].labels, known, stages))
     attributor = Attributor(stager.transform, stager.detectors(labels), names)
     _, distances, margins = attributor.nearest(discovery.features)
     assert labelled.label is not None

@@ -187,12 +187,48 @@ def test_rounds_count_steps(tmp_path):
         assert np.array_equal(resumed.labels, found.labels)
 
 
-def test_few_steps_of_a_given_number_of_epochs_are_told(tmp_path, caplog):
+def test_few_steps_are_told(tmp_path, caplog):
     fit(tmp_path / "given", rounds=1)
     assert "trains for 6 steps, --model.epochs=2" in caplog.text
     caplog.clear()
     fit(tmp_path / "steps", rounds=1, epochs=None, steps=6)
+    assert "trains for 6 steps: too few" in caplog.text
     assert "--model.epochs" not in caplog.text
+
+
+def test_too_few_images_for_clusters_are_told_before_the_training(tmp_path, caplog):
+    class Told(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            assert "72 to be discovered: 2 clusters of 40" in caplog.text
+
+    pl.seed_everything(0, verbose=False)
+    trainer(tmp_path, Told()).fit(module(rounds=1, epochs=1, tau=40), datamodule=world())
+
+
+def test_images_of_another_size_than_was_trained_on_are_told_once(uninterrupted, tmp_path, caplog):
+    folder, _, _ = uninterrupted
+    kept = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["discovery"]["image_size"] == 16
+    del kept["discovery"]["image_size"]
+    torch.save(kept, tmp_path / "old.ckpt")
+    trained = folder / "checkpoints" / "last.ckpt"
+    for checkpoint, size, told in ((trained, 16, 0), (trained, 24, 1), (tmp_path / "old.ckpt", 24, 0)):
+        caplog.clear()
+        trainer(tmp_path).test(module(), datamodule=world(image_size=size), ckpt_path=checkpoint, verbose=False)
+        assert caplog.text.count(f"images are {size} pixels wide and high, and the network was trained on 16") == told
+
+
+@pytest.mark.parametrize("spoilt", ["layers", "classifier"])
+def test_weights_that_are_no_numbers_attribute_nothing(uninterrupted, tmp_path, spoilt):
+    folder, _, _ = uninterrupted
+    kept = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    names = [name for name in kept["state_dict"] if name.startswith(f"network.{spoilt}") and name.endswith("weight")]
+    assert names
+    for name in names:
+        kept["state_dict"][name][:] = math.nan
+    torch.save(kept, tmp_path / "nan.ckpt")
+    with pytest.raises(UserError, match="weights of this run or checkpoint, are infinite or not a number for 8 of 8"):
+        trainer(tmp_path).test(module(), datamodule=world(), ckpt_path=tmp_path / "nan.ckpt", verbose=False)
 
 
 def test_before_a_round_has_ended_other_discovery_images_are_gone_on_with(tmp_path, capsys):
