@@ -12,6 +12,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /visionscapes
 COPY . .
-RUN make setup && rm -rf /root/.cache/pip
+ENV PIP_NO_CACHE_DIR=1
+RUN make setup
 ENV PATH="/visionscapes/.venv/bin:$PATH"
 CMD ["make", "fit"]

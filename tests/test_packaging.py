@@ -1,10 +1,9 @@
 """What surrounds the code: citation, container, hooks, marks for type checkers, and what is said without packages."""
 
+import shutil
 import subprocess
-import sys
 import tomllib
 import venv
-from pathlib import Path
 
 import pytest
 import yaml
@@ -68,14 +67,18 @@ def test_without_packages_a_command_says_how_to_get_them(words, bare_python):
 
 
 def test_make_shell_has_the_right_python(tmp_path):
-    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
-        pytest.skip("this Python is not that of .venv")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho that of .venv\n")
+    own.chmod(0o755)
+    (tmp_path / ".venv" / ".ready").touch()
     done = subprocess.run(
         ["make", "-s", "--old-file=.venv/.ready", "shell"],
-        cwd=ROOT,
-        input="command -v python\n",
+        cwd=tmp_path,
+        input="python\necho $VIRTUAL_ENV\n",
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"},
     )
-    assert Path(done.stdout.strip()).parent == ROOT / ".venv" / "bin"
+    assert done.stdout.splitlines() == ["that of .venv", str(tmp_path / ".venv")], done.stderr

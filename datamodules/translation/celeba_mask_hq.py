@@ -39,7 +39,8 @@ from datamodules.translation.celeba_mask_files import (
     read_mapping,
     read_partition,
 )
-from datamodules.translation.pairs import Draws, Split, TranslationData, folder_or_none
+from datamodules.translation.pair_files import folder_or_none
+from datamodules.translation.pairs import Draws, Split, TranslationData
 from datamodules.translation.pictures import image_tensor, labels_tensor
 from visionscapes.checks import AnyInt, ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError, tell

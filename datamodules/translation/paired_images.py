@@ -16,14 +16,8 @@ from datamodules.common.image_files import read_image, unreadable_images
 from datamodules.common.inputs import Inputs
 from datamodules.common.label_maps import MOST_CLASSES, check_same_shape, read_labels
 from datamodules.common.reports import first_names
-from datamodules.translation.pairs import (
-    Draws,
-    Split,
-    TranslationData,
-    by_stem,
-    find_pairs,
-    folder_or_none,
-)
+from datamodules.translation.pair_files import by_stem, find_pairs, folder_or_none
+from datamodules.translation.pairs import Draws, Split, TranslationData
 from datamodules.translation.pictures import condition_tensor, image_tensor, labels_tensor
 from visionscapes.checks import (
     AnyInt,

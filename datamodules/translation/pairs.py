@@ -1,80 +1,30 @@
-"""What the data sets of paired image translation share: samples, pairs to predict, and loaders."""
+"""What the data sets of paired image translation share: samples and loaders."""
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain, count
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.common.evaluation import Stacked
-from datamodules.common.image_files import COPY_SOME, read_image
-from datamodules.common.inputs import FoundFiles, Inputs, find_inputs, relative_name
+from datamodules.common.inputs import Inputs
 from datamodules.common.inspection.contents import Opened, PartContents, opened
-from datamodules.common.label_maps import MOST_CLASSES, flip_labels, read_labels
+from datamodules.common.label_maps import MOST_CLASSES, flip_labels
 from datamodules.common.parts import DataInParts
 from datamodules.common.prediction import PredictsFiles, UsableBatches
 from datamodules.translation.given import GivenPairs, check_ignored
-from datamodules.translation.pictures import image_tensor, placed
+from datamodules.translation.pairs_to_predict import AllPairs, PairsToPredict, Seeded
 from visionscapes.checks import AnyInt, Bounds, ImageSize, NonNegativeInt, PositiveInt, Workers, check_options
 from visionscapes.errors import UserError
-from visionscapes.seeding import named_seed
 
 Split = Literal["train", "val", "test"]
 Draws = Annotated[int, Bounds(least=2)]
-SUBJECTS = 10  # whose label maps and images are combined in thesis section 5.5.4
-SOURCES_AND_STYLES = """
-<{option}>/a.png      ({things})
-<{option}>/b.png
-<styles>/c.jpg
-or a single picture, a pattern in quotes such as 'styles/**/*.jpg', or a list of these, for either
-"""
-
-
-def by_stem(paths: Sequence[Path], place: object) -> dict[str, Path]:
-    """Return files by their names without suffix, sorted by these.
-
-    Raises:
-        UserError: two files have one name.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise UserError(
-                f"{found[path.stem]} and {path} have the same name up to folder and suffix, by which pairs are matched:"
-                f" rename or remove one of them in {place}"
-            )
-        found[path.stem] = path
-    return dict(sorted(found.items()))
-
-
-def names_of_their_own(found: FoundFiles) -> list[str]:
-    """Return a name for each file, its own without suffix, and where that is another file's too, more of its path.
-
-    Names that differ in upper and lower case only are one name, because they are one file on some machines.
-
-    Args:
-        found: the files.
-    """
-    shorter = [path.stem for path in found.paths]
-    longer = [relative_name(path, found.root or path.parent).strip("/").replace("/", "-") for path in found.paths]
-    counts = Counter(name.casefold() for name in shorter)
-    names = [long if counts[short.casefold()] > 1 else short for short, long in zip(shorter, longer, strict=True)]
-    taken, distinct = set[str](), []
-    for name in names:
-        candidates = chain([name], (f"{name}-{number}" for number in count(2)))
-        distinct.append(next(each for each in candidates if each.casefold() not in taken))
-        taken.add(distinct[-1].casefold())
-    return distinct
 
 
 class Mirrored(Dataset):
@@ -98,118 +48,6 @@ class Mirrored(Dataset):
         pictures = {key: sample[key].flip(-1) for key in ("image", "condition") if key in sample}
         labels = {"labels": flip_labels(sample["labels"], self.swapped)} if "labels" in sample else {}
         return sample | pictures | labels
-
-
-class PairsToPredict(Dataset):
-    """Every label map, or condition picture, with every style image (thesis section 5.5.4): samples to predict.
-
-    Samples hold "labels" (S, S) uint8 or "condition" (C, S, S) float32 in [0, 1], "style" (3, S, S) float32 RGB in
-    [0, 1], "name", "<name of the label map>__<name of the style>", and "size" (2,) and "window" (4,), with which an
-    image gets the size of the label map, see ``datamodules.translation.pictures.placed``. All pairs of a label map
-    follow each other.
-
-    Attributes:
-        files: number of label maps and style images.
-        root: the folder of the label maps; None if they have none in common.
-
-    Args:
-        labels: the label maps, or the condition pictures if ``classes`` is None: a folder, a file, a pattern, or a list
-            of these.
-        styles: the style images likewise; one is enough.
-        image_size: S in pixels; all pictures are squashed to squares.
-        classes: number of labels; None for condition pictures.
-        channels: C, 1 or 3; of condition pictures.
-        ignore_label: see `TranslationData`.
-        keep_aspect: see `TranslationData`.
-
-    Raises:
-        DatasetNotFoundError: there is no such file, or a folder holds no image.
-        UserError: when a sample is read, a file that cannot be used.
-    """
-
-    def __init__(
-        self,
-        labels: Inputs | Path,
-        styles: Inputs | Path,
-        image_size: int,
-        classes: int | None,
-        channels: Literal[1, 3] = 3,
-        *,
-        ignore_label: int | None = None,
-        keep_aspect: bool = False,
-    ):
-        self.prepared = GivenPairs(image_size, classes, channels, ignore_label=ignore_label, keep_aspect=keep_aspect)
-        option, things = ("conditions", "condition pictures") if classes is None else ("labels", "label maps")
-        expected = SOURCES_AND_STYLES.format(option=option, things=things)
-        found = find_pairs(labels, option, things, expected)
-        self.root = found.root
-        self.sources = list(zip(names_of_their_own(found), found.paths, strict=True))
-        found = find_pairs(styles, "styles", "style images", expected)
-        self.styles = list(zip(names_of_their_own(found), found.paths, strict=True))
-        self.files = len(self.sources) + len(self.styles)
-
-    def __len__(self) -> int:
-        return len(self.sources) * len(self.styles)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        source, style = divmod(index, len(self.styles))
-        (source_name, source_path), (style_name, style_path) = self.sources[source], self.styles[style]
-        return {
-            **self._source(source_path),
-            "style": image_tensor(read_image(style_path, upright=True), self.prepared.image_size),
-            "name": f"{source_name}__{style_name}",
-        }
-
-    def _source(self, path: Path) -> dict[str, Tensor]:
-        classes, ignored = self.prepared.classes, self.prepared.ignore_label
-        if classes is None:
-            return self.prepared.of_condition(read_image(path))
-        return self.prepared.of_labels(read_labels(path, classes, ignored))
-
-    collate = staticmethod(Stacked("predict"))
-
-
-class AllPairs(Dataset):
-    """The label map or condition of each of the first pairs with the image of each as style: samples to predict.
-
-    Args:
-        pairs: samples with "image", "name" and "labels" or "condition"; where they say the width and height in pixels
-            of the label map or condition of a pair, ``size_of(position)``, images get this size.
-        count: how many of them, at most.
-    """
-
-    def __init__(self, pairs: Dataset, count: int = SUBJECTS):
-        self.pairs, self.count = pairs, min(count, len(pairs))  # type: ignore[arg-type]
-
-    def __len__(self) -> int:
-        return self.count**2
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        places = divmod(index, self.count)
-        source, style = (self.pairs[each] for each in places)
-        kept = {key: source[key] for key in ("labels", "condition") if key in source}
-        if isinstance(self.pairs, SizedPairs):
-            kept |= placed(*self.pairs.size_of(places[0]), style["image"].shape[-1], keep_aspect=False)
-        return {**kept, "style": style["image"], "name": f"{source['name']}__{style['name']}"}
-
-
-class Seeded(Stacked):
-    """Makes batches to predict of which every pair has "seeds" (N,) int64, each of one draw of the noise.
-
-    Args:
-        draws: N.
-        seed: of the noise; a seed depends on it, on the name of the pair and on the number of the draw alone.
-    """
-
-    def __init__(self, draws: int, seed: int):
-        super().__init__("predict")
-        self.draws, self.seed = draws, seed
-
-    @override
-    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = super().__call__(samples)
-        seeds = [[named_seed(self.seed, f"draw {k} of {name}") for k in range(self.draws)] for name in batch["name"]]
-        return batch | {"seeds": torch.tensor(seeds)}
 
 
 class TranslationData(DataInParts, PredictsFiles):
@@ -380,14 +218,6 @@ class StoredPairs(Protocol):
         """
 
 
-@runtime_checkable
-class SizedPairs(Protocol):
-    """Pairs whose label maps or conditions have sizes of their own."""
-
-    def size_of(self, position: int) -> tuple[int, int]:
-        """Return width and height in pixels of the label map or condition of a pair, as stored."""
-
-
 def opened_pair(pairs: StoredPairs, position: int) -> Opened:
     """Return what there is to say of a pair.
 
@@ -397,24 +227,3 @@ def opened_pair(pairs: StoredPairs, position: int) -> Opened:
     """
     image, other = pairs.stored(position)
     return opened(image, None if isinstance(other, Image.Image) else np.bincount(other.ravel(), minlength=MOST_CLASSES))
-
-
-def find_pairs(given: Inputs | Path, option: str, things: str, expected: str) -> FoundFiles:
-    """Return one side of pairs.
-
-    Args:
-        given: a folder, a file, a pattern, or a list of these.
-        option: by which it is given.
-        things: what the files are, in the plural.
-        expected: the tree that should be there, as the error shows it.
-
-    Raises:
-        DatasetNotFoundError: there is no such file, or a folder holds no image.
-    """
-    point = f"Give the {things} as --data.init_args.{option}: a folder, a file, a pattern, or a list of these"
-    return find_inputs(given, name=f"The folder of the {things}", expected=expected, remedies=(point, COPY_SOME))
-
-
-def folder_or_none(folder: str | None) -> Path | None:
-    """Return an optional folder as a path; it may start with ``~``."""
-    return None if folder is None else Path(folder).expanduser()

@@ -47,6 +47,21 @@ def of_images(images: int, stages: Stages) -> str | None:
     )
 
 
+def of_size(size: int, trained: int | None) -> str | None:
+    """Return what to say of images of another size than was trained on; None if there is nothing to say.
+
+    Args:
+        size: width and height of the images, pixels.
+        trained: of those of the training; None where that is not known.
+    """
+    if trained in (None, size):
+        return None
+    return (
+        f"images are {size} pixels wide and high, and the network was trained on {trained}: the traces of a source "
+        f"change with the size, and attributions with them. Give --data.image_size={trained}"
+    )
+
+
 def of_sizes(number: int, sizes: Sizes, stages: Stages, images: int) -> str | None:
     """Return what to say of the numbers of a round before it clusters; None if there is hope.
 

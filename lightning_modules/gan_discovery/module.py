@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from lightning_modules.gan_discovery.advice import of_images, of_steps
+from lightning_modules.gan_discovery.advice import of_images, of_size, of_steps
 from lightning_modules.gan_discovery.attributor import Attributor
 from lightning_modules.gan_discovery.exporting import attribution
 from lightning_modules.gan_discovery.loss import class_balanced_cross_entropy, set_balanced_cross_entropy
@@ -159,18 +159,12 @@ class GANDiscovery(GroupedOptions):
 
     def _tell_size(self, size: int) -> None:
         """Warn, once for each size, of images of another one than was trained on."""
-        if self._image_size in (None, size) or size in self._told_sizes:
-            return
-        self._told_sizes.add(size)
-        if is_first():
-            log.warning(
-                "images are %d pixels wide and high, and the network was trained on %d: the traces of a source change "
-                "with the size, and attributions with them. Give --data.image_size=%d",
-                *(size, self._image_size, self._image_size),
-            )
+        if size not in self._told_sizes:
+            self._told_sizes.add(size)
+            self._warn(of_size(size, self._image_size))
 
     def _warn(self, message: str | None) -> None:
-        if message is not None and self.trainer.is_global_zero:
+        if message is not None and is_first():
             log.warning(message)
 
     def check_data(self, data: Any) -> None:

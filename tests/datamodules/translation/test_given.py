@@ -8,7 +8,7 @@ from PIL import Image
 from datamodules.common.label_maps import resize_labels
 from datamodules.translation.face_world import FaceWorld
 from datamodules.translation.given import GivenPairs, labels_of
-from datamodules.translation.pairs import PairsToPredict
+from datamodules.translation.pairs_to_predict import PairsToPredict
 from networks.gan.conditions import UNLABELLED
 from tests.helpers.image_files import save_photo
 from visionscapes.errors import UserError

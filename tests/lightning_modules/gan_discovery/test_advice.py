@@ -1,6 +1,6 @@
 import numpy as np
 
-from lightning_modules.gan_discovery.advice import FOLDERS, of_clusters, of_images, of_sizes, of_steps
+from lightning_modules.gan_discovery.advice import FOLDERS, of_clusters, of_images, of_size, of_sizes, of_steps
 from lightning_modules.gan_discovery.stages import Sizes, Stages
 from tests.helpers.runs import ROOT
 
@@ -59,3 +59,10 @@ def test_a_round_without_clusters_is_told() -> None:
     assert of_clusters(1, sizes, np.array([-1, 0, 2, 2]), 2, stages) is None
     assert of_clusters(1, Sizes(2, 2, 0), np.array([0, 1]), 2, stages) is None  # everything is of a known source
     assert of_clusters(1, Sizes(2, 2, 1), np.array([0, -1]), 2, stages) is None  # nothing was dissolved
+
+
+def test_images_of_another_size_than_was_trained_on():
+    assert of_size(64, 64) is None
+    assert of_size(64, None) is None
+    assert "trained on 16: " in of_size(64, 16)
+    assert of_size(64, 16).endswith("--data.image_size=16")
