@@ -12,14 +12,14 @@ from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from lightning_modules.detector_config import kept_config, with_config
-from lightning_modules.known_classes import check_classes
-from lightning_modules.method import MADE_OF, Method
+from lightning_modules.known_classes import KnownClasses
+from lightning_modules.method import MADE_OF
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from networks.detection.build import build_detector
 from visionscapes.checks import Bounds, NonNegativeFloat, NonNegativeInt, PositiveFloat, check_options
 
 
-class BackboneClassifier(Method):
+class BackboneClassifier(KnownClasses):
     """Trains the backbone that a detector's configuration names, and a linear layer on its pooled last features.
 
     What ImageNet is to the detectors of the thesis (3.3.3), ``datamodules.SubjectWorld`` is to those of the embedded
@@ -74,10 +74,6 @@ class BackboneClassifier(Method):
         loss = F.cross_entropy(self(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
         return loss
-
-    @override
-    def on_fit_start(self) -> None:
-        check_classes(self.classes, getattr(self.trainer, "datamodule", None))
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from lightning_modules.known_classes import check_classes
+from lightning_modules.known_classes import KnownClasses
 from lightning_modules.schedule import adamw_with_cosine, decayed_apart
 from lightning_modules.supervision.vit import KeptViT, TrainableViT, ViTSupervision
 from visionscapes.checks import (
@@ -29,7 +29,7 @@ from visionscapes.checks import (
 from visionscapes.errors import UserError
 
 
-class Supervised(ViTSupervision):
+class Supervised(KnownClasses, ViTSupervision):
     """Trains a ViT and a linear layer on its class token to name the class of a picture.
 
     Batches are dictionaries with "image" (B, 3, S, S) in [0, 1] and "label" (B,) in [0, classes). In validation
@@ -99,10 +99,6 @@ class Supervised(ViTSupervision):
             loss = F.cross_entropy(self(mixed), shares)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
-
-    @override
-    def on_fit_start(self) -> None:
-        check_classes(self.classes, getattr(self.trainer, "datamodule", None))
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
